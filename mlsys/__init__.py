@@ -1,0 +1,1 @@
+"""Measure GPU vector distances and RAG serving, one experiment at a time."""
