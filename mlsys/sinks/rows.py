@@ -1,0 +1,127 @@
+"""Records as flat rows, one a run or, for a serving run, one a load level: what tables and plots are drawn from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlsys.record import Record
+
+Runs = Sequence[tuple[Path, Record]]
+Row = dict[str, Any]
+
+CONFIG = "config."
+# Where output goes and how a config is written says nothing about what was measured.
+SILENT = ("config.tracking", "config.experiment", "config.size", "config.workload")
+
+
+def rows(runs: Runs) -> list[Row]:
+    """One row a run or load level.
+
+    Keys: `run` (the directory's name), `record` (index into `runs`), `level` (index or None), `workload`, `status`,
+    `error`, `started_at`, `config.<dotted key>`, and the result and level names as the record has them. Added:
+    `share_of_copy` (bandwidth over this machine's copy bandwidth) and `load` (concurrency or offered rate).
+    """
+    names = run_names([directory for directory, _ in runs])
+    return [row for index, (_, record) in enumerate(runs) for row in _rows_of(index, names[index], record)]
+
+
+def _rows_of(index: int, name: str, record: Record) -> list[Row]:
+    base: Row = {"run": name, "record": index, "level": None, "workload": record.workload, "status": record.status}
+    base |= {"error": record.error, "started_at": record.started_at}
+    base |= {CONFIG + key: value for key, value in flatten(record.config).items()}
+    base |= {key: number(value) for key, value in record.results.items()}
+    if not record.levels:
+        return [_derived(base)]
+    return [
+        _derived(base | {"level": i} | {key: number(value) for key, value in level.items()})
+        for i, level in enumerate(record.levels)
+    ]
+
+
+def _derived(row: Row) -> Row:
+    bandwidth, copy = row.get("bandwidth_gbps"), row.get("copy_bandwidth_gbps")
+    if is_number(bandwidth) and is_number(copy) and copy > 0:
+        row["share_of_copy"] = bandwidth / copy
+    if row["workload"] == "serving":
+        row["load"] = row.get("concurrency", row.get("offered_rate_rps"))
+    return row
+
+
+def run_names(directories: Sequence[Path]) -> list[str]:
+    """The shortest path endings that tell the directories apart (`2026-11-24/0`, `2026-11-24/1`)."""
+    parts = [directory.resolve().parts for directory in directories]
+    common = 0
+    while parts and all(len(p) > common + 1 and p[common] == parts[0][common] for p in parts):
+        common += 1
+    return ["/".join(p[common:]) or str(d) for p, d in zip(parts, directories, strict=True)]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config as dotted keys to scalars; a list becomes one text. `_target_` is left out."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if key == "_target_":
+            continue
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            flat[prefix + key] = json.dumps(value) if _nested(value) else ", ".join(str(v) for v in value)
+        else:
+            flat[prefix + key] = number(value)
+    return flat
+
+
+def _nested(items: Iterable[Any]) -> bool:
+    return any(isinstance(item, (Mapping, list, tuple)) for item in items)
+
+
+def varying(table: Sequence[Row]) -> list[str]:
+    """The `config.` keys that differ between the rows, without those that a differing `name` beside them explains."""
+    keys = list(dict.fromkeys(key for row in table for key in row if key.startswith(CONFIG)))
+    keys = [key for key in keys if not key.startswith(SILENT) and _differs(table, key)]
+    if any(row["workload"] == "serving" for row in table):
+        keys = [key for key in keys if key not in {"config.loadtest.concurrency", "config.loadtest.request_rate"}]
+    return [key for key in keys if not _explained(table, key, keys)]
+
+
+def _differs(table: Sequence[Row], key: str) -> bool:
+    return len({str(row.get(key)) for row in table}) > 1
+
+
+def _explained(table: Sequence[Row], key: str, keys: Sequence[str]) -> bool:
+    group = key.rpartition(".")[0]
+    while group.count("."):
+        name = f"{group}.name"
+        if name in keys and name != key and _function_of(table, key, name):
+            return True
+        group = group.rpartition(".")[0]
+    return False
+
+
+def _function_of(table: Sequence[Row], key: str, name: str) -> bool:
+    seen: dict[str, str] = {}
+    return all(seen.setdefault(str(row.get(name)), str(row.get(key))) == str(row.get(key)) for row in table)
+
+
+def label(key: str) -> str:
+    """A column's heading: `config.metric.name` is `metric`, `config.batching.max_size` is `batching.max_size`."""
+    return key.removeprefix(CONFIG).removesuffix(".name")
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value is an int or float (not a bool), nan and infinity included."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def number(value: Any) -> Any:
+    """A record writes nan and infinity as text: read them back as numbers, leave the rest."""
+    return float(value) if value in ("nan", "inf", "-inf") else value
+
+
+def finite(value: Any) -> bool:
+    """Whether the value is a finite number."""
+    return is_number(value) and math.isfinite(value)
