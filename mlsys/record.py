@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from mlsys import progress
+
 SCHEMA = 1
 FILE_NAME = "record.json"
 UNFINISHED = "unfinished: the run has not come to its end"
@@ -113,9 +115,14 @@ def read(path: Path) -> Record:
 
 
 def find(roots: Iterable[Path]) -> list[tuple[Path, Record]]:
-    """All records below `roots` with the directories that hold them, oldest first."""
-    directories = {path.parent for root in roots for path in root.rglob(FILE_NAME)}
-    return sorted(((d, read(d)) for d in directories), key=lambda pair: (pair[1].started_at, str(pair[0])))
+    """All records below `roots` with the directories that hold them, oldest first. What is no record is named."""
+    runs = []
+    for directory in {path.parent for root in roots for path in root.rglob(FILE_NAME)}:
+        try:
+            runs.append((directory, read(directory)))
+        except ValueError as error:
+            progress.say(f"passed over: {error}")
+    return sorted(runs, key=lambda pair: (pair[1].started_at, str(pair[0])))
 
 
 def digest(config: Mapping[str, Any]) -> str:

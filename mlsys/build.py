@@ -1,0 +1,106 @@
+"""From a configuration to what is measured: the only place that chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from mlsys import progress
+from mlsys.config import parse_bytes
+from mlsys.errors import UserError
+from mlsys.record import Workload
+
+
+def build(config: dict[str, Any], directory: Path) -> Workload:
+    """The workload that `config` (resolved, plain values) asks for; files of its own go into `directory`."""
+    kind = workload_kind(config)
+    _check_counts(config)
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
+    if kind == "serving":
+        from mlsys.loadtest.benchmark import ServingBenchmark
+
+        return ServingBenchmark(config, directory)
+    return search(config) if kind == "search" else distance(config)
+
+
+def workload_kind(config: dict[str, Any]) -> str:
+    """`distance`, `search` or `serving`. Raises UserError where workload and server disagree."""
+    kind, served = str(config["workload"]), config["server"] is not None
+    if kind == "auto":
+        return "serving" if served else "distance"
+    if (kind == "serving") != served:
+        server = config["server"]["name"] if served else "none"
+        raise UserError(f"workload={kind} does not go with server={server}")
+    return kind
+
+
+def distance(config: dict[str, Any]) -> Workload:
+    """The distance benchmark."""
+    from mlsys.distance.benchmark import DistanceBenchmark
+
+    return DistanceBenchmark(
+        metric=instantiate(config["metric"]),
+        reduction=instantiate(config["reduction"]),
+        data=instantiate(config["data"]),
+        n=config["n"],
+        dtype=getattr(torch, config["dtype"]),
+        device=resolve_device(config["device"]),
+        placement=config["placement"],
+        memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
+        baselines=config["baselines"],
+        **_timing(config),
+    )
+
+
+def search(config: dict[str, Any]) -> Workload:
+    """The nearest-neighbour benchmark."""
+    from mlsys.distance.search.benchmark import SearchBenchmark
+
+    return SearchBenchmark(
+        metric=config["metric"]["name"],
+        device=resolve_device(config["device"]),
+        threads=config["threads"],
+        **config["search"],
+        **_timing(config),
+    )
+
+
+def pipeline(config: dict[str, Any]) -> Any:
+    """The RAG pipeline, not yet loaded."""
+    from mlsys.rag.pipeline import Pipeline
+
+    return Pipeline(
+        corpus=instantiate(config["corpus"]),
+        embedder=instantiate(config["embedder"]),
+        retriever=instantiate(config["retriever"]),
+        generator=instantiate(config["generator"]),
+        device=str(resolve_device(config["device"])),
+        threads=config["server"]["threads"],
+        seed=config["seed"],
+    )
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `device=name` means here. Raises UserError for a GPU that is not there."""
+    present = torch.cuda.is_available()
+    if name == "cuda" and not present:
+        raise UserError("device=cuda: this machine has no CUDA device that torch can use; device=cpu or auto")
+    if name == "auto" and not present:
+        progress.say("device=auto: no GPU here, the CPU computes")
+    return torch.device("cuda" if present and name != "cpu" else "cpu")
+
+
+def _timing(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: config[name] for name in ("repeats", "warmup", "time_limit_s", "seed")}
+
+
+def _check_counts(config: dict[str, Any]) -> None:
+    for name, least in (("repeats", 1), ("warmup", 0), ("threads", 1)):
+        if config[name] is not None and config[name] < least:
+            raise UserError(f"{name}={config[name]} must be at least {least}")
+    if not config["time_limit_s"] > 0:
+        raise UserError(f"time_limit_s={config['time_limit_s']} must be more than 0")

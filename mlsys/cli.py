@@ -1,0 +1,60 @@
+"""From the command line's mistakes and signals to one clear line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+from mlsys import sweep
+from mlsys.errors import UserError, one_line
+
+MISUSE, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def call(run: Callable[[], object]) -> int:
+    """Run a Hydra application. Returns 0, or 1 where a run failed, 2 for misuse, 130 after Ctrl-C.
+
+    A traceback is shown only to who asks for it with HYDRA_FULL_ERROR=1.
+    """
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        run()
+    except KeyboardInterrupt:
+        sweep.interrupted()
+        return INTERRUPTED
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if full_error:
+            raise
+        print(explain(error), file=sys.stderr)
+        return MISUSE
+    return FAILED if sweep.failures else 0
+
+
+def explain(error: BaseException) -> str:
+    """One line that names the option and the value."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        options = ", ".join(sorted(option for option in error.options if not option.startswith("_")))
+        return f"{group}={name} is not an option; there are: {options}"
+    text = one_line(error)
+    if match := re.fullmatch(r"Error merging override (.*)", text):
+        text = match[1]
+    cause = error.__cause__
+    if cause is not None and (reason := one_line(cause)) not in text:
+        text = f"{text}: {reason}"
+    if "is not in struct" in text:
+        text += " (--help lists the options)"
+    return text
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

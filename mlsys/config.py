@@ -1,0 +1,162 @@
+"""The configuration's schema and resolvers: what may be written, and of which type.
+
+`register()` stores the dataclasses under `schema/…`, where no sweep over a group's options can meet them. Groups with
+knobs of their own keep their dataclasses in `mlsys/<package>/options.py`; groups without need none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from mlsys.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES_WITH_OPTIONS = ("distance", "rag", "serving", "loadtest", "sinks")
+OPTION_MODULES = tuple(f"mlsys.{package}.options" for package in PACKAGES_WITH_OPTIONS)
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+class WorkloadKind(Enum):
+    """What is measured. `auto`: the server where one is chosen, else the distance."""
+
+    auto = "auto"
+    distance = "distance"
+    search = "search"
+    serving = "serving"
+
+
+class Dtype(Enum):
+    """Element types of vectors."""
+
+    float64 = "float64"
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+    int8 = "int8"
+
+
+class Device(Enum):
+    """Where distances are computed."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Placement(Enum):
+    """Where vectors lie while they are measured."""
+
+    device = "device"
+    host = "host"
+
+
+@dataclass
+class Compare:
+    """How the variants of a sweep are measured against each other."""
+
+    interleave: bool = False  # run the variants in turn, round after round, so that drift hits all alike
+    rounds: int = 3
+
+
+@dataclass
+class Config:
+    """The whole configuration; `conf/config.yaml` explains each value."""
+
+    metric: Any = MISSING
+    reduction: Any = MISSING
+    data: Any = MISSING
+    server: Any = None
+    batching: Any = MISSING
+    balancer: Any = MISSING
+    loadtest: Any = MISSING
+    corpus: Any = MISSING
+    embedder: Any = MISSING
+    retriever: Any = MISSING
+    generator: Any = MISSING
+    tracking: Any = MISSING
+    workload: WorkloadKind = WorkloadKind.auto
+    size: float = MISSING
+    n: int = MISSING
+    dtype: Dtype = MISSING
+    device: Device = MISSING
+    placement: Placement = MISSING
+    memory_budget: str = MISSING
+    baselines: list[str] = field(default_factory=list)
+    repeats: int = MISSING
+    warmup: int = MISSING
+    time_limit_s: float = MISSING
+    seed: int = MISSING
+    threads: int | None = None
+    search: Any = MISSING
+    compare: Compare = field(default_factory=Compare)
+
+
+def register() -> None:
+    """Store the schemas and register the resolvers; call it once, before Hydra composes."""
+    from importlib import import_module
+
+    store = ConfigStore.instance()
+    store.store(group="schema", name="config", node=Config)
+    for module in OPTION_MODULES:
+        for path, node in import_module(module).SCHEMAS.items():
+            group, name = path.rsplit("/", 1)
+            store.store(group=f"schema/{group}", name=name, node=node)
+    OmegaConf.register_new_resolver("whole", whole, replace=True)
+    OmegaConf.register_new_resolver("slug", slug, replace=True)
+    OmegaConf.register_new_resolver("outputs", outputs, replace=True)
+
+
+def whole(name: str, value: float) -> int:
+    """`value` as a count of at least 1. Raises UserError naming the option."""
+    if value != value or value in (float("inf"), float("-inf")) or value != int(value):
+        raise UserError(f"{name}={value:g} is not a whole number")
+    if value < 1:
+        raise UserError(f"{name}={value:g} must be at least 1")
+    return int(value)
+
+
+def slug(text: str) -> str:
+    """A readable directory name for a job's overrides: the same overrides, the same directory; others, another."""
+    name = re.sub(r"[^\w.=,+-]+", "_", text)
+    if name == text and 0 < len(name) <= 100 and name.strip("."):
+        return name
+    return f"{name[:90] or 'default'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def outputs() -> str:
+    """Where results go: `MLSYS_OUTPUTS`, or `outputs/` beside run.py, whatever directory the command runs in."""
+    return os.environ.get("MLSYS_OUTPUTS") or str(ROOT / "outputs")
+
+
+def parse_bytes(name: str, text: str) -> int:
+    """Bytes of `256MiB`, `1GB` or `4096`. Raises UserError naming the option."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
+    if not match or match[2].upper() not in UNITS:
+        raise UserError(f"{name}={text} is not an amount of memory such as 256MiB or 1GiB")
+    amount = int(float(match[1]) * UNITS[match[2].upper()])
+    if amount < 1:
+        raise UserError(f"{name}={text} must be more than nothing")
+    return amount
+
+
+def format_bytes(amount: float) -> str:
+    """`amount` bytes for a person, in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.4g} {unit}"
+        amount /= 1024
+    return f"{amount:.4g} TiB"
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values, every interpolation carried out."""
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))

@@ -1,0 +1,40 @@
+"""CuPy on the GPU, where installed: the plain expression, and cuBLAS for the dot product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mlsys.distance.baselines import Prepared, Unavailable
+
+WHERE = "device"
+EXPRESSIONS = {
+    "l2": "cupy.linalg.norm(x - y)",
+    "sqeuclidean": "((x - y) ** 2).sum()",
+    "l1": "cupy.abs(x - y).sum()",
+    "cosine": "1 - x.dot(y) / (cupy.linalg.norm(x) * cupy.linalg.norm(y))",
+    "dot": "x.dot(y)",
+}
+
+
+def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
+    """The expression of `metric` over the tensors' own memory, on torch's current stream."""
+    if x.device.type != "cuda":
+        raise Unavailable("cupy needs a GPU")
+    try:
+        import cupy
+    except ImportError as error:
+        raise Unavailable("cupy is not installed (pip install cupy-cuda13x)") from error
+    if x.dtype == torch.bfloat16:
+        raise Unavailable("cupy has no bfloat16")
+    if metric not in EXPRESSIONS:
+        raise Unavailable(f"cupy: no expression is written for metric={metric}")
+    space: dict[str, Any] = {"cupy": cupy, "x": cupy.from_dlpack(x), "y": cupy.from_dlpack(y)}
+    code = compile(EXPRESSIONS[metric], f"<cupy {metric}>", "eval")
+
+    def call() -> object:
+        with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
+            return eval(code, space)
+
+    return Prepared(call, EXPRESSIONS[metric])

@@ -1,0 +1,101 @@
+"""One run: resolve, skip what is done, build, measure, record. A record is left behind whatever happens."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mlsys import environment, progress, record
+from mlsys.config import resolved
+from mlsys.errors import UserError, one_line
+from mlsys.record import Record
+
+
+def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> None:
+    """Measure `config` into `directory`/record.json. Only an interrupt is raised; a failure stands in the record."""
+    overrides = list(hydra.overrides.task)
+    sweep = Path(hydra.sweep.dir) if hydra.mode is not None and hydra.mode.name == "MULTIRUN" else None
+    try:
+        plain = resolved(config)
+    except (UserError, OmegaConfBaseException) as error:
+        raw = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+        entry = _entry({"unresolved": raw}, "distance", command)
+        _fail(entry, error, directory, overrides)
+        return
+    if sweep and (done := find_done(sweep, record.digest(plain))):
+        progress.say(f"{' '.join(overrides) or 'defaults'}: done before, in {done.name}")
+        return
+    progress.say(f"run: {' '.join(overrides) or 'the defaults'}")
+    _measure(_entry(plain, "distance", command), plain, directory, overrides, sweep)
+
+
+def find_done(sweep: Path, digest: str) -> Path | None:
+    """The directory below `sweep` that holds a finished record of this configuration, if there is one."""
+    for directory, entry in record.find([sweep]):
+        if entry.config_digest == digest and entry.status == "ok":
+            return directory
+    return None
+
+
+def _measure(
+    entry: Record, plain: dict[str, Any], directory: Path, overrides: list[str], sweep: Path | None
+) -> None:
+    from mlsys.build import build, workload_kind
+
+    entry.write(directory)
+    sink = None
+    try:
+        entry.workload = workload_kind(plain)
+        workload = build(plain, directory)
+        sink = instantiate(plain["tracking"], group=sweep.name if sweep else None)
+        sink.open(entry, directory)
+        for part in workload.measure():
+            entry.add(part)
+            entry.write(directory)
+        entry.environment["after"] = environment.moment()
+        entry.end()
+        entry.write(directory)
+    except KeyboardInterrupt:
+        entry.end("KeyboardInterrupt: stopped by the user; what was measured until then is kept")
+        entry.write(directory)
+        raise
+    except Exception as error:
+        _fail(entry, error, directory, overrides)
+    finally:
+        if sink is not None:
+            _close(sink, entry)
+
+
+def _entry(plain: dict[str, Any], workload: str, command: list[str]) -> Record:
+    return Record(
+        workload=workload,
+        command=command,
+        config=plain,
+        config_digest=record.digest(plain),
+        environment=environment.describe(),
+        started_at=record.now(),
+    )
+
+
+def _fail(entry: Record, error: Exception, directory: Path, overrides: list[str]) -> None:
+    """Record the failure and say it in one line; only what is not the user's mistake leaves a traceback, in a file."""
+    cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
+    entry.end(f"{type(cause).__name__}: {one_line(cause)}")
+    entry.write(directory)
+    progress.say(f"failed: {' '.join(overrides)}: {one_line(cause)}")
+    if not isinstance(cause, (UserError, OmegaConfBaseException)):
+        path = directory / "traceback.txt"
+        path.write_text("".join(traceback.format_exception(error)))
+        progress.say(f"the traceback is in {path}")
+
+
+def _close(sink: Any, entry: Record) -> None:
+    try:
+        sink.close(entry)
+    except Exception as error:
+        progress.say(f"tracking: {one_line(error)}; record.json is complete")

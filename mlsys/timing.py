@@ -1,0 +1,134 @@
+"""Timing that can be trusted: warm-up, cold and hot cache, many repeats in turn, medians and quartiles.
+
+Functions that are compared are timed in turn, round after round, so that the machine's drift hits all alike. On a GPU
+device events time the work on the device, with the launch hidden behind other work; `wall` is what a caller waits.
+Method: Triton's `do_bench` (cache flush before each repeat) with the rounds interleaved.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mlsys.environment import last_level_cache_bytes
+
+Function = Callable[[], object]
+HIDE_CYCLES = 200_000  # about 0.1 ms of device work, behind which the host enqueues what is timed
+MIN_REPEATS = 3
+COPY_BYTES = {"cuda": 2**30, "cpu": 2**28}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Repeats of one function, in milliseconds."""
+
+    samples_ms: list[float]
+
+    @property
+    def median_ms(self) -> float:
+        """The median."""
+        return float(np.median(self.samples_ms))
+
+    def quantile_ms(self, q: float) -> float:
+        """The quantile `q` of the repeats, 0 <= q <= 1, linear between neighbours."""
+        return float(np.quantile(self.samples_ms, q))
+
+
+class Clock:
+    """Times functions on one device.
+
+    Args:
+        device: where the functions work.
+        repeats: rounds; a function of which they would take over `time_limit_s` gets fewer, at least 3.
+        warmup: calls that are not counted.
+        data_bytes: what a function reads; a CPU's caches are flushed only for data that could stay in them.
+    """
+
+    def __init__(
+        self, device: torch.device, repeats: int, warmup: int, time_limit_s: float, data_bytes: int
+    ) -> None:
+        self.device, self.repeats, self.warmup, self.time_limit_s = device, repeats, warmup, time_limit_s
+        flush = 0 if device.type == "cpu" and data_bytes > _flush_bytes(device) else _flush_bytes(device)
+        self._flush = torch.empty(flush, dtype=torch.int8, device=device)
+
+    def cold(self, functions: Mapping[str, Function]) -> dict[str, Timing]:
+        """Time on the device with cold caches."""
+        return self._rounds(functions, self._once_cold)
+
+    def hot(self, functions: Mapping[str, Function]) -> dict[str, Timing]:
+        """Time on the device right after a call on the same data."""
+        return self._rounds(functions, self._once_hot)
+
+    def wall(self, functions: Mapping[str, Function]) -> dict[str, Timing]:
+        """What the caller of the Python function waits, the device's work included, caches as they are."""
+        return self._rounds(functions, self._once_wall)
+
+    def _rounds(self, functions: Mapping[str, Function], once: Callable[[Function], float]) -> dict[str, Timing]:
+        wanted = {}
+        for name, function in functions.items():
+            for _ in range(max(self.warmup, 1)):
+                estimate_ms = self._once_wall(function)
+                if estimate_ms > 1e3 * self.time_limit_s / MIN_REPEATS:
+                    break
+            fitting = int(self.time_limit_s * 1e3 / max(estimate_ms, 1e-6))
+            wanted[name] = max(min(self.repeats, fitting), min(MIN_REPEATS, self.repeats))
+        samples: dict[str, list[float]] = {name: [] for name in functions}
+        for turn in range(max(wanted.values())):
+            for name, function in functions.items():
+                if turn < wanted[name]:
+                    samples[name].append(once(function))
+        return {name: Timing(row) for name, row in samples.items()}
+
+    def _once_cold(self, function: Function) -> float:
+        self._flush.fill_(1)
+        if self.device.type != "cuda":
+            return self._once_wall(function)
+        torch.cuda._sleep(HIDE_CYCLES)
+        return self._events(function)
+
+    def _once_hot(self, function: Function) -> float:
+        if self.device.type != "cuda":
+            function()
+            return self._once_wall(function)
+        function()
+        torch.cuda._sleep(HIDE_CYCLES)
+        return self._events(function)
+
+    def _events(self, function: Function) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        function()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end))
+
+    def _once_wall(self, function: Function) -> float:
+        self._wait()
+        start = time.perf_counter()
+        function()
+        self._wait()
+        return (time.perf_counter() - start) * 1e3
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def copy_bandwidth_gbps(device: torch.device, repeats: int = 10) -> float:
+    """The machine's own copy rate in 1e9 bytes/s, read and written bytes both counted, median of `repeats`."""
+    source = torch.rand(COPY_BYTES[device.type] // 4, device=device)
+    target = torch.empty_like(source)
+    clock = Clock(device, repeats, warmup=2, time_limit_s=5, data_bytes=2 * source.nbytes)
+    timing = clock.cold({"copy": lambda: target.copy_(source)})["copy"]
+    return 2 * source.nbytes / timing.median_ms / 1e6
+
+
+def _flush_bytes(device: torch.device) -> int:
+    """Enough to push everything out of the device's last cache; on a CPU at most 256 MiB."""
+    if device.type == "cuda":
+        return int(max(4 * torch.cuda.get_device_properties(device).L2_cache_size, 256 * 2**20))
+    return min(2 * last_level_cache_bytes(), 256 * 2**20)
