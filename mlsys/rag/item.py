@@ -1,0 +1,47 @@
+"""What travels through the stages: one item a question, filled in stage by stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Embedding = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One retrieved passage. `score`: larger is nearer (cosine, inner product, minus the distance)."""
+
+    id: int
+    text: str
+    source: str
+    score: float
+
+
+@dataclass(slots=True)
+class Item:
+    """One question on its way. A stage reads the fields of the stages before it and sets its own."""
+
+    query: str
+    k: int = 2
+    embedding: Embedding | None = None  # (dim,)
+    passages: list[Hit] = field(default_factory=list)
+    prompt: str = ""
+    prompt_ids: list[int] = field(default_factory=list)
+    prompt_tokens: int = 0
+    result: str = ""
+    result_ids: list[int] = field(default_factory=list)
+    tokens: int = 0  # new tokens in the result
+
+
+class Stage(Protocol):
+    """One step of the pipeline: takes a batch, sets fields on each item, knows nothing of who asked."""
+
+    name: str
+
+    def __call__(self, items: list[Item]) -> None:
+        """Work on the whole batch. An error fails all of it: the caller decides about trying one by one."""
+        ...

@@ -1,0 +1,141 @@
+"""The RAG pipeline: corpus, embedder, retriever and generator joined into stages that each take a batch.
+
+It knows nothing of HTTP or asyncio. One thread at a time drives it; more speed means more processes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlsys.errors import UserError
+from mlsys.rag import index, quality
+from mlsys.rag.corpus import Corpus, Question
+from mlsys.rag.embedder import Embedder
+from mlsys.rag.generator import Generator
+from mlsys.rag.item import Hit, Item, Stage
+from mlsys.rag.prompt import PromptStage
+from mlsys.rag.retriever import Retriever
+from mlsys.rag.stages import EmbedStage, GenerateStage, RetrieveStage
+
+__all__ = ["Hit", "Item", "Pipeline", "Stage"]
+
+Scalar = float | int | str | bool | None
+
+
+class Pipeline:
+    """embed → retrieve → prompt → generate over one corpus. Constructing is cheap; `load` does the work.
+
+    `threads`: CPU threads of torch (None: all cores); `device`: auto, cpu or cuda; `seed`: random weights;
+    `k`: passages that a prompt gets where the caller names no other number.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        embedder: Embedder,
+        retriever: Retriever,
+        generator: Generator,
+        threads: int | None = None,
+        device: str = "auto",
+        seed: int = 0,
+        k: int = 2,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise UserError(f"server.threads={threads} must be at least 1")
+        if k < 1:
+            raise UserError(f"k={k} must be at least 1")
+        self.corpus, self.embedder, self.retriever, self.generator = corpus, embedder, retriever, generator
+        self.threads, self.device, self.seed, self.k = threads, device, seed, k
+        self.stages: tuple[Stage, ...] = ()
+        self.load_s: dict[str, float] = {}
+
+    def load(self) -> None:
+        """Fetch and load everything, with progress on stderr. Raises UserError for what cannot be had."""
+        self.device = _device(self.device, self.threads)
+        with self._timed("embedder"):
+            self.embedder.load(self.device)
+        with self._timed("corpus"):
+            self.corpus.load(self.embedder.token_spans)
+        with self._timed("index"):
+            rows = index.rows(self.corpus, self.embedder)
+            self.retriever.load(rows, self.device, index.digest(self.corpus, self.embedder))
+        with self._timed("generator"):
+            self.generator.load(self.device, self.seed)
+        self.stages = (
+            EmbedStage(self.embedder),
+            RetrieveStage(self.retriever, self.corpus.passages),
+            PromptStage(self.generator),
+            GenerateStage(self.generator),
+        )
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.load_s[part] = time.perf_counter() - started
+
+    def warm(self, max_batch: int) -> None:
+        """Run what the first requests would otherwise wait for, at batch sizes up to `max_batch`."""
+        with self._timed("warm"):
+            self.generator.warm(max_batch)
+            for batch in sorted({1, max_batch}):
+                self.run(self.items(batch))
+
+    def items(self, batch: int, start: int = 0) -> list[Item]:
+        """`batch` items of the corpus's own questions, from question `start` on, round and round."""
+        texts = [question.text for question in self.questions] or ["What is this about?"]
+        return [Item(texts[(start + i) % len(texts)], self.k) for i in range(batch)]
+
+    def run(self, items: list[Item]) -> list[Item]:
+        """All stages, one after the other, on one batch."""
+        for stage in self.stages:
+            stage(items)
+        return items
+
+    @property
+    def questions(self) -> list[Question]:
+        """The corpus's questions with known answers."""
+        return self.corpus.questions
+
+    def describe(self) -> dict[str, Scalar]:
+        """What the record says of this pipeline: models, dtype, parameters, threads, and what is not real."""
+        parts: dict[str, Corpus | Embedder | Retriever | Generator] = {
+            "corpus": self.corpus,
+            "embedder": self.embedder,
+            "retriever": self.retriever,
+            "generator": self.generator,
+        }
+        described: dict[str, Scalar] = {"device": self.device, "threads": self.threads, "k": self.k}
+        for group, part in parts.items():
+            described[f"{group}.name"] = part.name
+            described.update({f"{group}.{name}": value for name, value in part.describe().items()})
+        described.update({f"load_s.{part}": round(seconds, 3) for part, seconds in self.load_s.items()})
+        return described
+
+    def quality(self, limit: int | None = None) -> dict[str, Scalar]:
+        """`hit_rate.1/3/5/10`, `retrieval_hit_rate` (at the k in use) of the first `limit` questions."""
+        return quality.hit_rates(self, limit)
+
+    def engine_rate(self, batch: int, repeats: int) -> float:
+        """Requests a second of the bare pipeline, `repeats` batches of `batch` of the corpus's questions."""
+        if batch < 1 or repeats < 1:
+            raise UserError(f"engine rate of {repeats} batches of {batch}: both must be at least 1")
+        started = time.perf_counter()
+        for start in itertools.islice(itertools.count(0, batch), repeats):
+            self.run(self.items(batch, start))
+        return batch * repeats / (time.perf_counter() - started)
+
+
+def _device(device: str, threads: int | None) -> str:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda: torch finds no CUDA device here")
+    return device

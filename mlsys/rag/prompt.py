@@ -1,0 +1,51 @@
+"""The prompt: one fixed instruction first (its computation can be shared), passages, then the question."""
+
+from __future__ import annotations
+
+from mlsys.errors import UserError
+from mlsys.rag.generator import Generator, Prompt
+from mlsys.rag.item import Hit, Item
+
+INSTRUCTION = "Answer the question in one or two sentences, using only the passages."
+SHRINK = 0.9
+
+
+def content(query: str, passages: list[Hit], share: float = 1.0) -> str:
+    """Passages and question as the user's part of the prompt; `share` of each passage's words is kept."""
+    kept = [_first_words(hit.text, share) for hit in passages]
+    listed = "\n".join(f"[{number}] {text}" for number, text in enumerate(kept, 1))
+    return f"{listed}\n\nQuestion: {query}" if kept else f"Question: {query}"
+
+
+def _first_words(text: str, share: float) -> str:
+    if share >= 1:
+        return text
+    words = text.split()
+    return " ".join(words[: int(len(words) * share)])
+
+
+class PromptStage:
+    """Builds and tokenises the batch's prompts; passages are shortened where a prompt would be too long."""
+
+    name = "prompt"
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    def __call__(self, items: list[Item]) -> None:
+        """Set `prompt`, `prompt_ids`, `prompt_tokens`. Raises UserError for a question too long by itself."""
+        built = self._generator.prompts([(INSTRUCTION, content(item.query, item.passages)) for item in items])
+        for item, prompt in zip(items, built, strict=True):
+            fitting = self._fit(item, prompt)
+            item.prompt, item.prompt_ids, item.prompt_tokens = fitting.text, fitting.ids, fitting.tokens
+
+    def _fit(self, item: Item, prompt: Prompt) -> Prompt:
+        limit, share = self._generator.max_prompt_tokens, 1.0
+        while prompt.tokens > limit:
+            if share == 0:
+                raise UserError(f"query of {prompt.tokens} tokens with its prompt: at most {limit} fit")
+            share = share * SHRINK * min(1.0, limit / prompt.tokens)
+            share = 0.0 if share < 0.01 else share
+            passages = item.passages if share else []
+            prompt = self._generator.prompts([(INSTRUCTION, content(item.query, passages, share))])[0]
+        return prompt

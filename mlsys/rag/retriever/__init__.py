@@ -1,0 +1,47 @@
+"""The nearest passages of a question."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlsys.errors import UserError
+
+METRICS = ("l2", "l1", "cosine", "dot")
+Rows = NDArray[np.float32]
+Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+class Retriever(Protocol):
+    """Finds the k nearest rows. `load` takes the rows, once."""
+
+    name: str
+    metric: str
+
+    def load(self, rows: Rows, device: str, digest: str) -> None:
+        """Take rows (N, dim) float32. `digest` names them for whatever is kept on disk."""
+        ...
+
+    def search(self, queries: Rows, k: int) -> Found:
+        """(Q, k) scores, largest first, and row numbers; k is at most N. Ties go to the lowest row."""
+        ...
+
+    def describe(self) -> dict[str, float | int | str | bool | None]:
+        """What the record should say."""
+        ...
+
+
+def check_metric(metric: str) -> str:
+    """The metric, or a `UserError` that lists what there is."""
+    if metric not in METRICS:
+        raise UserError(f"retriever.metric={metric} is none of {', '.join(METRICS)}")
+    return metric
+
+
+def scores(metric: str, distances: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distances as scores, larger is nearer: the inner product, the cosine similarity, minus the distance."""
+    if metric == "dot":
+        return distances
+    return 1 - distances if metric == "cosine" else -distances

@@ -1,0 +1,121 @@
+"""The whole chain without weights: stages, descriptions, quality, bad input."""
+
+import numpy as np
+import pytest
+
+from mlsys.errors import UserError
+from mlsys.rag.corpus.animals import Animals
+from mlsys.rag.embedder.hashing import Hashing
+from mlsys.rag.generator.simulated import Simulated
+from mlsys.rag.pipeline import Item, Pipeline
+from mlsys.rag.retriever.exact import Exact
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path, slept: list[float]) -> Pipeline:
+    monkeypatch.setenv("MLSYS_CACHE", str(tmp_path))
+    generator = Simulated(base_ms=5, per_request_ms=2, per_token_ms=1, max_new_tokens=10, sleep=slept.append)
+    made = Pipeline(Animals(), Hashing(), Exact(), generator, threads=1, device="cpu")
+    made.load()
+    return made
+
+
+def test_the_stages_come_in_order_and_fill_the_item(pipeline: Pipeline, slept: list[float]):
+    assert [stage.name for stage in pipeline.stages] == ["embed", "retrieve", "prompt", "generate"]
+    (item,) = pipeline.run([Item("Where do hummingbirds come from?", k=2)])
+    assert item.embedding is not None
+    assert item.embedding.shape == (1024,)
+    assert item.passages[0].text.startswith("Hummingbirds")
+    assert len(item.passages) == 2
+    assert item.passages[0].score > item.passages[1].score
+    assert item.passages[0].text in item.prompt
+    assert item.query in item.prompt
+    assert item.prompt_tokens == len(item.prompt.split())
+    assert item.tokens == len(item.result_ids) == len(item.result.split()) == 10
+    assert slept == [pytest.approx(0.017)]
+
+
+def test_a_batch_gives_the_answers_of_single_requests(pipeline: Pipeline, slept: list[float]):
+    queries = [question.text for question in pipeline.questions]
+    together = [item.result for item in pipeline.run([Item(query) for query in queries])]
+    alone = [pipeline.run([Item(query)])[0].result for query in queries]
+    assert together == alone
+    assert len(set(alone)) == len(queries)
+    assert slept[0] == pytest.approx((5 + 2 * 6 + 10) / 1000)
+
+
+def test_each_item_gets_its_own_k_and_never_more_than_there_are(pipeline: Pipeline):
+    one, many = pipeline.run([Item("cats", k=1), Item("cats", k=9)])
+    assert (len(one.passages), len(many.passages)) == (1, 3)
+    assert sorted(hit.id for hit in many.passages) == [0, 1, 2]
+
+
+def test_a_prompt_that_is_too_long_loses_words_of_its_passages(pipeline: Pipeline):
+    pipeline.generator._max_prompt_tokens = 28
+    (item,) = pipeline.run([Item("Which birds can hover in the air?", k=2)])
+    assert item.prompt_tokens <= 28
+    assert item.query in item.prompt
+    assert "[1]" in item.prompt
+    with pytest.raises(UserError, match=r"query of \d+ tokens with its prompt: at most 28 fit"):
+        pipeline.run([Item("word " * 40)])
+
+
+def test_the_description_says_what_is_not_real(pipeline: Pipeline):
+    described = pipeline.describe()
+    assert described["generator.note"] == "simulated: a cost model, no language model"
+    assert described["embedder.note"] == "hashed words, not a language model"
+    assert described["corpus.passages"] == 3
+    assert described["threads"] == 1
+    assert described["device"] == "cpu"
+
+
+def test_quality_counts_the_known_answers(pipeline: Pipeline):
+    quality = pipeline.quality()
+    assert quality["retrieval_questions"] == 6
+    assert quality["hit_rate.3"] == 1.0
+    assert quality["retrieval_hit_rate"] >= quality["hit_rate.1"] >= 0.5
+    assert "hit_rate.10" not in quality
+    assert pipeline.quality(limit=2)["retrieval_questions"] == 2
+
+
+def test_the_engine_rate_counts_requests(pipeline: Pipeline, slept: list[float]):
+    assert pipeline.engine_rate(batch=4, repeats=3) > 0
+    assert slept == [pytest.approx(0.023)] * 3
+
+
+def test_the_index_is_computed_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch):
+    def forbidden(self, texts):
+        raise RuntimeError("computed again")
+
+    monkeypatch.setattr(Hashing, "passages", forbidden)
+    again = Pipeline(Animals(), Hashing(), Exact(), Simulated(), device="cpu", threads=1)
+    again.load()
+    with pytest.raises(RuntimeError, match="computed again"):
+        Pipeline(Animals(), Hashing(dim=64), Exact(), Simulated(), device="cpu", threads=1).load()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Simulated(base_ms=-1), r"generator.base_ms=-1 must be 0 or more"),
+        (lambda: Simulated(max_new_tokens=0), r"generator.max_new_tokens=0 must be at least 1"),
+        (lambda: Hashing(dim=0), r"embedder.dim=0 must be at least 1"),
+        (lambda: Exact(metric="l3"), r"retriever.metric=l3 is none of l2, l1, cosine, dot"),
+        (lambda: Pipeline(Animals(), Hashing(), Exact(), Simulated(), threads=0), r"server.threads=0 must"),
+    ],
+)
+def test_bad_knobs_are_named(make, message: str):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def test_hashing_gives_unit_vectors_and_survives_empty_text():
+    rows = Hashing(dim=64).passages(["cats and dogs", "", "Cats AND dogs"])
+    assert np.linalg.norm(rows[0]) == pytest.approx(1)
+    assert not rows[1].any()
+    assert (rows[0] == rows[2]).all()
