@@ -27,7 +27,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path, slept: list[float]) -> P
 
 def test_the_stages_come_in_order_and_fill_the_item(pipeline: Pipeline, slept: list[float]):
     assert [stage.name for stage in pipeline.stages] == ["embed", "retrieve", "prompt", "generate"]
-    (item,) = pipeline.run([Item("Where do hummingbirds come from?", k=2)])
+    (item,) = pipeline.run([Item("Which colourful birds can hover?", k=2)])
     assert item.embedding is not None
     assert item.embedding.shape == (1024,)
     assert item.passages[0].text.startswith("Hummingbirds")
