@@ -23,7 +23,8 @@ def rows(runs: Runs) -> list[Row]:
 
     Keys: `run` (the directory's name), `record` (index into `runs`), `level` (index or None), `workload`, `status`,
     `error`, `started_at`, `config.<dotted key>`, and the result and level names as the record has them. Added:
-    `share_of_copy` (bandwidth over this machine's copy bandwidth) and `load` (concurrency or offered rate).
+    `copy_share` (bandwidth over this machine's copy bandwidth), `machine` (GPU or CPU model) and `load` (concurrency
+    or offered rate).
     """
     names = run_names([directory for directory, _ in runs])
     return [row for index, (_, record) in enumerate(runs) for row in _rows_of(index, names[index], record)]
@@ -34,6 +35,7 @@ def _rows_of(index: int, name: str, record: Record) -> list[Row]:
     base |= {"error": record.error, "started_at": record.started_at}
     base |= {CONFIG + key: value for key, value in flatten(record.config).items()}
     base |= {key: number(value) for key, value in record.results.items()}
+    base["machine"] = machine(record)
     if not record.levels:
         return [_derived(base)]
     return [
@@ -45,10 +47,19 @@ def _rows_of(index: int, name: str, record: Record) -> list[Row]:
 def _derived(row: Row) -> Row:
     bandwidth, copy = row.get("bandwidth_gbps"), row.get("copy_bandwidth_gbps")
     if is_number(bandwidth) and is_number(copy) and copy > 0:
-        row["share_of_copy"] = bandwidth / copy
+        row.setdefault("copy_share", bandwidth / copy)
     if row["workload"] == "serving":
         row["load"] = row.get("concurrency", row.get("offered_rate_rps"))
     return row
+
+
+def machine(record: Record) -> str | None:
+    """The model of the GPU, or of the CPU where that computed, as the environment names it."""
+    hardware = record.environment.get("hardware")
+    if not isinstance(hardware, Mapping):
+        return None
+    on_gpu = str(record.results.get("device", "")).startswith("cuda") and hardware.get("gpu")
+    return str(hardware["gpu"] if on_gpu else hardware.get("cpu"))
 
 
 def run_names(directories: Sequence[Path]) -> list[str]:

@@ -16,7 +16,7 @@ from mlsys.sinks.rows import Row, Runs, finite, is_number, label, varying
 from mlsys.sinks.rows import rows as flat_rows
 
 RESULTS = {
-    "distance": "reduction latency_ms latency_ms_p25 latency_ms_p75 latency_hot_ms wall_ms bandwidth_gbps share_of_copy "
+    "distance": "reduction latency_ms latency_ms_p25 latency_ms_p75 latency_hot_ms wall_ms bandwidth_gbps copy_share "
     "relative_error speedup.*",
     "search": "latency_ms latency_ms_p25 latency_ms_p75 queries_per_s recall speedup.*",
     "serving": "concurrency offered_rate_rps throughput_rps success_rate goodput e2e_ms.p50 e2e_ms.p95 e2e_ms.p99 ttft_ms.p50 "
@@ -59,7 +59,7 @@ def text(value: Any, column: str = "") -> str:
         return str(value)
     if not finite(value):
         return str(value)
-    if column in {"share_of_copy", "success_rate", "goodput"}:
+    if column in {"copy_share", "success_rate", "goodput"}:
         return f"{100 * value:.1f} %"
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
         return f"{int(value):,}" if abs(value) < 1e7 else f"{value:.4g}"

@@ -1,0 +1,154 @@
+"""The page's HTML: everything that a record says is escaped here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from mlsys.sinks import findings, table
+from mlsys.sinks.panels import Panel
+from mlsys.sinks.rows import Row, Runs, flatten, is_number, label, run_names, varying
+
+
+def head(runs: Runs) -> str:
+    """What is on the page, in one line, and when it was measured."""
+    states = [record.status for _, record in runs]
+    times = sorted(record.started_at for _, record in runs)
+    span = "" if not times else times[0][:16].replace("T", " ")
+    if times and times[-1][:16] != times[0][:16]:
+        span += " to " + times[-1][:16].replace("T", " ")
+    failed = len(states) - states.count("ok")
+    words = f"{len(states)} run{'s' * (len(states) != 1)}" + (f", {failed} failed" if failed else "")
+    return f"<p class=lead>{escape(words)}{escape(f' · {span} UTC' if span else '')}</p>"
+
+
+def warnings(runs: Runs) -> str:
+    """What a reader must know before believing the numbers."""
+    found = findings.warnings(runs)
+    if not found:
+        return ""
+    items = "".join(f"<li>{escape(text)}</li>" for text in found)
+    return f'<div class=warnings role=note><h2>Before you believe these numbers</h2><ul>{items}</ul></div>'
+
+
+def section(name: str, shown: Sequence[Panel], rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) -> str:
+    """One workload: what came out in words, the plots, the free plot, the table."""
+    said = "".join(f"<li>{escape(text)}</li>" for text in findings.summary(name, rows))
+    plots = "".join(_plot(panel) for panel in shown)
+    return (
+        f'<section id="{escape(name)}" data-workload="{escape(name)}"><h2>{escape(name.capitalize())}</h2>'
+        + (f"<ul class=findings>{said}</ul>" if said else "")
+        + _filters(rows)
+        + f"<div class=plots>{plots}</div>"
+        + _explore()
+        + _table(rows, columns, links)
+        + "</section>"
+    )
+
+
+def _plot(panel: Panel) -> str:
+    return (
+        f'<figure class="plot {panel.kind}"><figcaption><h3>{escape(panel.title)}</h3><p>{escape(panel.about)}</p>'
+        f'</figcaption><div class=canvas data-plot="{escape(panel.name)}"></div></figure>'
+    )
+
+
+def _explore() -> str:
+    picks = "".join(
+        f"<label>{text} <select data-axis={axis}></select></label>"
+        f"<label><input type=checkbox data-log={axis}> log</label>"
+        for axis, text in (("x", "across"), ("y", "up"))
+    )
+    return (
+        "<details class=explore><summary>Choose the axes yourself</summary>"
+        f"<div class=picks>{picks}</div><div class=canvas data-plot=explore></div></details>"
+    )
+
+
+def _filters(rows: Sequence[Row]) -> str:
+    selects = []
+    for key in ["status", *varying(rows)]:
+        values = list(dict.fromkeys(table.text(row.get(key)) for row in rows))
+        if 1 < len(values) <= 40:
+            options = "".join(f'<option value="{escape(value)}">{escape(value) or "—"}</option>' for value in values)
+            selects.append(
+                f'<label>{escape(label(key))} <select data-filter="{escape(key)}">'
+                f"<option value=\"*\">all</option>{options}</select></label>"
+            )
+    return (
+        "<div class=filters><label>find <input type=search data-find placeholder='words in any column'></label>"
+        + "".join(selects)
+        + f"<button type=button data-clear>show all</button><output>{len(rows)} of {len(rows)}</output></div>"
+    )
+
+
+def _table(rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) -> str:
+    filters = ["status", *varying(rows)]
+    heads = "".join(f'<th scope=col><button type=button>{escape(label(name))}</button></th>' for name in columns)
+    body = []
+    for index, row in enumerate(rows):
+        kept = json.dumps({key: table.text(row.get(key)) for key in filters})
+        cells = "".join(_cell(row, name, links[row["record"]]) for name in columns)
+        state = "" if row["status"] == "ok" else " class=failed"
+        body.append(f'<tr data-row={index} data-keys="{escape(kept)}"{state}>{cells}</tr>')
+    return (
+        f'<div class=scroll tabindex=0 role=region aria-label=results><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _cell(row: Row, name: str, link: str) -> str:
+    value = row.get(name)
+    shown = escape(table.text(value, name))
+    if name == "run":
+        return f'<th scope=row data-v="{shown}"><a href="{escape(_url(link))}">{shown}</a></th>'
+    if is_number(value):
+        return f'<td class=n data-v="{value!r}" title="{value!r}">{shown}</td>'
+    return f'<td data-v="{shown}"{" class=error" if name == "error" else ""}>{shown}</td>'
+
+
+def _url(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(path)
+
+
+def runs(records: Runs, links: Sequence[str]) -> str:
+    """For each run the command that makes it again, when it ran, and its record."""
+    names = run_names([place for place, _ in records])
+    items = []
+    for (_, record), name, link in zip(records, names, links, strict=True):
+        command = "python " + shlex.join(record.command)
+        problem = f"<p class=error>{escape(record.error)}</p>" if record.error else ""
+        items.append(
+            f'<li><a href="{escape(_url(link))}">{escape(name)}</a> <small>{escape(record.started_at)}, '
+            f"{escape(record.status)}, config {escape(record.config_digest[:12])}</small>"
+            f"<pre><code>{escape(command)}</code></pre>{problem}</li>"
+        )
+    return "".join(items)
+
+
+def environments(records: Runs) -> str:
+    """The machines and software, each distinct one once, what differs between runs left to their records."""
+    seen: dict[str, list[str]] = {}
+    names = run_names([place for place, _ in records])
+    for (_, record), name in zip(records, names, strict=True):
+        lasting = {key: value for key, value in record.environment.items() if key in LASTING}
+        seen.setdefault(json.dumps(lasting, sort_keys=True, default=str), []).append(name)
+    return "".join(_environment(json.loads(text), users) for text, users in seen.items())
+
+
+LASTING = {"hostname", "platform", "hardware", "driver", "versions", "git", "thread_variables"}
+
+
+def _environment(content: Mapping[str, Any], users: Sequence[str]) -> str:
+    lines = "".join(
+        f"<tr><th scope=row>{escape(key)}</th><td>{escape(table.text(value))}</td></tr>"
+        for key, value in flatten(content).items()
+        if value not in (None, "")
+    )
+    who = f"{len(users)} run{'s' * (len(users) != 1)}: {', '.join(users[:5])}{' …' if len(users) > 5 else ''}"
+    return f"<details open><summary>{escape(who)}</summary><div class=scroll><table>{lines}</table></div></details>"
