@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from mlsys import timing
+from mlsys.timing import Clock, Timing
+
+CPU = torch.device("cpu")
+
+
+def clock(repeats: int = 5, warmup: int = 2, time_limit_s: float = 10) -> Clock:
+    return Clock(CPU, repeats, warmup, time_limit_s, data_bytes=2**40)
+
+
+def test_medians_and_quartiles() -> None:
+    row = Timing([4.0, 1.0, 2.0, 3.0, 100.0])
+    assert row.median_ms == 3.0
+    assert (row.quantile_ms(0.25), row.quantile_ms(0.75)) == (2.0, 4.0)
+
+
+def test_functions_are_timed_in_turn_after_their_warm_up() -> None:
+    calls: list[str] = []
+    timings = clock().cold({name: lambda name=name: calls.append(name) for name in "ab"})
+    assert calls == ["a", "a", "b", "b"] + ["a", "b"] * 5
+    assert {name: len(row.samples_ms) for name, row in timings.items()} == {"a": 5, "b": 5}
+
+
+def test_hot_means_called_just_before() -> None:
+    calls: Counter[str] = Counter()
+    clock(repeats=4, warmup=1).hot({"a": lambda: calls.update("a")})
+    assert calls["a"] == 1 + 2 * 4
+
+
+def test_a_slow_function_gets_fewer_repeats_but_never_fewer_than_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def slow() -> None:
+        now[0] += 4.0
+
+    def quick() -> None:
+        now[0] += 0.001
+
+    timings = clock(repeats=20, time_limit_s=10).wall({"slow": slow, "quick": quick})
+    assert timings["slow"].samples_ms == pytest.approx([4000.0] * 3)
+    assert len(timings["quick"].samples_ms) == 20
+
+
+def test_the_copy_rate_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(timing.COPY_BYTES, "cpu", 2**22)
+    assert timing.copy_bandwidth_gbps(CPU, repeats=3) > 0
+
+
+@pytest.mark.gpu
+def test_device_time_leaves_the_launch_out() -> None:
+    device = torch.device("cuda")
+    x = torch.rand(1000, device=device)
+    gpu = Clock(device, 20, 3, 10, x.nbytes)
+    assert gpu.hot({"x": lambda: x.add_(1)})["x"].median_ms < gpu.wall({"x": lambda: x.add_(1)})["x"].median_ms
