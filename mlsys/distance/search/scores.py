@@ -1,0 +1,175 @@
+"""Fast approximate scores of rows, block by block, each with a proven bound on its error.
+
+A score is larger for a nearer row. It only proposes candidates; whether they suffice is decided with `floor`:
+no row whose score lies below it can be as near as the key it was computed for. The bounds are those of a sum
+of d terms in floating point in any order (Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from mlsys.errors import UserError
+
+STEP_BYTES = 16 << 20
+TINY, HUGE = 1e-25, 1e37  # squares outside may lose digits in float32
+
+
+class Scorer(Protocol):
+    """Scores of a query block against rows [start, stop), and the bound that goes with them."""
+
+    def block(self, queries: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """Scores (Q, stop - start) of float32 or float64 queries (Q, d)."""
+        ...
+
+    def floor(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """For a key of each query (Q,) the float64 score (Q,) below which no row has as small a key."""
+        ...
+
+    def precision(self, queries: torch.Tensor) -> torch.dtype:
+        """The dtype to score these queries in: float64 where float32 could overflow or lose everything."""
+        ...
+
+
+def slack(rows: torch.Tensor) -> float:
+    """Relative error bound of a sum over a row and a few operations more, in the rows' or wider precision."""
+    return 1.5 * (rows.shape[1] + 16) * torch.finfo(torch.promote_types(rows.dtype, torch.float32)).eps
+
+
+def underflow(queries: torch.Tensor) -> float:
+    """What products that vanish below the smallest normal number can add up to."""
+    return torch.finfo(queries.dtype).tiny * 1e10
+
+
+def steps(rows: torch.Tensor) -> Iterator[tuple[int, int]]:
+    """Row ranges that are small enough to be converted at once."""
+    count = max(1, STEP_BYTES // (rows.shape[1] * 8))
+    return ((start, min(start + count, len(rows))) for start in range(0, len(rows), count))
+
+
+@dataclass
+class ProductScorer:
+    """Scores x·y·scale + bias from one matrix product: for dot, cosine and (squared) euclidean distances."""
+
+    metric: str
+    rows: torch.Tensor
+    scale: torch.Tensor | None
+    bias: torch.Tensor | None
+    smallest: float  # norms of the shortest row that is not zero, and of the longest
+    largest: float
+
+    @classmethod
+    def of(cls, rows: torch.Tensor, metric: str) -> ProductScorer:
+        """Read the rows (N, d) once for their norms. What is kept: a number a row for all metrics but dot."""
+        norms = torch.cat([_norms(rows[start:stop]) for start, stop in steps(rows)])
+        _check_finite(norms)
+        scale = bias = None
+        nonzero = norms[norms > 0]
+        if metric == "cosine":
+            scale = torch.where(norms > 0, 1 / norms, 0.0)
+            if len(nonzero) < len(norms):
+                bias = torch.where(norms > 0, 0.0, -torch.inf)
+        elif metric != "dot":
+            bias = norms.square().mul_(-0.5)
+        extremes = (float(nonzero.min()), float(nonzero.max())) if len(nonzero) else (1.0, 1.0)
+        return cls(metric, rows, scale, bias, *extremes)
+
+    def block(self, queries: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """See `Scorer`."""
+        scores: torch.Tensor = queries @ self.rows[start:stop].to(queries.dtype).T
+        if self.scale is not None:
+            scores *= self.scale[start:stop].to(queries.dtype)
+        if self.bias is not None:
+            scores += self.bias[start:stop].to(queries.dtype)
+        return scores
+
+    def floor(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """See `Scorer`."""
+        norms = torch.linalg.vector_norm(queries.double(), dim=1)
+        longest = 1.0 if self.metric == "cosine" else self.largest
+        error: torch.Tensor = norms * longest
+        if self.metric == "dot":
+            score = -keys
+        elif self.metric == "cosine":
+            score = torch.where(keys.isinf(), -torch.inf, norms * (1 - keys))
+        else:
+            score = (norms.square() - keys) / 2
+            error = error + longest**2 + norms.square() * torch.finfo(torch.float64).eps
+        floor: torch.Tensor = score - slack(self.rows) * error - underflow(queries)
+        return floor
+
+    def precision(self, queries: torch.Tensor) -> torch.dtype:
+        """See `Scorer`."""
+        norms = torch.linalg.vector_norm(queries.double(), dim=1)
+        norms = norms[norms > 0]
+        if len(norms) == 0:
+            return queries.dtype
+        low, high = float(norms.min()), float(norms.max())
+        safe = max(high, self.largest) ** 2 < HUGE and min(low, self.smallest) ** 2 > TINY
+        return queries.dtype if safe else torch.float64
+
+
+@dataclass
+class MaximumScorer:
+    """Scores for l1 from two passes instead of three: Σ|x - y| = 2·Σ max(x, y) - Σx - Σy."""
+
+    rows: torch.Tensor
+    bias: torch.Tensor
+    largest: float  # Σ|y| of the largest row
+
+    @classmethod
+    def of(cls, rows: torch.Tensor) -> MaximumScorer:
+        """Read the rows (N, d) once for their sums."""
+        bias, largest = [], 0.0
+        for start, stop in steps(rows):
+            wide = rows[start:stop].double()
+            _check_finite(wide.sum(1), start)
+            bias.append(wide.sum(1) / 2)
+            largest = max(largest, float(wide.abs().sum(1).max()))
+        return cls(rows, torch.cat(bias), largest)
+
+    def block(self, queries: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """See `Scorer`. Works on pieces that stay in a core's cache."""
+        scores = queries.new_empty(len(queries), stop - start)
+        lines = min(len(queries), 16)
+        count = max(8, (3 << 19) // (queries.element_size() * lines * queries.shape[1]))
+        space = queries.new_empty(lines, count, queries.shape[1])
+        for first in range(start, stop, count):
+            rows = self.rows[first : min(first + count, stop)].to(queries.dtype)
+            for line in range(0, len(queries), lines):
+                some = queries[line : line + lines, None]
+                larger = torch.maximum(some, rows, out=space[: len(some), : len(rows)])
+                scores[line : line + lines, first - start : first - start + len(rows)] = larger.sum(-1)
+        return scores.neg_().add_(self.bias[start:stop].to(queries.dtype))
+
+    def floor(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """See `Scorer`."""
+        queries64 = queries.double()
+        error = slack(self.rows) * (queries64.abs().sum(1) + self.largest)
+        return -(keys + queries64.sum(1)) / 2 - error - underflow(queries)
+
+    def precision(self, queries: torch.Tensor) -> torch.dtype:
+        """See `Scorer`."""
+        safe = max(self.largest, float(queries.double().abs().sum(1).max())) < HUGE
+        return queries.dtype if safe else torch.float64
+
+
+def _norms(rows: torch.Tensor) -> torch.Tensor:
+    """Euclidean norms (N,) float64; summed in float32 where that loses no more than a float32 score does."""
+    wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    squares = wide.square().sum(1).double()
+    odd = ~((squares > TINY) & (squares < HUGE))
+    if odd.any():
+        squares[odd] = rows[odd].double().square().sum(1)
+    return squares.sqrt_()
+
+
+def _check_finite(norms: torch.Tensor, start: int = 0) -> None:
+    odd = (~torch.isfinite(norms)).nonzero()
+    if len(odd):
+        row = int(odd[0]) + start
+        raise UserError(f"rows cannot be searched: row {row} holds nan, infinity or too large values")

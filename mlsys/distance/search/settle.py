@@ -1,0 +1,102 @@
+"""From proposed candidates to the certain answer: recompute, sort, prove; where the proof fails, look again.
+
+Nothing here trusts an approximate score further than its error bound, so the answer is to the index that of a
+float64 search, and rows of equal distance come by their lower index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mlsys.distance.search.ranking import Ranking, nearest
+from mlsys.distance.search.scores import Scorer
+from mlsys.distance.search.select import best
+
+STEP_BYTES = 64 << 20
+BLOCK_SCORES = 1 << 23
+MARGIN = 16
+
+
+@dataclass
+class Candidates:
+    """Rows that may be the nearest, `index` (Q, m); no other scores above `cut` (Q,), None: none is left."""
+
+    index: torch.Tensor
+    cut: torch.Tensor | None
+
+
+def margin(k: int, rows: int) -> int:
+    """How many candidates to take for the k nearest."""
+    return min(rows, k + max(MARGIN, k // 4))
+
+
+def propose(scorer: Scorer, queries: torch.Tensor, rows: int, m: int) -> Candidates:
+    """The m best-scored rows of each query, block by block of rows with a running selection."""
+    if m == rows:
+        return Candidates(torch.arange(rows, device=queries.device).expand(len(queries), -1), None)
+    values = queries.new_empty(len(queries), 0)
+    index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+    for start, stop in blocks(len(queries), rows):
+        new, columns = best(scorer.block(queries, start, stop), min(m, stop - start))
+        values, index = torch.cat([values, new], 1), torch.cat([index, columns + start], 1)
+        if values.shape[1] > m:
+            values, kept = torch.topk(values, m, dim=1, sorted=False)
+            index = index.gather(1, kept)
+    return Candidates(index, values.amin(1).double())
+
+
+def blocks(queries: int, rows: int) -> list[tuple[int, int]]:
+    """Row ranges for which the scores of all queries take a bounded space."""
+    count = max(4096, BLOCK_SCORES // queries)
+    return [(start, min(start + count, rows)) for start in range(0, rows, count)]
+
+
+def settle(
+    ranking: Ranking, rows: torch.Tensor, scorer: Scorer, queries: torch.Tensor, found: Candidates, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k nearest of each query: keys (Q, k) float64 ascending and rows (Q, k) int64, certainly."""
+    keys, index = _order(ranking, rows, queries, found.index, k)
+    if found.cut is None:
+        return keys, index
+    unsure = (found.cut >= scorer.floor(queries, keys[:, -1])).nonzero()[:, 0]
+    if len(unsure):
+        floor = scorer.floor(queries[unsure], keys[unsure, -1])
+        keys[unsure], index[unsure] = _scan(ranking, rows, scorer, queries[unsure], floor, k)
+    return keys, index
+
+
+def _order(
+    ranking: Ranking, rows: torch.Tensor, queries: torch.Tensor, index: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sort candidates (Q, m) by key, then by index, and keep k."""
+    index = index.sort(1).values
+    lines, m = index.shape
+    keys = torch.empty(lines, m, dtype=torch.float64, device=rows.device)
+    width = max(1, STEP_BYTES // (24 * rows.shape[1]))
+    count = max(1, width // m)
+    for line in range(0, lines, count):
+        for column in range(0, m, width):
+            part = (slice(line, line + count), slice(column, column + width))
+            keys[part] = ranking.keys(queries[part[0], None].double(), rows[index[part]].double())
+    keys, order = torch.sort(keys, dim=1, stable=True)
+    return keys[:, :k].clone(), index.gather(1, order[:, :k])
+
+
+def _scan(
+    ranking: Ranking, rows: torch.Tensor, scorer: Scorer, queries: torch.Tensor, floor: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Recompute every row that scores at or above `floor`: at least k do, all the nearest among them."""
+    line = torch.empty(0, dtype=torch.int64, device=rows.device)
+    key, index = line.double(), line
+    width = max(1, STEP_BYTES // (24 * rows.shape[1]))
+    for start, stop in blocks(len(queries), len(rows)):
+        hits = (scorer.block(queries, start, stop) >= floor[:, None]).nonzero()
+        for some in hits.split(width):  # type: ignore[no-untyped-call]
+            row = some[:, 1] + start
+            found = ranking.keys(queries[some[:, 0]].double(), rows[row].double())
+            line, key, index = nearest(
+                torch.cat([line, some[:, 0]]), torch.cat([key, found]), torch.cat([index, row]), k
+            )
+    return key.view(len(queries), k), index.view(len(queries), k)
