@@ -1,0 +1,86 @@
+"""`python -m mlsys.serve CONFIG.yaml`: one serving process from a resolved configuration.
+
+Used by the serving benchmark, by the balancer for its replicas, and by anyone who keeps a `config.yaml`. Prints
+`serving on ADDRESS` once requests are answered. A mistake in the configuration is one line and exit status 2.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlsys.errors import UserError
+from mlsys.serving.process import USER_ERROR_CODE
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the configuration in the file `arguments[0]`; returns the exit status."""
+    if len(arguments) != 1:
+        print("error: usage: python -m mlsys.serve CONFIG.yaml", file=sys.stderr)
+        return USER_ERROR_CODE
+    try:
+        return serve(Path(arguments[0]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR_CODE
+
+
+def serve(path: Path) -> int:
+    """Check everything, take the port, then build and serve."""
+    config = _read(path)
+    mode = _make(config["server"])
+    config["server"] = asdict(mode.options)
+    for name in THREAD_VARIABLES:  # read when torch is imported, which is later
+        os.environ[name] = str(mode.options.threads)
+    from mlsys.serving import http
+    from mlsys.serving.service import Parts
+
+    parts = Parts(
+        pipeline=lambda: _pipeline(config),
+        batching=lambda: _make(config["batching"]),
+        balancer=lambda: _make(config["balancer"]),
+        config=config,
+        directory=path.resolve().parent,
+    )
+    listener = http.bind(mode.options.host, mode.options.port)
+    with listener:
+        return http.run(mode.service(parts), mode.options, listener)
+
+
+def _make(section: dict[str, Any]) -> Any:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(section)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
+def _pipeline(config: dict[str, Any]) -> Any:
+    from mlsys import build  # brings torch, which a balancer does without
+
+    return build.pipeline(config)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("server"), dict):
+        raise UserError(f"{path}: no server section: choose one, server=batch for example")
+    return config
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,27 @@
+"""Which replica gets a request: policies that see only names and in-flight counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+
+class Candidate(Protocol):
+    """A replica that could take the request."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def in_flight(self) -> int: ...  # noqa: D102
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+class Policy(Protocol):
+    """A balancing policy."""
+
+    name: str
+
+    def choose(self, candidates: Sequence[C]) -> C:
+        """One of `candidates`, which is never empty."""

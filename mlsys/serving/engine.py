@@ -1,0 +1,110 @@
+"""Takes one batch through the pipeline's stages, in a worker thread, so that the event loop is never blocked.
+
+Before each stage the requests that were cancelled or are past their deadline drop out. If a stage raises on a batch,
+each of its requests is tried alone, so one that cannot be answered fails alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from mlsys.rag.item import Item, Stage
+from mlsys.serving.request import Expired, Failed, Request, ServiceError
+
+Settle = Callable[[Request, ServiceError | None], None]
+Cut = Callable[[Sequence[int]], int]
+FINAL = "generate"
+
+
+class Pipeline(Protocol):
+    """What the serving side needs of `mlsys.rag.pipeline.Pipeline`."""
+
+    stages: tuple[Stage, ...]
+
+    def load(self) -> None: ...  # noqa: D102
+    def warm(self, max_batch: int) -> None: ...  # noqa: D102
+    def describe(self) -> dict[str, float | int | str | bool | None]: ...  # noqa: D102
+
+
+class Engine:
+    """One pipeline and the thread that drives it. `busy_since` tells a stalled engine from an idle one."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.busy_since: float | None = None
+        self.last_size, self.last_s = 0, 0.0
+
+    def stalled(self, after_s: float) -> bool:
+        """Whether one batch has been running for longer than `after_s`."""
+        since = self.busy_since
+        return since is not None and time.perf_counter() - since > after_s
+
+    def run(self, batch: list[Request], cut: Cut, settle: Settle) -> list[Request]:
+        """Take `batch` through the stages; `settle(request, error)` is called as soon as each outcome is known.
+
+        `cut` says how many of the prepared prompts (their token counts, in order) may be generated together. Returns
+        the requests beyond that, prepared and in order: they belong at the front of the next batch.
+        """
+        started = self.busy_since = time.perf_counter()
+        self.last_size = 0
+        try:
+            return self._run(batch, cut, settle)
+        finally:
+            self.busy_since, self.last_s = None, time.perf_counter() - started
+
+    def _run(self, batch: list[Request], cut: Cut, settle: Settle) -> list[Request]:
+        for request in batch:
+            request.mark("queue")
+        *front, final = self.pipeline.stages
+        fresh = [request for request in batch if not request.prepared]
+        for request in fresh:
+            request.item = Item(request.query, request.k)
+        done = {id(request) for request in batch if request.prepared}
+        for stage in front:
+            fresh = self._stage(stage, fresh, settle)
+        for request in fresh:
+            request.prepared = True
+            done.add(id(request))
+        ready = self._living([request for request in batch if id(request) in done], settle)
+        count = cut([request.item.prompt_tokens for request in ready]) if ready else 0
+        now, later = ready[:count], ready[count:]
+        for request in now:
+            request.batch_size = len(now)
+            request.mark("queue")
+        self.last_size = len(now)
+        for request in self._stage(final, now, settle):
+            settle(request, None)
+        return later
+
+    def _stage(self, stage: Stage, requests: list[Request], settle: Settle) -> list[Request]:
+        living = self._living(requests, settle)
+        if not living:
+            return []
+        try:
+            stage([request.item for request in living])
+        except Exception as error:
+            living = self._one_by_one(stage, living, error, settle)
+        for request in living:
+            request.mark(stage.name)
+        return living
+
+    def _one_by_one(
+        self, stage: Stage, requests: list[Request], error: Exception, settle: Settle
+    ) -> list[Request]:
+        if len(requests) == 1:
+            settle(requests[0], Failed(f"the {stage.name} stage failed: {type(error).__name__}: {error}"))
+            return []
+        return [request for one in requests for request in self._stage(stage, [one], settle)]
+
+    def _living(self, requests: list[Request], settle: Settle) -> list[Request]:
+        living = []
+        for request in requests:
+            if request.cancelled:
+                settle(request, Expired("cancelled"))
+            elif request.expired:
+                settle(request, Expired("the deadline (timeout_ms) passed before the answer was ready"))
+            else:
+                living.append(request)
+        return living

@@ -1,0 +1,141 @@
+"""The server process: one socket, one event loop, uvicorn on uvloop, and an orderly end.
+
+SIGTERM and SIGINT: readiness goes false, new requests get 503, running work ends, exit status 0. A second signal
+ends it at once with status 1, and so does work that outlasts `server.drain_timeout_s`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import uvicorn
+
+from mlsys.errors import UserError
+from mlsys.progress import say
+from mlsys.serving import app
+from mlsys.serving.desk import Desk
+from mlsys.serving.options import Server
+from mlsys.serving.process import READY
+from mlsys.serving.service import Service
+
+POLL_S = 0.01
+BACKLOG = 2048
+SAME_STOP_S = 1.0
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address, taken before anything is loaded. Raises UserError if it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise UserError(f"server.host={host} server.port={port}: cannot listen there: {reason}") from None
+    return listener
+
+
+def run(service: Service, options: Server, listener: socket.socket) -> int:
+    """Serve until a signal. Returns the exit status; does not return where threads must be abandoned."""
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        return runner.run(_serve(service, options, listener))
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class _Http(uvicorn.Server):
+    """Uvicorn without its own handling of signals, which would end the process by the signal, not with 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Stop:
+    """The signals' handler. One stop may arrive twice, from a terminal and from a parent: that counts once."""
+
+    def __init__(self) -> None:
+        self.event, self._first_at = asyncio.Event(), 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if not self.event.is_set():
+            self.event.set()
+            self._first_at = now
+        elif now - self._first_at > SAME_STOP_S:
+            say("stopped at once by a second signal")
+            _exit(1)
+
+
+async def _serve(service: Service, options: Server, listener: socket.socket) -> int:
+    desk = Desk(service, options)
+    config = uvicorn.Config(
+        app.create(desk), http="httptools", access_log=False, log_level="warning", lifespan="off",
+        backlog=BACKLOG, timeout_keep_alive=75, server_header=False,
+    )  # fmt: skip
+    http = _Http(config)
+    stop = _Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    serving = asyncio.create_task(http.serve([listener]))
+    while not http.started and not serving.done():
+        await asyncio.sleep(POLL_S)
+    drained = await _until_stopped(desk, stop, listener)
+    http.should_exit = True
+    if not drained:
+        _abandon(service)
+    await service.close(drained)
+    await serving
+    return 0
+
+
+async def _until_stopped(desk: Desk, stop: _Stop, listener: socket.socket) -> bool:
+    """Start the service, announce it, wait for the signal, drain. Returns whether all work has ended."""
+    starting = asyncio.create_task(desk.service.start())
+    stopping = asyncio.create_task(stop.event.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return False
+    try:
+        starting.result()
+    except BaseException:
+        stopping.cancel()
+        await desk.service.close(drained=False)
+        raise
+    print(f"{READY}{_address(listener)}", flush=True)
+    await stopping
+    return await desk.drain()
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _abandon(service: Service) -> None:
+    say("work that was still running has been abandoned")
+    _exit(1)
+
+
+def _exit(code: int) -> None:
+    """Leave with threads still running; children die with us (see process.py)."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

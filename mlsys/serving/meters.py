@@ -1,0 +1,71 @@
+"""Counts and times of a running service, for Prometheus (`/metrics`) and for the benchmark (`/stats`)."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Meters:
+    """All meters of one service, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.codes: Tally[int] = Tally()
+        self.sizes: Tally[int] = Tally()
+        self.closed: Tally[str] = Tally()
+        self._requests = self.counter("requests", "RAG requests answered, by HTTP status.", ("code",))
+        self._batches = self.counter("batches", "Batches closed, by reason.", ("reason",))
+        self._duration = self.histogram("request_duration_seconds", "Arrival to answer.", SECONDS)
+        self._size = self.histogram("batch_size", "Requests generated together.", SIZES)
+        self._stages = Histogram(
+            "mlsys_stage_duration_seconds", "Time a request spent in each part.", ("stage",),
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+
+    def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        """A new counter; `_total` is appended to its name."""
+        return Counter(f"mlsys_{name}", text, labels, registry=self.registry)
+
+    def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        """A new histogram."""
+        return Histogram(f"mlsys_{name}", text, buckets=buckets, registry=self.registry)
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A new gauge whose value is read when it is asked for."""
+        Gauge(f"mlsys_{name}", text, registry=self.registry).set_function(read)
+
+    def request(self, code: int, seconds: float) -> None:
+        """A request ended with this HTTP status."""
+        self.codes[code] += 1
+        self._requests.labels(str(code)).inc()
+        self._duration.observe(seconds)
+
+    def parts(self, parts_s: dict[str, float]) -> None:
+        """Where an answered request's time went."""
+        for part, seconds in parts_s.items():
+            self._stages.labels(part).observe(seconds)
+
+    def batch(self, size: int, reason: str) -> None:
+        """A batch of `size` was generated; it had been closed for `reason`."""
+        self.sizes[size] += 1
+        self.closed[reason] += 1
+        self._size.observe(size)
+        self._batches.labels(reason).inc()
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """The tallies, JSON-ready; batch sizes in order."""
+        return {
+            "responses": {str(code): count for code, count in sorted(self.codes.items())},
+            "batch_size": {str(size): count for size, count in sorted(self.sizes.items())},
+            "closed": dict(sorted(self.closed.items())),
+        }

@@ -1,0 +1,99 @@
+"""One request on its way: deadline, cancellation and the time-stamps from which every timing is computed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from asyncio import Future
+from collections.abc import Callable
+from typing import Any
+
+Clock = Callable[[], float]
+PARTS = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
+
+
+class ServiceError(Exception):
+    """An answer that is not a success: an HTTP status, one line for the client, and when to come back."""
+
+    status = 500
+
+    def __init__(self, message: str, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message, self.retry_after_s = message, retry_after_s
+
+
+class Failed(ServiceError):
+    """The pipeline raised on this request (500)."""
+
+    status = 500
+
+
+class Refused(ServiceError):
+    """No place in the queue (429)."""
+
+    status = 429
+
+
+class Unavailable(ServiceError):
+    """Loading, draining, or no replica is up (503)."""
+
+    status = 503
+
+
+class Expired(ServiceError):
+    """The request's deadline has passed (504)."""
+
+    status = 504
+
+
+class Request:
+    """One question with a place in line.
+
+    `deadline` is a reading of `clock` (seconds) or None. `cancelled` is set by the event loop and read by the worker
+    thread before each stage. `counted` is False for the service's own probes. `future` holds the outcome and belongs to the event loop. `item` is what the stages fill.
+    """
+
+    __slots__ = (
+        "arrived_at", "batch_size", "cancelled", "clock", "counted", "deadline", "future", "id", "item", "k", "marked_at",
+        "parts_s", "prepared", "query",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        query: str,
+        k: int,
+        timeout_ms: float | None = None,
+        clock: Clock = time.perf_counter,
+        counted: bool = True,
+    ) -> None:
+        self.id = str(uuid.uuid4())
+        self.query, self.k, self.clock, self.counted = query, k, clock, counted
+        self.arrived_at = self.marked_at = clock()
+        self.deadline = None if timeout_ms is None else self.arrived_at + timeout_ms / 1000
+        self.cancelled = False
+        self.prepared = False
+        self.batch_size = 0
+        self.parts_s = dict.fromkeys(PARTS, 0.0)
+        self.future: Future[Any] | None = None
+        self.item: Any = None
+
+    def mark(self, part: str) -> None:
+        """The time since the last mark went to `part`; so the parts add up to the total by construction."""
+        now = self.clock()
+        self.parts_s[part] = self.parts_s.get(part, 0.0) + now - self.marked_at
+        self.marked_at = now
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and self.clock() >= self.deadline
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds until the deadline, at least 0; None where there is no deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - self.clock())
+
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds of each part, and `total`, which is their sum."""
+        parts = {part: round(seconds * 1000, 3) for part, seconds in self.parts_s.items()}
+        return {**parts, "total": round(sum(parts.values()), 3)}

@@ -1,0 +1,100 @@
+"""The shapes of HTTP bodies, as the OpenAPI document shows them. Limits come from the server's options."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+MAX_TIMEOUT_MS = 3_600_000
+DEFAULT_K = 2
+
+
+class Question(BaseModel):
+    """What a client asks."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    query: str
+    k: int = DEFAULT_K
+    timeout_ms: float | None = None
+
+
+class Passage(BaseModel):
+    """A retrieved passage; a larger score is nearer."""
+
+    id: int
+    score: float
+    text: str
+    source: str
+
+
+class Rag(BaseModel):
+    """An answer. `timings_ms` add up to its `total`."""
+
+    query: str
+    result: str
+    passages: list[Passage]
+    timings_ms: dict[str, float]
+    batch_size: int
+    tokens: int
+    request_id: UUID
+    replica: str | None
+
+
+class Problem(BaseModel):
+    """Anything that is not a success, in one line."""
+
+    detail: str
+
+
+class Fault(BaseModel):
+    """One field that was not as it must be."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class Invalid(BaseModel):
+    """Which fields, and why."""
+
+    detail: list[Fault]
+
+
+class Submitted(BaseModel):
+    """A job's number."""
+
+    id: UUID
+    status: str
+
+
+class Outcome(BaseModel):
+    """A job: `pending`, `done` with a response, or `failed` with a status and a detail."""
+
+    id: UUID
+    status: str
+    response: Rag | None = None
+    error: dict[str, Any] | None = None
+
+
+class State(BaseModel):
+    """`ready`, or why not."""
+
+    status: str
+
+
+def question(max_query_chars: int, max_k: int) -> type[Question]:
+    """The body of `POST /rag` under this server's limits."""
+    return create_model(
+        "Ask",
+        __base__=Question,
+        query=(str, Field(min_length=1, max_length=max_query_chars, description="The question.")),
+        k=(int, Field(min(DEFAULT_K, max_k), ge=1, le=max_k, description="Passages to put in the prompt.")),
+        timeout_ms=(
+            float | None,
+            Field(
+                None, gt=0, le=MAX_TIMEOUT_MS, description="Give up after so long: 504 instead of an answer."
+            ),
+        ),
+    )
