@@ -10,10 +10,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import environment, progress, record
+from mlsys import environment, interleave, progress, record
 from mlsys.config import resolved
 from mlsys.errors import UserError, one_line
 from mlsys.record import Record
+
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> None:
@@ -22,16 +24,29 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
     sweep = Path(hydra.sweep.dir) if hydra.mode is not None and hydra.mode.name == "MULTIRUN" else None
     try:
         plain = resolved(config)
+        interleaved = _interleaved(plain, hydra, sweep)
     except (UserError, OmegaConfBaseException) as error:
         raw = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
-        entry = _entry({"unresolved": raw}, "distance", command)
-        _fail(entry, error, directory, overrides)
+        _fail(_entry({"unresolved": raw}, command), error, directory, overrides)
         return
     if sweep and (done := find_done(sweep, record.digest(plain))):
         progress.say(f"{' '.join(overrides) or 'defaults'}: done before, in {done.name}")
         return
-    progress.say(f"run: {' '.join(overrides) or 'the defaults'}")
-    _measure(_entry(plain, "distance", command), plain, directory, overrides, sweep)
+    if interleaved:
+        entry, rounds = _entry(plain, command), interleave.Rounds(plain["compare"]["rounds"])
+        interleave.defer(lambda: _measure(entry, directory, overrides, sweep, rounds))
+        return
+    _measure(_entry(plain, command), directory, overrides, sweep)
+
+
+def _interleaved(plain: dict[str, Any], hydra: Any, sweep: Path | None) -> bool:
+    if sweep is None or not plain["compare"]["interleave"]:
+        return False
+    if hydra.launcher._target_ != BASIC_LAUNCHER:
+        raise UserError("compare.interleave=true measures in one process: it needs hydra/launcher=basic")
+    if plain["compare"]["rounds"] < 1:
+        raise UserError(f"compare.rounds={plain['compare']['rounds']} must be at least 1")
+    return True
 
 
 def find_done(sweep: Path, digest: str) -> Path | None:
@@ -43,18 +58,25 @@ def find_done(sweep: Path, digest: str) -> Path | None:
 
 
 def _measure(
-    entry: Record, plain: dict[str, Any], directory: Path, overrides: list[str], sweep: Path | None
-) -> None:
+    entry: Record,
+    directory: Path,
+    overrides: list[str],
+    sweep: Path | None,
+    rounds: interleave.Rounds | None = None,
+) -> bool:
+    """Measure into `entry`; with `rounds`, one more round of it. Returns whether another round is wanted."""
     from mlsys.build import build, workload_kind
 
+    progress.say(f"run: {' '.join(overrides) or 'the defaults'}")
     entry.write(directory)
-    sink = None
+    sink, last = None, rounds is None or rounds.last
     try:
-        entry.workload = workload_kind(plain)
-        workload = build(plain, directory)
-        sink = instantiate(plain["tracking"], group=sweep.name if sweep else None)
-        sink.open(entry, directory)
-        for part in workload.measure():
+        entry.workload = workload_kind(entry.config)
+        workload = build(entry.config, directory)
+        if last:
+            sink = instantiate(entry.config["tracking"], group=sweep.name if sweep else None)
+            sink.open(entry, directory)
+        for part in rounds.measure(workload, entry.restart) if rounds else workload.measure():
             entry.add(part)
             entry.write(directory)
         entry.environment["after"] = environment.moment()
@@ -69,11 +91,12 @@ def _measure(
     finally:
         if sink is not None:
             _close(sink, entry)
+    return entry.status == "ok" and not last
 
 
-def _entry(plain: dict[str, Any], workload: str, command: list[str]) -> Record:
+def _entry(plain: dict[str, Any], command: list[str]) -> Record:
     return Record(
-        workload=workload,
+        workload="distance",
         command=command,
         config=plain,
         config_digest=record.digest(plain),

@@ -85,6 +85,10 @@ class Record:
             self.results.update(part.values)
         self.samples.update({prefix + name: [float(v) for v in row] for name, row in part.samples.items()})
 
+    def restart(self) -> None:
+        """Forget what was measured, to take in the merged parts of several rounds instead."""
+        self.results, self.levels, self.samples = {}, [], {}
+
     def end(self, error: str | None = None) -> None:
         """Close the record: `ok`, or `failed` with `error`."""
         self.status, self.error, self.finished_at = ("failed" if error else "ok"), error, now()

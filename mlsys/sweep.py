@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from mlsys import progress, record
+from mlsys import interleave, progress, record
 
 failures: list[str] = []
 _sweep_directory: list[Path] = []
@@ -32,7 +32,8 @@ class Report(Callback):
         finish(Path(config.hydra.runtime.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Show the whole sweep and name what failed."""
+        """Measure what waits for its rounds, show the whole sweep and name what failed."""
+        interleave.run()
         finish(Path(config.hydra.sweep.dir))
 
 
