@@ -1,7 +1,8 @@
 """`python -m mlsys.serve CONFIG.yaml`: one serving process from a resolved configuration.
 
-Used by the serving benchmark, by the balancer for its replicas, and by anyone who keeps a `config.yaml`. Prints
-`serving on ADDRESS` once requests are answered. A mistake in the configuration is one line and exit status 2.
+Used by the serving benchmark, by the balancer for its replicas, and by anyone who keeps a `config.yaml`.
+Prints `serving on ADDRESS` once requests are answered. A mistake in the configuration is one line and exit
+status 2.
 """
 
 from __future__ import annotations

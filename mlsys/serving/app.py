@@ -1,6 +1,8 @@
-"""The HTTP side: routes, their documents and how errors look. What happens behind them is the desk's business.
+"""The HTTP side: routes, their documents and how errors look. What happens behind them is the desk's
+business.
 
-Annotations are evaluated here (no `from __future__`): FastAPI reads the model of a body, made for this server's limits.
+Annotations are evaluated here (no `from __future__`): FastAPI reads the model of a body, made for this
+server's limits.
 """
 
 from typing import Any
@@ -47,7 +49,7 @@ def create(desk: Desk) -> FastAPI:
 
 def _add_rag(app: FastAPI, desk: Desk, ask: Any) -> None:
     @app.post("/rag", response_model=None, responses={200: {"model": schema.Rag}, **ERRORS})
-    async def rag(question: ask, http: Request) -> Response:  # type: ignore[valid-type]
+    async def rag(question: ask, http: Request) -> Response:
         """Answer a question from the corpus."""
         try:
             return _response(await desk.ask(question, http.receive))
@@ -55,7 +57,7 @@ def _add_rag(app: FastAPI, desk: Desk, ask: Any) -> None:
             return Response(status_code=CLIENT_LEFT)
 
     @app.post("/rag/jobs", status_code=202, response_model=schema.Submitted, responses=ERRORS)
-    async def submit(question: ask) -> dict[str, Any]:  # type: ignore[valid-type]
+    async def submit(question: ask) -> dict[str, Any]:
         """Ask now, fetch the answer later."""
         return {"id": desk.submit(question).id, "status": "pending"}
 

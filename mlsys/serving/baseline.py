@@ -1,7 +1,8 @@
-"""`server=baseline`: each request by itself, as it comes, the way a plain web framework serves a blocking function.
+"""`server=baseline`: each request by itself, as it comes, the way a plain web framework serves a blocking
+function.
 
-Every request gets a thread of a pool at once, and there the threads contend for the one engine. There is no line, so
-nobody promises an order; only the number that may wait for the engine is bounded.
+Every request gets a thread of a pool at once, and there the threads contend for the one engine. There is no
+line, so nobody promises an order; only the number that may wait for the engine is bounded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Takes one batch through the pipeline's stages, in a worker thread, so that the event loop is never blocked.
+"""Takes one batch through the pipeline's stages, in a worker thread, so that the event loop is never
+blocked.
 
-Before each stage the requests that were cancelled or are past their deadline drop out. If a stage raises on a batch,
-each of its requests is tried alone, so one that cannot be answered fails alone.
+Before each stage the requests that were cancelled or are past their deadline drop out. If a stage raises on
+a batch, each of its requests is tried alone, so one that cannot be answered fails alone.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class Engine:
         return since is not None and time.perf_counter() - since > after_s
 
     def run(self, batch: list[Request], cut: Cut, settle: Settle) -> list[Request]:
-        """Take `batch` through the stages; `settle(request, error)` is called as soon as each outcome is known.
+        """Take `batch` through the stages; `settle(request, error)` is called as soon as each outcome is
+        known.
 
-        `cut` says how many of the prepared prompts (their token counts, in order) may be generated together. Returns
-        the requests beyond that, prepared and in order: they belong at the front of the next batch.
+        `cut` says how many of the prepared prompts (their token counts, in order) may be generated
+        together. Returns the requests beyond that, prepared and in order: they belong at the front of the
+        next batch.
         """
         started = self.busy_since = time.perf_counter()
         self.last_size = 0

@@ -1,4 +1,6 @@
-"""What stands before the application: the API key and the size of a body, checked before anything is read or parsed."""
+"""What stands before the application: the API key and the size of a body, checked before anything is read
+or parsed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ GUARDED = ("/rag", "/stats")
 
 
 class Guard:
-    """ASGI middleware. The key comes as `Authorization: Bearer KEY` or `X-API-Key: KEY`; it is never logged."""
+    """ASGI middleware. The key comes as `Authorization: Bearer KEY` or `X-API-Key: KEY`; it is never
+    logged.
+    """
 
     def __init__(self, app: Application, key: str | None, max_body_bytes: int) -> None:
         self.app, self.max_body_bytes = app, max_body_bytes

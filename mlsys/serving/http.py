@@ -1,7 +1,7 @@
 """The server process: one socket, one event loop, uvicorn on uvloop, and an orderly end.
 
-SIGTERM and SIGINT: readiness goes false, new requests get 503, running work ends, exit status 0. A second signal
-ends it at once with status 1, and so does work that outlasts `server.drain_timeout_s`.
+SIGTERM and SIGINT: readiness goes false, new requests get 503, running work ends, exit status 0. A second
+signal ends it at once with status 1, and so does work that outlasts `server.drain_timeout_s`.
 """
 
 from __future__ import annotations

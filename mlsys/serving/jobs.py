@@ -23,7 +23,9 @@ class Job:
 
 
 class Jobs:
-    """At most `most` jobs, each kept for `ttl_s` after it finished. The oldest finished one makes room first."""
+    """At most `most` jobs, each kept for `ttl_s` after it finished. The oldest finished one makes room
+    first.
+    """
 
     def __init__(self, ttl_s: float, most: int, clock: Clock = time.monotonic) -> None:
         self.ttl_s, self.most, self._clock = ttl_s, most, clock
@@ -40,7 +42,9 @@ class Jobs:
         return job
 
     def make_room(self) -> None:
-        """Drop what is too old, or the oldest finished. Raises Refused if all places are taken by running jobs."""
+        """Drop what is too old, or the oldest finished. Raises Refused if all places are taken by running
+        jobs.
+        """
         self._expire()
         if len(self._jobs) < self.most:
             return

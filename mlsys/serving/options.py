@@ -1,7 +1,7 @@
 """The knobs of `server`, `batching` and `balancer`, with their types, defaults and limits.
 
-Making one of these objects checks its values, so a mistake is one line before any model loads. Only the standard
-library is imported here: the configuration needs it before anything heavy is.
+Making one of these objects checks its values, so a mistake is one line before any model loads. Only the
+standard library is imported here: the configuration needs it before anything heavy is.
 """
 
 from __future__ import annotations
@@ -159,7 +159,9 @@ REPLICAS: dict[str, type[Server]] = {"baseline": Baseline, "queue": Queue, "batc
 
 
 def replica_options(options: LoadBalancer, index: int) -> dict[str, Any]:
-    """The `server` section of replica `index`: the mode's defaults with the balancer's limits, on a free port."""
+    """The `server` section of replica `index`: the mode's defaults with the balancer's limits, on a free
+    port.
+    """
     shared = {name: value for name, value in asdict(options).items() if name in Server.__dataclass_fields__}
     for own in ("_target_", "name", "port", "host", "api_key", "default_timeout_ms", "label"):
         shared.pop(own)

@@ -1,9 +1,10 @@
-"""One piece of code for everything that runs in its own process: started, watched, stopped, never left behind.
+"""One piece of code for everything that runs in its own process: started, watched, stopped, never left
+behind.
 
-A child is the leader of its own process group and gets SIGKILL from the kernel when the process that started it
-dies (PR_SET_PDEATHSIG), even by kill -9. The signal is set by a small wrapper which then becomes the command, not
-between fork and exec, where Python code is not safe in a process with threads. Linux only: elsewhere the group is
-killed on a normal end alone.
+A child is the leader of its own process group and gets SIGKILL from the kernel when the process that
+started it dies (PR_SET_PDEATHSIG), even by kill -9. The signal is set by a small wrapper which then becomes
+the command, not between fork and exec, where Python code is not safe in a process with threads. Linux only:
+elsewhere the group is killed on a normal end alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 class Process:
-    """One child process. Start it from a thread that lives as long as the child should: its end kills the child."""
+    """One child process. Start it from a thread that lives as long as the child should: its end kills the
+    child.
+    """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None, log: Path) -> None:
         self.argv, self.env, self.log = list(argv), env, log
@@ -72,7 +75,8 @@ class Process:
     def address(self) -> str | None:
         """What follows `serving on ` in its output, once that has been printed; None before.
 
-        Raises UserError with the child's own line if it refused the configuration, RuntimeError if it has ended.
+        Raises UserError with the child's own line if it refused the configuration, RuntimeError if it has
+        ended.
         """
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         for line in text.splitlines(keepends=True):
@@ -88,7 +92,9 @@ class Process:
         return None
 
     def wait_ready(self, timeout_s: float) -> str:
-        """Wait until it prints `serving on ADDRESS`, return the address. Raises as `address`, or TimeoutError."""
+        """Wait until it prints `serving on ADDRESS`, return the address. Raises as `address`, or
+        TimeoutError.
+        """
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
             if (address := self.address()) is not None:

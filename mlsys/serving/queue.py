@@ -1,4 +1,6 @@
-"""`server=queue`: a bounded first-in-first-out line and one worker, or more, each with a pipeline of its own."""
+"""`server=queue`: a bounded first-in-first-out line and one worker, or more, each with a pipeline of its
+own.
+"""
 
 from __future__ import annotations
 

@@ -49,13 +49,14 @@ class Expired(ServiceError):
 class Request:
     """One question with a place in line.
 
-    `deadline` is a reading of `clock` (seconds) or None. `cancelled` is set by the event loop and read by the worker
-    thread before each stage. `counted` is False for the service's own probes. `future` holds the outcome and belongs to the event loop. `item` is what the stages fill.
+    `deadline` is a reading of `clock` (seconds) or None. `cancelled` is set by the event loop and read by
+    the worker thread before each stage. `counted` is False for the service's own probes. `future` holds the
+    outcome and belongs to the event loop. `item` is what the stages fill.
     """
 
     __slots__ = (
-        "arrived_at", "batch_size", "cancelled", "clock", "counted", "deadline", "future", "id", "item", "k", "marked_at",
-        "parts_s", "prepared", "query",
+        "arrived_at", "batch_size", "cancelled", "clock", "counted", "deadline", "future", "id", "item", "k",
+        "marked_at", "parts_s", "prepared", "query",
     )  # fmt: skip
 
     def __init__(

@@ -1,6 +1,7 @@
 """When a batch is closed, and why: policies without sockets, threads or a clock of their own.
 
-The batcher asks `decide` whenever a worker is free and something changed. The policy sees only counts and times.
+The batcher asks `decide` whenever a worker is free and something changed. The policy sees only counts and
+times.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ class Close:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing yet: ask again when something changes, at the latest at `until` (seconds on the batcher's clock)."""
+    """Nothing yet: ask again when something changes, at the latest at `until` (seconds on the batcher's
+    clock).
+    """
 
     until: float | None
 

@@ -1,10 +1,10 @@
 """`batching=hybrid`: a batch closes when it is full or the oldest request has waited `timeout_ms`.
 
-Two things make it lose nothing at low load and no batch at high load. A request that finds the worker idle, with
-nobody expected, is dispatched at once. And a worker that has just answered k clients expects them back: in a closed
-loop their next requests come within milliseconds, so it lingers for them instead of running off with the few that
-were left in line, which would alternate large and small batches for ever. How many come back is learned, so that in
-an open loop, where nobody does, the lingering stops.
+Two things make it lose nothing at low load and no batch at high load. A request that finds the worker idle,
+with nobody expected, is dispatched at once. And a worker that has just answered k clients expects them
+back: in a closed loop their next requests come within milliseconds, so it lingers for them instead of
+running off with the few that were left in line, which would alternate large and small batches for ever. How
+many come back is learned, so that in an open loop, where nobody does, the lingering stops.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ LEARNING_RATE = 0.5
 
 
 class Hybrid:
-    """`timeout_ms`: window from the oldest arrival; `linger_ms`: from the last answer, while clients are expected.
+    """`timeout_ms`: window from the oldest arrival; `linger_ms`: from the last answer, while clients are
+    expected.
 
-    Both 0 take whatever waits as soon as the worker is free. `max_padded_tokens` bounds number x longest prompt.
+    Both 0 take whatever waits as soon as the worker is free. `max_padded_tokens` bounds number x longest
+    prompt.
     """
 
     def __init__(

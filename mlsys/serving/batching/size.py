@@ -1,4 +1,6 @@
-"""`batching=size`: a batch closes when it is full; `max_wait_ms` is the net below, so that no request hangs."""
+"""`batching=size`: a batch closes when it is full; `max_wait_ms` is the net below, so that no request
+hangs.
+"""
 
 from __future__ import annotations
 

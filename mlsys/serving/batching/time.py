@@ -1,4 +1,6 @@
-"""`batching=time`: a batch closes `timeout_ms` after its oldest request arrived, with whoever is there by then."""
+"""`batching=time`: a batch closes `timeout_ms` after its oldest request arrived, with whoever is there by
+then.
+"""
 
 from __future__ import annotations
 
