@@ -1,0 +1,120 @@
+"""The load generator's process: `python -m mlsys.loadtest loadtest.json`. Prints one JSON object a line.
+
+`{"event": "begin"}` before each repeat of a level, `answered` a few times a second, `level` with a finished
+level's values and samples, `end` with what is said of all levels together. Rows go to `requests.parquet` after
+each level.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mlsys.loadtest import answers, rows, stats
+from mlsys.loadtest.arrivals import make
+from mlsys.loadtest.client import Client
+from mlsys.loadtest.driver import Driver, Level
+from mlsys.loadtest.options import Load
+from mlsys.loadtest.phases import Phases
+from mlsys.loadtest.questions import Order
+from mlsys.loadtest.rows import Row
+from mlsys.loadtest.spec import KEY_VARIABLE, Spec
+from mlsys.loadtest.statistics import summarise
+from mlsys.loadtest.validity import judge
+
+REPORT_EVERY_S = 0.2
+
+
+def say(event: str, **content: Any) -> None:
+    """One event on standard output."""
+    print(json.dumps({"event": event, **content}), flush=True)
+
+
+class Progress:
+    """Counts answers and reports them now and then."""
+
+    def __init__(self) -> None:
+        self._count, self._said_at = 0, 0.0
+
+    def answered(self) -> None:
+        """One more."""
+        self._count += 1
+        if time.monotonic() - self._said_at > REPORT_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Report what has not been reported."""
+        say("answered", count=self._count)
+        self._count, self._said_at = 0, time.monotonic()
+
+
+class Generator:
+    """All levels of one specification, against one service."""
+
+    def __init__(self, spec: Spec, client: Client) -> None:
+        self.spec, self.client = spec, client
+        self.load, self.arrivals = Load(**spec.load), make(spec.arrivals)
+        self.progress, self.rows = Progress(), list[Row]()
+        self.driver = Driver(client, self.progress.answered)
+
+    async def run(self) -> None:
+        """Measure every level, saying each as it ends."""
+        for index, level in enumerate(self.arrivals.levels):
+            before = await self.client.get(stats.PATH)
+            repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
+            after = await self.client.get(stats.PATH)
+            self.rows += [row for repeat in repeats for row in repeat.rows]
+            rows.write(Path(self.spec.directory), self.rows)
+            values, samples = self._judge(level, repeats)
+            say("level", values=values | stats.difference(before, after), samples=samples)
+        say("end", values=answers.describe(self.rows))
+
+    async def _repeat(self, index: int, level: float, turn: int) -> Level:
+        load, described = self.load, self.arrivals.describe(level)
+        process = self.arrivals.process(level, self.spec.seed + turn)
+        warmup = load.warmup_requests
+        if warmup is None:
+            warmup = self.arrivals.warmup(level, load.measured_requests)
+        total = None if load.measured_requests is None else warmup + load.measured_requests
+        say("begin", level=described, repeat=turn, total=total)
+        phases = Phases(warmup, load.measured_requests, load.duration_s, keep_load=not process.open_loop)
+        concurrency, rate = described.get("concurrency"), described.get("offered_rate_rps")
+        clients = None if concurrency is None else int(concurrency)
+
+        def blank() -> Row:
+            return Row(index, turn, concurrency=clients, offered_rate_rps=rate)
+
+        order = Order(self.spec.questions, self.spec.seed + turn)
+        gc.collect()
+        done = await self.driver.run(process, phases, order, blank)
+        self.progress.flush()
+        return done
+
+    def _judge(self, level: float, repeats: list[Level]) -> tuple[dict[str, Any], Any]:
+        values, samples = summarise([repeat.rows for repeat in repeats], self.load.slo_ms)
+        together = [row for repeat in repeats for row in repeat.rows]
+        lags_ms = [lag for repeat in repeats for lag in repeat.watch.lags_ms]
+        cpu_share = max(repeat.watch.cpu_share for repeat in repeats)
+        open_loop = self.arrivals.process(level, self.spec.seed).open_loop
+        verdict = judge(together, lags_ms, cpu_share, open_loop)
+        return self.arrivals.describe(level) | values | verdict | answers.describe(together), samples
+
+
+async def main(path: Path) -> None:
+    """Read the specification, send the load."""
+    spec = Spec.read(path)
+    key = os.environ.get(KEY_VARIABLE)
+    headers = {"X-API-Key": key} if key else {}
+    load = Load(**spec.load)
+    async with Client(spec.url, headers, load.k, load.timeout_s, spec.expected_tokens) as client:
+        await Generator(spec, client).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

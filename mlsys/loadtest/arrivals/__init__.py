@@ -1,0 +1,69 @@
+"""When requests are sent: pure processes that are told the time and how many requests are in flight."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+
+class Process(Protocol):
+    """One level's arrivals, from its start at 0 s on."""
+
+    open_loop: bool
+
+    def due_s(self, now_s: float, in_flight: int) -> float | None:
+        """When the next request is due; None: not before another one has been answered."""
+        ...
+
+    def sent(self) -> None:
+        """The request that was due has been sent: the next call of `due_s` is about the one after it."""
+        ...
+
+
+class Arrivals(Protocol):
+    """A kind of arrivals with its load levels."""
+
+    name: str
+    levels: Sequence[float]
+
+    def describe(self, level: float) -> dict[str, float]:
+        """The level as the record names it: `concurrency` or `offered_rate_rps`."""
+        ...
+
+    def warmup(self, level: float, measured: int | None) -> int:
+        """How many requests come before the measured ones, unless the user says."""
+        ...
+
+    def process(self, level: float, seed: int) -> Process:
+        """The arrivals of one level."""
+        ...
+
+
+class OpenLoop:
+    """Requests at intended times, whatever the answers. `gaps` gives the time to each next one, in s."""
+
+    open_loop = True
+
+    def __init__(self, gaps: Iterator[float]) -> None:
+        self._gaps = gaps
+        self._due_s = next(self._gaps)
+
+    def due_s(self, now_s: float, in_flight: int) -> float | None:
+        """The intended time of the next request, whatever became of the earlier ones."""
+        return self._due_s
+
+    def sent(self) -> None:
+        """Go on to the next."""
+        self._due_s += next(self._gaps)
+
+
+def open_loop_warmup(measured: int | None) -> int:
+    """A tenth of what is measured, at least 5."""
+    return max(5, (measured or 0) // 10)
+
+
+def make(section: Mapping[str, Any]) -> Arrivals:
+    """The arrivals that a configuration names with `_target_`. Raises UserError for bad values."""
+    knobs = dict(section)
+    return pkgutil.resolve_name(knobs.pop("_target_"))(**knobs)  # type: ignore[no-any-return]

@@ -1,0 +1,11 @@
+"""`loadtest=none`: no load; the service is started and serves until Ctrl-C."""
+
+from __future__ import annotations
+
+
+class Nothing:
+    """No levels, no requests."""
+
+    def __init__(self, name: str = "none") -> None:
+        self.name = name
+        self.levels: list[float] = []

@@ -1,0 +1,190 @@
+"""The serving benchmark: start the service, load it level by level, stop it, say what its engine can do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mlsys import progress
+from mlsys.errors import UserError
+from mlsys.loadtest import children, engine
+from mlsys.loadtest.arrivals import Arrivals, make
+from mlsys.loadtest.corpus import questions
+from mlsys.loadtest.options import split
+from mlsys.loadtest.questions import Question
+from mlsys.loadtest.service import Service, running
+from mlsys.loadtest.spec import KEY_VARIABLE, Spec
+from mlsys.record import Level, Results, Scalar
+from mlsys.serving import options
+from mlsys.serving.process import READY
+
+# A process's first benchmark began with the process; a sweep's later ones when it came to them.
+_begun = [time.time() - psutil.Process().create_time()]
+
+
+class ServingBenchmark:
+    """Built from the resolved configuration; writes `requests.parquet` and logs into `directory`."""
+
+    kind = "serving"
+
+    def __init__(self, config: Mapping[str, Any], directory: Path) -> None:
+        """Raises UserError for bad options, before anything is loaded."""
+        self.config, self.directory = config, directory
+        self.load, self._section = split(config["loadtest"])
+        self.arrivals: Arrivals = make(self._section)
+        self.external = config["server"]["name"] == "external"
+        if self.external:
+            options.External(**config["server"])
+            if not self.arrivals.levels:
+                raise UserError(
+                    "loadtest=none with server=external: there is nothing to start and nothing to send"
+                )
+        self._began = time.perf_counter() - (_begun.pop() if _begun else 0.0)
+
+    def measure(self) -> Iterator[Results | Level]:
+        """Yield start-up, each finished level, the last level as the run's results, the engine's ceiling."""
+        asked = questions(self.config["corpus"]) if self.arrivals.levels else []
+        levels: list[Level] = []
+        together: dict[str, Scalar] = {}
+        with running(self.config, self.directory) as service:
+            if not self.arrivals.levels:
+                yield Results(self._describe(service))
+                self._serve(service)
+                return
+            yield from self._first_answer(service, asked[0])
+            for part in self._levels(service, self._known(service, asked)):
+                if isinstance(part, Level):
+                    levels.append(part)
+                    yield part
+                else:
+                    together = dict(part.values)
+        yield Results(_of_all(levels) | together)
+        if not self.external and (self.load.engine_ceiling or self.load.quality_questions):
+            yield from self._engine(levels)
+
+    def _serve(self, service: Service) -> None:
+        print(f"{READY}{service.url}", flush=True)
+        try:
+            while True:
+                service.check()
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            progress.say("stopping")
+
+    def _describe(self, service: Service) -> dict[str, Scalar]:
+        pipeline = service.stats().get("pipeline")
+        described = (
+            {f"pipeline.{name}": value for name, value in pipeline.items()}
+            if isinstance(pipeline, Mapping)
+            else {}
+        )
+        return {"startup_s": service.startup_s, **described}
+
+    def _first_answer(self, service: Service, question: Question) -> Iterator[Results]:
+        answer_ms = service.ask(question, self.load.k, self.load.timeout_s)
+        since_command_ms = 1e3 * (time.perf_counter() - self._began)
+        times = {"first_answer_ms": since_command_ms, "first_answer_e2e_ms": answer_ms}
+        yield Results(self._describe(service) | times)
+
+    def _known(self, service: Service, asked: list[Question]) -> list[Question]:
+        """Somebody else's passage ids mean something else, unless it answers from the same corpus."""
+        pipeline = service.stats().get("pipeline") or {}
+        if not self.external or pipeline.get("corpus.name") == self.config["corpus"]["name"]:
+            return asked
+        return [Question(question.id, question.text, None) for question in asked]
+
+    def _levels(self, service: Service, asked: list[Question]) -> Iterator[Results | Level]:
+        spec = Spec(
+            url=service.url,
+            directory=str(self.directory),
+            arrivals=dict(self._section),
+            load=asdict(self.load),
+            seed=self.config["seed"],
+            expected_tokens=expected_tokens(self.config),
+            questions=asked,
+        )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        env = {KEY_VARIABLE: service.key} if service.key else None
+        log = self.directory / "loadtest.log"
+        with ExitStack() as shown:
+            bar: progress.Step | None = None
+            for event in children.events("mlsys.loadtest", spec.write(), log, env, service.check):
+                if event["event"] == "begin":
+                    shown.close()
+                    bar = shown.enter_context(progress.step(self._title(event), event["total"]))
+                elif event["event"] == "answered" and bar is not None:
+                    bar.advance(event["count"])
+                elif event["event"] == "level":
+                    shown.close()
+                    yield self._level(event)
+                elif event["event"] == "end":
+                    yield Results(event["values"])
+
+    def _title(self, event: Mapping[str, Any]) -> str:
+        name, value = next(iter(event["level"].items()))
+        again = f", {event['repeat'] + 1} of {self.load.repeats}" if self.load.repeats > 1 else ""
+        return f"server={self.config['server']['name']}, {name} {value:g}{again}"
+
+    def _level(self, event: Mapping[str, Any]) -> Level:
+        values = dict(event["values"])
+        if values["invalid_reason"]:
+            progress.say(f"this level is not valid: {values['invalid_reason']}")
+        if values["e2e_ms.p50"] is not None and values["e2e_ms.p99"] is None:
+            progress.say(f"no p99 of {values['succeeded']} answers: it takes 100 (loadtest.requests)")
+        if values["most_frequent_error"]:
+            progress.say(
+                f"{values['failed'] + values['timed_out']} failed, mostly: {values['most_frequent_error']}"
+            )
+        if not self.external:
+            values["engine_batch"] = engine.batch_of(self.config, values.get("concurrency"))
+        return Level(values, event["samples"])
+
+    def _engine(self, levels: list[Level]) -> Iterator[Results]:
+        sizes = (
+            sorted({int(level.values["engine_batch"] or 1) for level in levels})
+            if self.load.engine_ceiling
+            else []
+        )
+        path = self.directory / "engine.json"
+        engine.write(path, self.config, sizes, self.load.engine_requests, self.load.quality_questions)
+        with progress.step("the engine alone, at the levels' batch sizes", len(sizes)) as bar:
+            for event in children.events(
+                "mlsys.loadtest.engine", path, self.directory / "engine.log", None, lambda: None
+            ):
+                if event["event"] == "rate":
+                    bar.advance()
+                    yield Results(_ceiling(event["batch"], event["rate_rps"], levels))
+                elif event["event"] == "end":
+                    yield Results(event["values"])
+
+
+def expected_tokens(config: Mapping[str, Any]) -> int | None:
+    """How many tokens an answer must have: where the end token is off every answer has the same number."""
+    if config["server"]["name"] == "external" or config["generator"].get("stop_at_end", False):
+        return None
+    tokens = config["generator"].get("max_new_tokens")
+    return int(tokens) if tokens is not None else None
+
+
+def _of_all(levels: list[Level]) -> dict[str, Scalar]:
+    """The last level's values of the names that every level has, and which level that was."""
+    if not levels:
+        return {}
+    common = [name for name in levels[-1].values if all(name in level.values for level in levels)]
+    return {"level": len(levels) - 1, **{name: levels[-1].values[name] for name in common}}
+
+
+def _ceiling(batch: int, rate_rps: float, levels: list[Level]) -> dict[str, Scalar]:
+    """`engine.batch_<b>.throughput_rps`, and the share of it that the best level of that size reached."""
+    reached = [level.values["throughput_rps"] for level in levels if level.values["engine_batch"] == batch]
+    best = max((rate for rate in reached if isinstance(rate, (int, float))), default=0.0)
+    return {
+        f"engine.batch_{batch}.throughput_rps": rate_rps,
+        f"engine.batch_{batch}.reached": best / rate_rps,
+    }

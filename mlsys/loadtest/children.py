@@ -1,0 +1,60 @@
+"""The benchmark's helpers in processes of their own (load generator, bare engine) and their lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlsys.serving.process import Process
+
+POLL_S = 0.05
+
+
+def events(
+    module: str, argument: Path, log: Path, env: Mapping[str, str] | None, check: Callable[[], None]
+) -> Iterator[dict[str, Any]]:
+    """Run `python -m module argument`, give its events (objects with `event`) as they come, `end` being the last.
+
+    `check` is called now and then and may raise. The process is gone when the iteration ends, however that is.
+    Raises RuntimeError with the process's last lines if it ended without `end`.
+    """
+    process = Process([sys.executable, "-m", module, str(argument)], env, log)
+    with process:
+        lines = _lines(process)
+        for line in lines:
+            event = _parse(line)
+            if event is not None:
+                yield event
+                if event["event"] == "end":
+                    return
+            elif line == "":
+                check()
+                time.sleep(POLL_S)
+    last = " | ".join(log.read_text(errors="replace").splitlines()[-3:])
+    raise RuntimeError(f"{module} ended with {process.returncode}: {last or 'it printed nothing'}")
+
+
+def _lines(process: Process) -> Iterator[str]:
+    """Whole lines of its output; an empty one when there is nothing new; stops when it has ended."""
+    with process.log.open(errors="replace") as file:
+        kept = ""
+        while True:
+            alive = process.alive
+            kept += file.read()
+            *whole, kept = kept.split("\n")
+            yield from (line for line in whole if line)
+            if not alive:
+                return
+            yield ""
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) and "event" in content else None

@@ -1,0 +1,38 @@
+"""The questions of the corpus that a service answers from, read without its models."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mlsys.loadtest.questions import Question
+
+FALLBACK = "What is this about?"
+
+
+def questions(section: Mapping[str, Any]) -> list[Question]:
+    """The corpus's own questions, with the passages that answer them where that is certain.
+
+    A corpus that cuts its text by the embedder's tokens is cut by words here, so that its passages may be
+    others: then no known passage is claimed. A corpus without questions is asked one that fits any text.
+    """
+    knobs = dict(section)
+    corpus = pkgutil.resolve_name(knobs.pop("_target_"))(**knobs)
+    words = _Words()
+    corpus.load(words)
+    certain = not words.called
+    found = [Question(i, q.text, q.passage_id if certain else None) for i, q in enumerate(corpus.questions)]
+    return found or [Question(0, FALLBACK, None)]
+
+
+class _Words:
+    """Stands in for the embedder's tokenizer: a token is a word."""
+
+    def __init__(self) -> None:
+        self.called = False
+
+    def __call__(self, text: str) -> list[tuple[int, int]]:
+        self.called = True
+        return [match.span() for match in re.finditer(r"\S+", text)]

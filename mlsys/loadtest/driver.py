@@ -1,0 +1,100 @@
+"""One load level: asks the arrivals when, the questions what, has the client send, and keeps every row."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mlsys.loadtest.arrivals import Process
+from mlsys.loadtest.client import Client
+from mlsys.loadtest.phases import Phases
+from mlsys.loadtest.questions import Order
+from mlsys.loadtest.rows import OK, Row
+from mlsys.loadtest.watch import Watch
+
+PAUSE_S = 0.1
+LONGEST_PAUSE_S = 1.0
+
+
+@dataclass
+class Level:
+    """What one run of a level gave: its requests in the order of sending, and how the client was."""
+
+    rows: list[Row]
+    watch: Watch
+
+
+class Driver:
+    """Runs levels one after the other with the same client. `answered` is called after each request."""
+
+    def __init__(self, client: Client, answered: Callable[[], None]) -> None:
+        self._client, self._answered = client, answered
+
+    async def run(
+        self, process: Process, phases: Phases, questions: Order, blank: Callable[[], Row]
+    ) -> Level:
+        """Send until the phases say that it is enough, and wait for every answer."""
+        level = _Running(self._client, self._answered, process, phases, questions, blank)
+        async with Watch() as watch:
+            await level.send_all()
+        return Level(level.rows, watch)
+
+
+class _Running:
+    def __init__(
+        self,
+        client: Client,
+        answered: Callable[[], None],
+        process: Process,
+        phases: Phases,
+        questions: Order,
+        blank: Callable[[], Row],
+    ) -> None:
+        self.client, self.answered, self.process, self.phases = client, answered, process, phases
+        self.questions, self.blank = questions, blank
+        self.rows: list[Row] = []
+        self.in_flight = 0
+        self.freed = asyncio.Event()
+        self.started, self.started_at = time.perf_counter(), time.time()
+
+    def clock(self) -> float:
+        return time.perf_counter() - self.started
+
+    async def send_all(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                due_s = self.process.due_s(self.clock(), self.in_flight)
+                if due_s is None:
+                    self.freed.clear()
+                    await self.freed.wait()
+                    continue
+                phase = self.phases.next(due_s)
+                if phase is None:
+                    return
+                await asyncio.sleep(max(due_s - self.clock(), 0.0))
+                tasks.create_task(self._send(self._row(phase, due_s)))
+
+    def _row(self, phase: str, due_s: float) -> Row:
+        row = self.blank()
+        row.id, row.phase, row.started_at = len(self.rows), phase, self.started_at
+        row.question = self.questions[row.id].id
+        row.intended_s = due_s
+        self.rows.append(row)
+        self.in_flight += 1
+        self.phases.send(phase, due_s)
+        self.process.sent()
+        return row
+
+    async def _send(self, row: Row) -> None:
+        row.sent_s = self.clock()
+        if not self.process.open_loop:
+            row.intended_s = row.sent_s
+        await self.client.ask(row, self.questions[row.id], self.clock)
+        self.phases.done(row.phase)
+        self.answered()
+        if row.outcome != OK and not self.process.open_loop:
+            await asyncio.sleep(min(row.retry_after_s or PAUSE_S, LONGEST_PAUSE_S))
+        self.in_flight -= 1
+        self.freed.set()

@@ -1,0 +1,91 @@
+"""Every request as a row, in memory and in `requests.parquet`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+FILE_NAME = "requests.parquet"
+STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
+OK, REJECTED, TIMED_OUT, FAILED = "ok", "rejected", "timed_out", "failed"
+
+
+@dataclass(slots=True)
+class Row:
+    """One request. Times in s since the level began, which was at `started_at` (Unix time)."""
+
+    level: int
+    repeat: int
+    id: int = 0
+    phase: str = ""
+    question: int = 0
+    intended_s: float = 0.0
+    sent_s: float = 0.0
+    started_at: float = 0.0
+    concurrency: int | None = None
+    offered_rate_rps: float | None = None
+    first_byte_s: float | None = None
+    done_s: float = 0.0
+    outcome: str = FAILED
+    status: int | None = None
+    error: str | None = None
+    retry_after_s: float | None = None
+    queue_ms: float | None = None
+    embed_ms: float | None = None
+    retrieve_ms: float | None = None
+    prompt_ms: float | None = None
+    generate_ms: float | None = None
+    respond_ms: float | None = None
+    batch_size: int | None = None
+    tokens: int | None = None
+    answer: str | None = None  # the first 16 hex digits of the sha256 of the result
+    hit: bool | None = None  # whether the passage that answers the question was among the retrieved
+    replica: str | None = None
+    request_id: str | None = None
+
+    @property
+    def e2e_ms(self) -> float:
+        """From the intended time (in a closed loop that is the time of sending) to the whole answer."""
+        return 1e3 * (self.done_s - self.intended_s)
+
+    @property
+    def dispatch_delay_ms(self) -> float:
+        """How late the client was in sending."""
+        return 1e3 * (self.sent_s - self.intended_s)
+
+
+DTYPES = {
+    "int": "int64",
+    "float": "float64",
+    "str": "object",
+    "bool": "boolean",
+    "int | None": "Int64",
+    "float | None": "float64",
+    "str | None": "object",
+    "bool | None": "boolean",
+}
+
+
+def table(rows: Sequence[Row]) -> pd.DataFrame:
+    """The rows with `e2e_ms` and `dispatch_delay_ms`; columns and dtypes do not depend on the rows."""
+    columns = {
+        knob.name: pd.Series([getattr(row, knob.name) for row in rows], dtype=DTYPES[str(knob.type)])
+        for knob in fields(Row)
+    }
+    columns["e2e_ms"] = pd.Series([row.e2e_ms for row in rows], dtype="float64")
+    columns["dispatch_delay_ms"] = pd.Series([row.dispatch_delay_ms for row in rows], dtype="float64")
+    return pd.DataFrame(columns)
+
+
+def write(directory: Path, rows: Sequence[Row]) -> Path:
+    """Write `requests.parquet` in one step: what has been measured is never half there."""
+    handle, name = tempfile.mkstemp(dir=directory, prefix=".requests-")
+    os.close(handle)
+    table(rows).to_parquet(name, index=False)
+    Path(name).chmod(0o644)
+    return Path(name).replace(directory / FILE_NAME)

@@ -1,0 +1,107 @@
+"""The service under load: ours, started for the run and stopped after it, or somebody else's."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlsys import progress
+from mlsys.errors import UserError
+from mlsys.loadtest.questions import Question
+from mlsys.serving import options
+from mlsys.serving.process import Process
+
+START_TIMEOUT_S = 1800.0
+STOP_TIMEOUT_S = 10.0
+STOP_AT_ONCE_S = 1.0
+
+
+@dataclass
+class Service:
+    """A service that answers at `url`. `process` is None where it is not ours."""
+
+    url: str
+    key: str | None
+    process: Process | None
+    startup_s: float | None
+
+    def check(self) -> None:
+        """Raise RuntimeError if our service has ended."""
+        if self.process is not None and not self.process.alive:
+            raise RuntimeError(
+                f"the service ended with {self.process.returncode} (its output: {self.process.log})"
+            )
+
+    def ask(self, question: Question, k: int, timeout_s: float) -> float:
+        """Ask one question, return the ms it took. Without an answer UserError (external) or RuntimeError."""
+        started = time.perf_counter()
+        try:
+            self._open("/rag", timeout_s, {"query": question.text, "k": k})
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            if self.process is None:
+                raise UserError(f"server.url={self.url} cannot be reached: {reason}") from None
+            self.check()
+            raise RuntimeError(
+                f"the service gave no first answer: {reason} (its output: {self.process.log})"
+            ) from None
+        return 1e3 * (time.perf_counter() - started)
+
+    def stats(self) -> Mapping[str, Any]:
+        """What the service says of itself on `/stats`; empty where it has none."""
+        try:
+            content = self._open("/stats", 5.0)
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, Mapping) else {}
+
+    def _open(self, path: str, timeout_s: float, body: dict[str, Any] | None = None) -> Any:
+        headers = {"Content-Type": "application/json"} | ({"X-API-Key": self.key} if self.key else {})
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, headers=headers)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=timeout_s) as response:
+            return json.load(response)
+
+
+@contextmanager
+def running(config: Mapping[str, Any], directory: Path) -> Iterator[Service]:
+    """The service that `config` names, ready, for as long as the body runs. Ours leaves no process behind."""
+    section = config["server"]
+    if section["name"] == "external":
+        external = options.External(**section)
+        yield Service(str(external.url).rstrip("/"), _key(section), None, None)
+        return
+    process = Process(
+        [sys.executable, "-m", "mlsys.serve", str(_write(config, directory))], None, directory / "server.log"
+    )
+    started, calm = time.perf_counter(), False
+    process.start()
+    try:
+        with progress.step(f"server={section['name']}: loading"):
+            url = process.wait_ready(START_TIMEOUT_S)
+        yield Service(url.rstrip("/"), _key(section), process, time.perf_counter() - started)
+        calm = True
+    finally:
+        process.terminate(STOP_TIMEOUT_S if calm else STOP_AT_ONCE_S)
+
+
+def _key(section: Mapping[str, Any]) -> str | None:
+    return options.Server(api_key=section.get("api_key")).key
+
+
+def _write(config: Mapping[str, Any], directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "server.yaml"
+    path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    return path

@@ -1,0 +1,39 @@
+"""What the load generator's process is told: a JSON file, kept so that the load can be sent again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlsys.loadtest.questions import Question
+
+FILE_NAME = "loadtest.json"
+KEY_VARIABLE = "MLSYS_LOADTEST_API_KEY"
+
+
+@dataclass
+class Spec:
+    """`arrivals` and `load` as `options.split` gives them; an API key travels in the environment."""
+
+    url: str
+    directory: str
+    arrivals: dict[str, Any]
+    load: dict[str, Any]
+    seed: int
+    expected_tokens: int | None = None
+    questions: list[Question] = field(default_factory=list)
+
+    def write(self) -> Path:
+        """Write it into its directory; returns the file's path."""
+        path = Path(self.directory) / FILE_NAME
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        return path
+
+    @staticmethod
+    def read(path: Path) -> Spec:
+        """Read it back."""
+        content = json.loads(path.read_text())
+        questions = [Question(**question) for question in content.pop("questions")]
+        return Spec(**content, questions=questions)

@@ -1,0 +1,206 @@
+"""What the rows of a load level say, as flat names and numbers. Pure: rows in, numbers out."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlsys.loadtest.phases import MEASURED
+from mlsys.loadtest.rows import FAILED, OK, REJECTED, STAGES, TIMED_OUT, Row
+
+P99_NEEDS = 100
+TOGETHER = 0.1
+
+Scalar = float | int | str | bool | None
+
+
+def distribution(name: str, values: Sequence[float]) -> dict[str, Scalar]:
+    """`name.{mean,p50,p90,p95,p99,max}`; below 100 values p99 would be the maximum renamed, and is None."""
+    if not values:
+        return {f"{name}.{part}": None for part in ("mean", "p50", "p90", "p95", "p99", "max")}
+    p50, p90, p95, p99 = (float(value) for value in np.percentile(values, [50, 90, 95, 99]))
+    return {
+        f"{name}.mean": float(np.mean(values)),
+        f"{name}.p50": p50,
+        f"{name}.p90": p90,
+        f"{name}.p95": p95,
+        f"{name}.p99": p99 if len(values) >= P99_NEEDS else None,
+        f"{name}.max": float(max(values)),
+    }
+
+
+@dataclass(frozen=True)
+class Window:
+    """The time in which answers are counted for the throughput: from `start_s` (exclusive) to `end_s`."""
+
+    start_s: float
+    end_s: float
+    answers: int
+
+    @property
+    def rate_rps(self) -> float:
+        """Answers a second."""
+        return self.answers / max(self.end_s - self.start_s, 1e-9)
+
+
+def window(rows: Sequence[Row]) -> Window:
+    """From the first measured request to the last measured answer, at the ends of batches.
+
+    Answers of warm-up and cool-down requests that fall into it count: the service gave them in that time. A
+    batch's answers come together, so a window that opened or closed in their midst would be off by up to one
+    batch; each end is moved behind the last answer that follows its predecessor within a tenth of the mean gap.
+    """
+    measured = [row for row in rows if row.phase == MEASURED]
+    start_s, end_s = min(row.intended_s for row in measured), max(row.done_s for row in measured)
+    times = sorted(row.done_s for row in rows if row.outcome == OK)
+    first, last = bisect_right(times, start_s), bisect_right(times, end_s)
+    together_s = TOGETHER * (end_s - start_s) / max(last - first, 1)
+    opens, closes = (_end_of_batch(times, count, together_s) for count in (first, last))
+    if 0 < opens < closes:
+        return Window(times[opens - 1], times[closes - 1], closes - opens)
+    return Window(start_s, end_s, last - first)
+
+
+def _end_of_batch(times: Sequence[float], count: int, together_s: float) -> int:
+    while 0 < count < len(times) and times[count] - times[count - 1] < together_s:
+        count += 1
+    return count
+
+
+def mean_in_flight(rows: Iterable[Row], start_s: float, end_s: float) -> float:
+    """Requests in flight on average over the time from `start_s` to `end_s`, for Little's law."""
+    inside = sum(max(0.0, min(row.done_s, end_s) - max(row.intended_s, start_s)) for row in rows)
+    return inside / max(end_s - start_s, 1e-9)
+
+
+def counts(measured: Sequence[Row]) -> dict[str, Scalar]:
+    """`requests`, `succeeded`, `failed`, `rejected`, `timed_out`, `success_rate`, and what refusals said."""
+    outcomes = Counter(row.outcome for row in measured)
+    waits = [
+        row.retry_after_s for row in measured if row.outcome == REJECTED and row.retry_after_s is not None
+    ]
+    errors = Counter(row.error for row in measured if row.outcome in (FAILED, TIMED_OUT))
+    return {
+        "requests": len(measured),
+        "succeeded": outcomes[OK],
+        "failed": outcomes[FAILED],
+        "rejected": outcomes[REJECTED],
+        "timed_out": outcomes[TIMED_OUT],
+        "success_rate": outcomes[OK] / len(measured),
+        "rejected_with_retry_after": len(waits),
+        "retry_after_s.mean": float(np.mean(waits)) if waits else None,
+        "most_frequent_error": errors.most_common(1)[0][0] if errors else None,
+    }
+
+
+def batches(good: Sequence[Row]) -> dict[str, Scalar]:
+    """`batch_size.{mean,max}` over batches, not requests, and `batch_size.hist.<n>`: how many had n.
+
+    An answer tells the size of the batch it came from; n answers from batches of n are one batch.
+    """
+    sizes = Counter(row.batch_size for row in good if row.batch_size)
+    if not sizes:
+        return {"batch_size.mean": None, "batch_size.max": None}
+    answers = {int(size or 1): count for size, count in sizes.items()}
+    number = sum(count / size for size, count in answers.items())
+    return {
+        "batch_size.mean": sum(answers.values()) / number,
+        "batch_size.max": max(answers),
+        **{f"batch_size.hist.{size}": round(answers[size] / size, 2) for size in sorted(answers)},
+    }
+
+
+def stages(good: Sequence[Row]) -> dict[str, Scalar]:
+    """`stage_ms.<stage>.*`, and `outside_ms.mean`: latency that no stage accounts for (network, client)."""
+    values: dict[str, Scalar] = {}
+    for stage in STAGES:
+        times = [time for row in good if (time := getattr(row, f"{stage}_ms")) is not None]
+        if times:
+            values |= distribution(f"stage_ms.{stage}", times)
+    outside = [row.e2e_ms - inside for row in good if (inside := _inside_ms(row)) is not None]
+    return values | ({"outside_ms.mean": float(np.mean(outside))} if outside else {})
+
+
+def _inside_ms(row: Row) -> float | None:
+    times = [time for stage in STAGES if (time := getattr(row, f"{stage}_ms")) is not None]
+    return sum(times) if times else None
+
+
+def goodput(measured: Sequence[Row], throughput_rps: float, slo_ms: float | None) -> dict[str, Scalar]:
+    """`goodput`: the share of requests answered within `slo_ms`; `goodput_rps`: how many a second."""
+    if slo_ms is None:
+        return {}
+    good = sum(row.outcome == OK for row in measured)
+    meeting = sum(row.outcome == OK and row.e2e_ms <= slo_ms for row in measured)
+    return {
+        "slo_ms": slo_ms,
+        "goodput": meeting / len(measured),
+        "goodput_rps": throughput_rps * meeting / good if good else 0.0,
+    }
+
+
+def quality(good: Sequence[Row]) -> dict[str, Scalar]:
+    """`retrieval_hit_rate`: answers whose passages held the known one; None where none is known."""
+    known = [row.hit for row in good if row.hit is not None]
+    return {"retrieval_hit_rate": sum(known) / len(known) if known else None}
+
+
+def replicas(good: Sequence[Row]) -> dict[str, Scalar]:
+    """`replica.<name>.requests` where answers tell more than one replica."""
+    found = Counter(row.replica for row in good if row.replica)
+    return (
+        {f"replica.{name}.requests": found[name] for name in sorted(found, key=str)} if len(found) > 1 else {}
+    )
+
+
+def summarise(
+    repeats: Sequence[Sequence[Row]], slo_ms: float | None
+) -> tuple[dict[str, Scalar], Mapping[str, list[float]]]:
+    """A level's names and numbers from the rows of its repeats, and the figures of each repeat.
+
+    Distributions are over all repeats' measured requests, `throughput_rps` is the median of the repeats.
+    """
+    measured = [row for rows in repeats for row in rows if row.phase == MEASURED]
+    good = [row for row in measured if row.outcome == OK]
+    windows = [window(rows) for rows in repeats]
+    samples = _samples(repeats, windows)
+    rate = float(np.median(samples["throughput_rps"]))
+    tokens = [row.tokens for row in good if row.tokens is not None]
+    flights = [mean_in_flight(rows, w.start_s, w.end_s) for rows, w in zip(repeats, windows, strict=True)]
+    return {
+        **counts(measured),
+        "repeats": len(repeats),
+        "duration_s": sum(w.end_s - w.start_s for w in windows),
+        "throughput_rps": rate,
+        "throughput_rps.spread": _spread(samples["throughput_rps"]),
+        "output_tokens_per_s": rate * float(np.mean(tokens)) if tokens else None,
+        "output_tokens.mean": float(np.mean(tokens)) if tokens else None,
+        "output_tokens.max": max(tokens, default=None),
+        **distribution("e2e_ms", [row.e2e_ms for row in good]),
+        **distribution("dispatch_delay_ms", [row.dispatch_delay_ms for row in measured]),
+        "in_flight.mean": float(np.mean(flights)),
+        **stages(good),
+        **batches(good),
+        **goodput(measured, rate, slo_ms),
+        **quality(good),
+        **replicas(good),
+    }, samples
+
+
+def _samples(repeats: Sequence[Sequence[Row]], windows: Sequence[Window]) -> dict[str, list[float]]:
+    samples = {"throughput_rps": [w.rate_rps for w in windows]}
+    each = [[row.e2e_ms for row in rows if row.phase == MEASURED and row.outcome == OK] for rows in repeats]
+    if all(each):
+        samples["e2e_ms.mean"] = [float(np.mean(times)) for times in each]
+        samples["e2e_ms.p50"] = [float(np.percentile(times, 50)) for times in each]
+        samples["e2e_ms.p95"] = [float(np.percentile(times, 95)) for times in each]
+    return samples
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    middle = float(np.median(values))
+    return (max(values) - min(values)) / middle if len(values) > 1 and middle > 0 else None

@@ -1,0 +1,67 @@
+"""Whether a level measured the service or its own client: if the client was the limit, the level says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlsys.loadtest.phases import MEASURED
+from mlsys.loadtest.rows import OK, Row
+from mlsys.loadtest.statistics import Scalar
+
+LAG_SHARE_OF_LATENCY = 0.05
+LAG_FLOOR_MS = 20.0
+CPU_LIMIT = 0.9
+RATE_LIMIT = 0.95
+CLIENT_ERRORS = ("Too many open files", "Cannot assign requested address")
+
+
+def judge(
+    rows: Sequence[Row], lags_ms: Sequence[float], cpu_share: float, open_loop: bool
+) -> dict[str, Scalar]:
+    """`valid`, `invalid_reason`, `client.*` and, in an open loop, `achieved_rate_rps`, of the repeats' rows."""
+    measured = [row for row in rows if row.phase == MEASURED]
+    lag_p99_ms = float(np.percentile(lags_ms, 99)) if len(lags_ms) else 0.0
+    values: dict[str, Scalar] = {
+        "client.max_lag_ms": float(max(lags_ms, default=0.0)),
+        "client.p99_lag_ms": lag_p99_ms,
+        "client.cpu_share": cpu_share,
+    }
+    reasons = [_lag(measured, lag_p99_ms), _cpu(cpu_share), _errors(measured)]
+    if open_loop:
+        offered, achieved = (_rate(measured, name) for name in ("intended_s", "sent_s"))
+        values["achieved_rate_rps"] = achieved
+        if offered and achieved and achieved < RATE_LIMIT * offered:
+            reasons.append(f"the client sent {achieved:.4g} of the {offered:.4g} requests/s that were due")
+    found = [reason for reason in reasons if reason]
+    return {"valid": not found, "invalid_reason": "; ".join(found) or None, **values}
+
+
+def _lag(measured: Sequence[Row], lag_p99_ms: float) -> str | None:
+    latencies = [row.e2e_ms for row in measured if row.outcome == OK]
+    limit_ms = (
+        max(LAG_FLOOR_MS, LAG_SHARE_OF_LATENCY * float(np.median(latencies))) if latencies else LAG_FLOOR_MS
+    )
+    if lag_p99_ms <= limit_ms:
+        return None
+    return f"the client's event loop was late by {lag_p99_ms:.3g} ms (p99; limit {limit_ms:.3g} ms)"
+
+
+def _cpu(share: float) -> str | None:
+    return f"the client took {100 * share:.0f} % of a core" if share > CPU_LIMIT else None
+
+
+def _errors(measured: Sequence[Row]) -> str | None:
+    hit = sum(any(text in (row.error or "") for text in CLIENT_ERRORS) for row in measured)
+    return f"{hit} requests failed for lack of sockets on the client's side" if hit else None
+
+
+def _rate(measured: Sequence[Row], name: str) -> float | None:
+    """Requests a second between the first and the last of one repeat (repeats are averaged)."""
+    rates = []
+    for repeat in sorted({row.repeat for row in measured}):
+        times = [getattr(row, name) for row in measured if row.repeat == repeat]
+        if len(times) > 1 and max(times) > min(times):
+            rates.append((len(times) - 1) / (max(times) - min(times)))
+    return float(np.mean(rates)) if rates else None
