@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from typing import NoReturn
 
 import uvicorn
 
@@ -67,7 +68,7 @@ class _Http(uvicorn.Server):
 
 
 class _Stop:
-    """The signals' handler. One stop may arrive twice, from a terminal and from a parent: that counts once."""
+    """The signals' handler. One stop may come twice, from a terminal and from a parent: it counts once."""
 
     def __init__(self) -> None:
         self.event, self._first_at = asyncio.Event(), 0.0
@@ -97,9 +98,10 @@ async def _serve(service: Service, options: Server, listener: socket.socket) -> 
         await asyncio.sleep(POLL_S)
     drained = await _until_stopped(desk, stop, listener)
     http.should_exit = True
-    if not drained:
-        _abandon(service)
     await service.close(drained)
+    if not drained:
+        say("work that was still running has been abandoned")
+        _exit(1)
     await serving
     return 0
 
@@ -112,7 +114,8 @@ async def _until_stopped(desk: Desk, stop: _Stop, listener: socket.socket) -> bo
     if not starting.done():
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        return False
+        await desk.service.close(drained=False)
+        _exit(0)  # a thread that loads models cannot be asked to stop
     try:
         starting.result()
     except BaseException:
@@ -129,12 +132,7 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _abandon(service: Service) -> None:
-    say("work that was still running has been abandoned")
-    _exit(1)
-
-
-def _exit(code: int) -> None:
+def _exit(code: int) -> NoReturn:
     """Leave with threads still running; children die with us (see process.py)."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -108,6 +108,7 @@ class LoadBalancer(Server):
     replica: str = "batch"
     backends: list[str] = field(default_factory=list)
     start_timeout_s: float = 600.0
+    check_path: str = "/ready"
     check_interval_s: float = 2.0
     check_timeout_s: float = 2.0
     rise: int = 2

@@ -1,0 +1,114 @@
+"""One replica as the balancer sees it, and the set of them: address, health and counts, kept in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mlsys.serving.balancer import Policy
+from mlsys.serving.balancer.health import Health
+from mlsys.serving.options import LoadBalancer
+from mlsys.serving.request import Clock, Unavailable
+
+
+class Backend:
+    """`in_flight` is changed by `hold` alone. `attempts` are the calls that end at once when the replica is
+    lost.
+    """
+
+    def __init__(
+        self, name: str, url: str | None, options: LoadBalancer, clock: Clock = time.monotonic
+    ) -> None:
+        self.name, self.url, self._clock = name, url, clock
+        self.health = Health(
+            options.rise,
+            options.fall,
+            options.eject_after,
+            options.eject_s,
+            options.eject_max_s,
+            url is not None,
+        )
+        self.in_flight, self.restarts = 0, 0
+        self.codes: Counter[str] = Counter()
+        self.attempts: set[asyncio.Task[Any]] = set()
+        self._proved_at = float("-inf")
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Count one request in flight for as long as the body runs, however it ends."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def announce(self, url: str) -> None:
+        """It answers at `url` now."""
+        self.url = url
+        self.health.set(up=True)
+        self.proved()
+
+    def lose(self) -> None:
+        """It is gone: take it out and end the calls that wait for it, so that they can go elsewhere."""
+        self.health.set(up=False)
+        for attempt in list(self.attempts):
+            attempt.cancel()
+
+    def checked(self, good: bool) -> None:
+        """One active check."""
+        if self.health.checked(good) and not self.health.up:
+            self.lose()
+
+    def answered(self, status: int | None) -> None:
+        """A call ended with `status`, or None where the connection failed."""
+        self.codes[str(status or "failed")] += 1
+        self.health.answered(status, self._clock())
+        if status == 200:
+            self.proved()
+
+    def proved(self) -> None:
+        """It has just answered a real question."""
+        self._proved_at = self._clock()
+
+    def idle_s(self) -> float:
+        """Seconds since it last answered a real question."""
+        return self._clock() - self._proved_at
+
+    def stats(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "url": self.url,
+            "up": self.health.up,
+            "ejected": self.health.ejected(self._clock()),
+            "in_flight": self.in_flight,
+            "requests": sum(self.codes.values()),
+            "responses": dict(sorted(self.codes.items())),
+            "restarts": self.restarts,
+            "ejections": self.health.ejections,
+        }
+
+
+class Backends:
+    """All of them, and the policy that chooses."""
+
+    def __init__(self, backends: list[Backend], policy: Policy, clock: Clock = time.monotonic) -> None:
+        self.all, self.policy, self._clock = backends, policy, clock
+
+    def available(self) -> list[Backend]:
+        """Those to be trusted; if ejection leaves none, all that are up: trying beats refusing everybody."""
+        up = [backend for backend in self.all if backend.health.up]
+        return [backend for backend in up if not backend.health.ejected(self._clock())] or up
+
+    def choose(self, tried: list[Backend]) -> Backend | None:
+        """The policy's choice among those not yet tried; None if all of them were. Raises Unavailable if
+        none is up.
+        """
+        available = self.available()
+        if not available:
+            raise Unavailable(f"none of {len(self.all)} replicas is up", 1)
+        fresh = [backend for backend in available if backend not in tried]
+        return self.policy.choose(fresh) if fresh else None

@@ -1,0 +1,93 @@
+"""Replica processes: started, watched, started again after a growing pause, drained in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlsys.errors import UserError
+from mlsys.progress import say
+from mlsys.serving.balancer.backend import Backend
+from mlsys.serving.balancer.backoff import Backoff
+from mlsys.serving.options import LoadBalancer, replica_options
+from mlsys.serving.process import Process
+
+WATCH_S = 0.05
+
+
+class Replica:
+    """One process and the backend that stands for it."""
+
+    def __init__(
+        self, index: int, backend: Backend, options: LoadBalancer, config: dict[str, Any], directory: Path
+    ) -> None:
+        self.backend, self._options, self._directory = backend, options, directory
+        self._config = {**config, "server": replica_options(options, index)}
+        self._starts = 0
+        self._backoff = Backoff(options.restart_min_s, options.restart_max_s)
+        self._process: Process | None = None
+
+    async def start(self) -> None:
+        """Start it, wait until it serves. Raises UserError, RuntimeError or TimeoutError if it does not."""
+        path = self._directory / f"{self.backend.name}.yaml"
+        path.write_text(yaml.safe_dump(self._config))
+        path.chmod(0o600)
+        log = self._directory / f"{self.backend.name}.{self._starts}.log"
+        self._starts += 1
+        self._process = Process([sys.executable, "-m", "mlsys.serve", str(path)], None, log)
+        self._process.start()
+        until = time.monotonic() + self._options.start_timeout_s
+        while (address := self._process.address()) is None:
+            if time.monotonic() > until:
+                self._process.kill()
+                raise TimeoutError(
+                    f"{self.backend.name} did not serve within server.start_timeout_s (see {log})"
+                )
+            await asyncio.sleep(WATCH_S)
+        self.backend.announce(address)
+
+    async def keep(self) -> None:
+        """Watch it for ever; when it dies, take it out at once and start it again after a pause."""
+        while True:
+            born = time.monotonic()
+            while self._process is not None and self._process.alive:
+                await asyncio.sleep(WATCH_S)
+            self.backend.lose()
+            pause_s = self._backoff.after(time.monotonic() - born)
+            say(f"{self.backend.name} has died; starting it again in {pause_s:g} s")
+            await asyncio.sleep(pause_s)
+            self.backend.restarts += 1
+            try:
+                await self.start()
+            except (UserError, RuntimeError, TimeoutError, OSError) as error:
+                say(str(error))
+
+    async def stop(self, timeout_s: float) -> None:
+        """SIGTERM, time to drain, then kill."""
+        if self._process is not None:
+            await asyncio.to_thread(self._process.terminate, timeout_s)
+
+
+class Replicas:
+    """All replicas of a balancer."""
+
+    def __init__(self, replicas: list[Replica]) -> None:
+        self._replicas = replicas
+        self._keepers: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start all at once and wait for all; the first failure is raised. Then watch them."""
+        await asyncio.gather(*(replica.start() for replica in self._replicas))
+        self._keepers = [asyncio.create_task(replica.keep()) for replica in self._replicas]
+
+    async def stop(self, timeout_s: float) -> None:
+        """Stop watching, then stop them, all at once, with `timeout_s` to drain."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*(replica.stop(timeout_s) for replica in self._replicas))

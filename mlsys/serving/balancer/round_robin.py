@@ -1,0 +1,27 @@
+"""`balancer=round_robin`: each replica in turn, whichever of them can be chosen at the time.
+
+The one that was chosen longest ago is next. On a fixed set that is plain rotation; a set that changes (a
+replica is down, or was tried already) does not disturb the turns of the others, as one counter taken modulo
+the number would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlsys.serving.balancer import C
+
+
+class RoundRobin:
+    """Keeps the order of choices by name."""
+
+    def __init__(self, name: str = "round_robin") -> None:
+        self.name = name
+        self._turn, self._chosen_at = 0, dict[str, int]()
+
+    def choose(self, candidates: Sequence[C]) -> C:
+        """The candidate chosen longest ago; never chosen ones first, in the order given."""
+        chosen = min(candidates, key=lambda candidate: self._chosen_at.get(candidate.name, 0))
+        self._turn += 1
+        self._chosen_at[chosen.name] = self._turn
+        return chosen
