@@ -1,8 +1,7 @@
 """The load generator's process: `python -m mlsys.loadtest loadtest.json`. Prints one JSON object a line.
 
-`{"event": "begin"}` before each repeat of a level, `answered` a few times a second, `level` with a finished
-level's values and samples, `end` with what is said of all levels together. Rows go to `requests.parquet` after
-each level.
+`begin` before each repeat of a level, `answered` a few times a second, `level` with a finished level's values and
+samples, `end` with what is said of all levels together. `requests.parquet` is written after each level.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ async def main(path: Path) -> None:
     """Read the specification, send the load."""
     spec = Spec.read(path)
     key = os.environ.get(KEY_VARIABLE)
-    headers = {"X-API-Key": key} if key else {}
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     load = Load(**spec.load)
     async with Client(spec.url, headers, load.k, load.timeout_s, spec.expected_tokens) as client:
         await Generator(spec, client).run()

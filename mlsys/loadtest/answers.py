@@ -26,7 +26,7 @@ def digest(found: Iterable[Pair]) -> str:
 
 
 def describe(rows: Iterable[Row]) -> dict[str, str | int]:
-    """`answers_digest`, `answers.questions`, `answers.differing` (questions that got more than one answer)."""
+    """`answers_digest`, `answers.questions`, `answers.differing` (questions with more than one answer)."""
     found = pairs(rows)
     questions = {question for question, _ in found}
     return {
@@ -38,6 +38,13 @@ def describe(rows: Iterable[Row]) -> dict[str, str | int]:
 
 def _repeated(questions: Sequence[int]) -> int:
     return int(pd.Series(questions, dtype="int64").value_counts().gt(1).sum())
+
+
+def _by_question(good: pd.DataFrame) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for question, answer in zip(good["question"].tolist(), good["answer"].tolist(), strict=True):
+        found.setdefault(question, set()).add(answer)
+    return found
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def compare_answers(directories: Sequence[Path]) -> Comparison:
     for directory in directories:
         table = pd.read_parquet(directory / FILE_NAME, columns=["question", "outcome", "answer"])
         good = table[table["outcome"] == OK]
-        answers.append({int(question): set(given) for question, given in good.groupby("question")["answer"]})
+        answers.append(_by_question(good))
     common = sorted(set(answers[0]).intersection(*answers[1:])) if answers else []
     differing = [question for question in common if len(set().union(*(run[question] for run in answers))) > 1]
     return Comparison(len(common), len(common) - len(differing), tuple(differing))

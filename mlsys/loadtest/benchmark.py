@@ -24,8 +24,8 @@ from mlsys.record import Level, Results, Scalar
 from mlsys.serving import options
 from mlsys.serving.process import READY
 
-# A process's first benchmark began with the process; a sweep's later ones when it came to them.
-_begun = [time.time() - psutil.Process().create_time()]
+# When commands began: the process's first benchmark with the process, a sweep's later ones in their turn.
+_beginnings = [time.perf_counter() - (time.time() - psutil.Process().create_time())]
 
 
 class ServingBenchmark:
@@ -45,10 +45,10 @@ class ServingBenchmark:
                 raise UserError(
                     "loadtest=none with server=external: there is nothing to start and nothing to send"
                 )
-        self._began = time.perf_counter() - (_begun.pop() if _begun else 0.0)
 
     def measure(self) -> Iterator[Results | Level]:
         """Yield start-up, each finished level, the last level as the run's results, the engine's ceiling."""
+        self._began = _beginnings.pop() if _beginnings else time.perf_counter()
         asked = questions(self.config["corpus"]) if self.arrivals.levels else []
         levels: list[Level] = []
         together: dict[str, Scalar] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,17 +13,18 @@ from typing import Any
 from mlsys.serving.process import Process
 
 POLL_S = 0.05
+PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def events(
     module: str, argument: Path, log: Path, env: Mapping[str, str] | None, check: Callable[[], None]
 ) -> Iterator[dict[str, Any]]:
-    """Run `python -m module argument`, give its events (objects with `event`) as they come, `end` being the last.
+    """Run `python -m module argument`, give its events (objects with `event`) as they come until `end`.
 
-    `check` is called now and then and may raise. The process is gone when the iteration ends, however that is.
+    `check` is called now and then and may raise. When the iteration ends, the process is gone.
     Raises RuntimeError with the process's last lines if it ended without `end`.
     """
-    process = Process([sys.executable, "-m", module, str(argument)], env, log)
+    process = Process([sys.executable, "-m", module, str(argument)], environment(env), log)
     with process:
         lines = _lines(process)
         for line in lines:
@@ -36,6 +38,12 @@ def events(
                 time.sleep(POLL_S)
     last = " | ".join(log.read_text(errors="replace").splitlines()[-3:])
     raise RuntimeError(f"{module} ended with {process.returncode}: {last or 'it printed nothing'}")
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a child's environment needs: this very package, wherever the command runs, and `more`."""
+    path = os.pathsep.join([str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, **(more or {})}
 
 
 def _lines(process: Process) -> Iterator[str]:

@@ -38,7 +38,7 @@ class Client:
         await self._session.close()
 
     async def ask(self, row: Row, question: Question, clock: Callable[[], float]) -> None:
-        """Send the question, fill in the row; `clock` gives s since the level began. A failure is in the row."""
+        """Send the question, fill in the row, failures too. `clock` gives s since the level began."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 status, body, parsed_at = await self._post(row, question, clock)

@@ -57,10 +57,11 @@ class _Running:
         self.rows: list[Row] = []
         self.in_flight = 0
         self.freed = asyncio.Event()
-        self.started, self.started_at = time.perf_counter(), time.time()
+        self.loop = asyncio.get_running_loop()
+        self.started, self.started_at = self.loop.time(), time.time()
 
     def clock(self) -> float:
-        return time.perf_counter() - self.started
+        return self.loop.time() - self.started
 
     async def send_all(self) -> None:
         async with asyncio.TaskGroup() as tasks:

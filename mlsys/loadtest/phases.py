@@ -1,4 +1,4 @@
-"""Which requests count: warm-up, measured, and those that keep the load up until the measured are answered."""
+"""Which requests count: warm-up, measured, and those that keep the load up until these are answered."""
 
 from __future__ import annotations
 

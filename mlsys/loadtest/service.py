@@ -17,6 +17,7 @@ import yaml
 
 from mlsys import progress
 from mlsys.errors import UserError
+from mlsys.loadtest.children import environment
 from mlsys.loadtest.questions import Question
 from mlsys.serving import options
 from mlsys.serving.process import Process
@@ -66,7 +67,9 @@ class Service:
         return content if isinstance(content, Mapping) else {}
 
     def _open(self, path: str, timeout_s: float, body: dict[str, Any] | None = None) -> Any:
-        headers = {"Content-Type": "application/json"} | ({"X-API-Key": self.key} if self.key else {})
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        )
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, headers=headers)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -83,7 +86,9 @@ def running(config: Mapping[str, Any], directory: Path) -> Iterator[Service]:
         yield Service(str(external.url).rstrip("/"), _key(section), None, None)
         return
     process = Process(
-        [sys.executable, "-m", "mlsys.serve", str(_write(config, directory))], None, directory / "server.log"
+        [sys.executable, "-m", "mlsys.serve", str(_write(config, directory))],
+        environment(),
+        directory / "server.log",
     )
     started, calm = time.perf_counter(), False
     process.start()

@@ -52,7 +52,7 @@ def window(rows: Sequence[Row]) -> Window:
 
     Answers of warm-up and cool-down requests that fall into it count: the service gave them in that time. A
     batch's answers come together, so a window that opened or closed in their midst would be off by up to one
-    batch; each end is moved behind the last answer that follows its predecessor within a tenth of the mean gap.
+    batch; each end is moved behind the last answer that follows the one before in a tenth of the mean gap.
     """
     measured = [row for row in rows if row.phase == MEASURED]
     start_s, end_s = min(row.intended_s for row in measured), max(row.done_s for row in measured)

@@ -20,7 +20,7 @@ CLIENT_ERRORS = ("Too many open files", "Cannot assign requested address")
 def judge(
     rows: Sequence[Row], lags_ms: Sequence[float], cpu_share: float, open_loop: bool
 ) -> dict[str, Scalar]:
-    """`valid`, `invalid_reason`, `client.*` and, in an open loop, `achieved_rate_rps`, of the repeats' rows."""
+    """`valid`, `invalid_reason`, `client.*` and, in an open loop, `achieved_rate_rps`, of all repeats."""
     measured = [row for row in rows if row.phase == MEASURED]
     lag_p99_ms = float(np.percentile(lags_ms, 99)) if len(lags_ms) else 0.0
     values: dict[str, Scalar] = {

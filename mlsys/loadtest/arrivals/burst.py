@@ -10,7 +10,7 @@ from mlsys.loadtest.options import positive
 
 
 class Burst:
-    """`request_rate`: requests/s on average, a number or a list; a burst every `burst_size / request_rate` s."""
+    """`request_rate`: requests/s on average, or a list; a burst comes every `burst_size / request_rate` s."""
 
     def __init__(self, name: str = "burst", request_rate: Any = 1.0, burst_size: int = 8) -> None:
         self.name = name
