@@ -27,7 +27,9 @@ def environment(**changes: Any) -> dict[str, Any]:
     }
 
 
-def start(workload: str, config: dict[str, Any], command: list[str], minute: int = 0, **changes: Any) -> Record:
+def start(
+    workload: str, config: dict[str, Any], command: list[str], minute: int = 0, **changes: Any
+) -> Record:
     return Record(
         workload=workload,
         command=["run.py", *command],
@@ -38,7 +40,13 @@ def start(workload: str, config: dict[str, Any], command: list[str], minute: int
     )
 
 
-def distance(metric: str = "l2", n: int = 10**6, latency_ms: float | None = None, reduction: str = "blocked", **changes: Any) -> Record:
+def distance(
+    metric: str = "l2",
+    n: int = 10**6,
+    latency_ms: float | None = None,
+    reduction: str = "blocked",
+    **changes: Any,
+) -> Record:
     rng = random.Random(f"{metric}{n}{reduction}{changes}")
     latency = latency_ms or (8 * n / 21e9 + 2e-5) * 1e3 * {"cosine": 1.3}.get(metric, 1.0)
     config = {
@@ -96,7 +104,9 @@ RATES = {
 }
 
 
-def serving(mode: str = "batch", minute: int = 0, loads: tuple[int, ...] = (1, 5, 10, 20), **changes: Any) -> Record:
+def serving(
+    mode: str = "batch", minute: int = 0, loads: tuple[int, ...] = (1, 5, 10, 20), **changes: Any
+) -> Record:
     config = {
         "metric": {"name": "l2"},
         "server": {"_target_": f"mlsys.serving.{mode}", "name": mode, "threads": 1},
@@ -107,7 +117,16 @@ def serving(mode: str = "batch", minute: int = 0, loads: tuple[int, ...] = (1, 5
         "seed": 0,
     } | changes.pop("config", {})
     made = start("serving", config, [f"server={mode}", "loadtest.concurrency=[1,5,10,20]"], minute, **changes)
-    made.add(Results({"engine_ceiling_rps": 1.58, "generator.name": "smollm2", "retrieval_hit_rate": 0.78, "device": "cpu"}))
+    made.add(
+        Results(
+            {
+                "engine_ceiling_rps": 1.58,
+                "generator.name": "smollm2",
+                "retrieval_hit_rate": 0.78,
+                "device": "cpu",
+            }
+        )
+    )
     for load in loads:
         made.add(_level(mode, load))
     made.end()
@@ -119,7 +138,13 @@ def _level(mode: str, load: int) -> Level:
     rate = RATES[mode].get(load, 1.0)
     p50 = 1e3 * load / rate
     size = max(1, min(load, 16)) if mode in {"batch", "lb"} else 1
-    shares = {"queue": 1 - min(1.0, 1.7 * rate / load), "embed": 0.02, "retrieve": 0.01, "prompt": 0.005, "respond": 0.005}
+    shares = {
+        "queue": 1 - min(1.0, 1.7 * rate / load),
+        "embed": 0.02,
+        "retrieve": 0.01,
+        "prompt": 0.005,
+        "respond": 0.005,
+    }
     shares["generate"] = 1 - sum(shares.values())
     values: dict[str, Any] = {
         "concurrency": load,
@@ -147,12 +172,23 @@ def _level(mode: str, load: int) -> Level:
 
 
 def search(metric: str = "l2", queries: int = 64, **changes: Any) -> Record:
-    config = {"metric": {"name": metric}, "search": {"queries": queries, "rows": 100_000, "dim": 384, "k": 10}, "server": None, "seed": 0}
+    config = {
+        "metric": {"name": metric},
+        "search": {"queries": queries, "rows": 100_000, "dim": 384, "k": 10},
+        "server": None,
+        "seed": 0,
+    }
     made = start("search", config, [f"metric={metric}", f"search.queries={queries}"], **changes)
     latency = 0.3 + queries / 100
     made.add(
         Results(
-            {"queries": queries, "latency_ms": latency, "latency_ms_p25": latency, "latency_ms_p75": latency, "recall": 1.0}
+            {
+                "queries": queries,
+                "latency_ms": latency,
+                "latency_ms_p25": latency,
+                "latency_ms_p75": latency,
+                "recall": 1.0,
+            }
             | {"speedup.faiss": 1.7, "device": "cpu"},
             {"latency_ms": [latency] * 20},
         )

@@ -39,7 +39,9 @@ class Drawing:
         keys = [key for key in varying(table) if key not in {"config.n", "config.search.queries"}]
         if "config.reduction.name" in keys or _several(table, "reduction"):
             keys = [key for key in keys if key != "config.reduction.name"] + ["reduction"]
-        keys += [key for key in ("machine", "device") if _several(table, key) and f"{CONFIG}{key}" not in keys]
+        keys += [
+            key for key in ("machine", "device") if _several(table, key) and f"{CONFIG}{key}" not in keys
+        ]
         return cls(table, tuple(keys))
 
     def name(self, row: Row, without: Sequence[str] = ()) -> str:
@@ -55,13 +57,17 @@ class Drawing:
 
 def figure(panel: Panel, drawing: Drawing) -> Figure | None:
     """`{"data": [...], "layout": {...}}` for plotly; None where no row has what the panel shows."""
-    traces = {"line": _lines, "bars": _bars, "stack": _stack, "histogram": _histogram, "parallel": _parallel}[panel.kind](
-        panel, drawing
-    )
+    traces = {"line": _lines, "bars": _bars, "stack": _stack, "histogram": _histogram, "parallel": _parallel}[
+        panel.kind
+    ](panel, drawing)
     if not traces:
         return None
     layout: Figure = {
-        "xaxis": {"title": {"text": _axis(panel, drawing)}, "type": "log" if panel.log_x else "-", "automargin": True},
+        "xaxis": {
+            "title": {"text": _axis(panel, drawing)},
+            "type": "log" if panel.log_x else "-",
+            "automargin": True,
+        },
         "yaxis": {"title": {"text": panel.unit}, "type": "log" if panel.log_y else "-", "automargin": True},
         "barmode": "stack" if panel.kind == "stack" else "group",
     }
@@ -76,7 +82,15 @@ def figure(panel: Panel, drawing: Drawing) -> Figure | None:
     if panel.reference is not None:
         line = {"color": GREY, "width": 1}
         layout["shapes"] = [
-            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": panel.reference, "y1": panel.reference, "line": line}
+            {
+                "type": "line",
+                "xref": "paper",
+                "x0": 0,
+                "x1": 1,
+                "y0": panel.reference,
+                "y1": panel.reference,
+                "line": line,
+            }
         ]
     return {"data": traces, "layout": layout}
 
@@ -106,7 +120,7 @@ def _line(panel: Panel, table: Sequence[Row], indices: Sequence[int], y: str) ->
     if not points:
         return None
     heights = [max(p[1], SMALLEST) if panel.log_y else p[1] for p in points]
-    trace = {"type": "scatter", "mode": "lines+markers", "x": [p[0] for p in points], "y": heights}
+    trace: Figure = {"type": "scatter", "mode": "lines+markers", "x": [p[0] for p in points], "y": heights}
     trace |= {"customdata": [p[2] for p in points]}
     spread = [(table[p[2]].get(f"{y}_p25"), table[p[2]].get(f"{y}_p75")) for p in points]
     if all(finite(low) and finite(high) for low, high in spread):
@@ -130,23 +144,31 @@ def _style(name: str, slot: int, dash: str, style: int, show: bool) -> Figure:
 
 def _limits(panel: Panel, drawing: Drawing) -> list[Figure]:
     """One dashed line for each machine (or engine setting) at the median of what its runs measured."""
-    traces = []
+    traces: list[Figure] = []
     for limit in panel.limit:
         groups: dict[str, list[int]] = {}
         for index, row in enumerate(drawing.table):
             if finite(row.get(limit)) and finite(row.get(panel.x)):
-                words = [_word(key, row[key]) for key in drawing.keys if _of_limit(key, panel) and row.get(key) is not None]
+                words = [
+                    _word(key, row[key])
+                    for key in drawing.keys
+                    if _of_limit(key, panel) and row.get(key) is not None
+                ]
                 groups.setdefault(" · ".join(words), []).append(index)
         ends = [row[panel.x] for row in drawing.table if finite(row.get(panel.x))]
         for name, indices in groups.items():
-            traces.append(_limit(label(limit), name, [drawing.table[i][limit] for i in indices], indices, ends))
+            traces.append(
+                _limit(label(limit), name, [drawing.table[i][limit] for i in indices], indices, ends)
+            )
     return traces
 
 
 def _of_limit(key: str, panel: Panel) -> bool:
     """The keys on which what the machine or the engine can do depends: not on metric, reduction or server mode."""
     if panel.workload == "serving":
-        return key.startswith(("config.generator.", "config.embedder.", "config.retriever.", "machine", "device"))
+        return key.startswith(
+            ("config.generator.", "config.embedder.", "config.retriever.", "machine", "device")
+        )
     return key in {"machine", "device", "config.device"}
 
 
@@ -179,7 +201,7 @@ def _category(panel: Panel, drawing: Drawing, row: Row) -> str:
 
 
 def _bars(panel: Panel, drawing: Drawing) -> list[Figure]:
-    traces = []
+    traces: list[Figure] = []
     for slot, name in enumerate(_names(panel.y, drawing.table)):
         points = [(i, row[name]) for i, row in enumerate(drawing.table) if finite(row.get(name))]
         if points:
@@ -206,7 +228,7 @@ def _stack(panel: Panel, drawing: Drawing) -> list[Figure]:
 
 
 def _histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
-    traces = []
+    traces: list[Figure] = []
     for index, row in enumerate(drawing.table):
         sizes = [(int(key.rsplit(".", 1)[1]), row[key]) for key in _names(panel.y, [row]) if finite(row[key])]
         if sizes and (len(sizes) > 1 or sizes[0][0] > 1):
@@ -231,7 +253,9 @@ def _parallel(panel: Panel, drawing: Drawing) -> list[Figure]:
     settings = [name for name in names if name.startswith(CONFIG)]
     if not settings or len(chosen) < 3:
         return []
-    dimensions = [{"label": escape(label(name)), "values": [drawing.table[i][name] for i in chosen]} for name in names]
+    dimensions = [
+        {"label": escape(label(name)), "values": [drawing.table[i][name] for i in chosen]} for name in names
+    ]
     colors = dimensions[-1]["values"]
     return [
         {
@@ -267,7 +291,9 @@ def _axis(panel: Panel, drawing: Drawing) -> str:
 
 def _word(key: str, value: Any) -> str:
     short = label(key)
-    if isinstance(value, str) and (key.endswith(".name") or key in {"reduction", "machine", "device", "config.dtype"}):
+    if isinstance(value, str) and (
+        key.endswith(".name") or key in {"reduction", "machine", "device", "config.dtype"}
+    ):
         return value
     return f"{short}={value:g}" if is_number(value) else f"{short}={value}"
 

@@ -47,7 +47,13 @@ def busy(record: Record) -> str | None:
     environment = record.environment
     load, hardware = environment.get("load_average"), environment.get("hardware")
     cores = hardware.get("cores") if isinstance(hardware, Mapping) else None
-    by_load = isinstance(load, Sequence) and load and finite(load[0]) and finite(cores) and load[0] > BUSY_SHARE * cores
+    by_load = (
+        isinstance(load, Sequence)
+        and load
+        and finite(load[0])
+        and finite(cores)
+        and load[0] > BUSY_SHARE * cores
+    )
     if environment.get("busy") or by_load:
         return "the machine was busy before the run"
     return None
@@ -85,7 +91,9 @@ def _some(names: Sequence[str]) -> str:
 
 def summary(workload: str, rows: Sequence[Row]) -> list[str]:
     """The main results of one workload, a sentence each."""
-    return {"distance": _distance, "serving": _serving}.get(workload, lambda rows: [])(rows)
+    if workload == "serving":
+        return _serving(rows)
+    return _distance(rows) if workload == "distance" else []
 
 
 def _distance(rows: Sequence[Row]) -> list[str]:
@@ -100,7 +108,11 @@ def _distance(rows: Sequence[Row]) -> list[str]:
         share = row.get("copy_share")
         of = f", {text(share, 'copy_share')} of this machine's copy bandwidth" if finite(share) else ""
         fastest = f"{metric}: {text(row['bandwidth_gbps'])} GB/s at n = {text(row.get('n'))} ({row.get('reduction')}){of}"
-        gains = [f"{key.partition('.')[2]} {text(row[key])}×" for key in row if key.startswith("speedup.") and finite(row[key])]
+        gains = [
+            f"{key.partition('.')[2]} {text(row[key])}×"
+            for key in row
+            if key.startswith("speedup.") and finite(row[key])
+        ]
         said.append(fastest + (f"; against {', '.join(gains)}" if gains else "") + ".")
     return said
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from mlsys.record import Record
 
@@ -31,7 +31,13 @@ def rows(runs: Runs) -> list[Row]:
 
 
 def _rows_of(index: int, name: str, record: Record) -> list[Row]:
-    base: Row = {"run": name, "record": index, "level": None, "workload": record.workload, "status": record.status}
+    base: Row = {
+        "run": name,
+        "record": index,
+        "level": None,
+        "workload": record.workload,
+        "status": record.status,
+    }
     base |= {"error": record.error, "started_at": record.started_at}
     base |= {CONFIG + key: value for key, value in flatten(record.config).items()}
     base |= {key: number(value) for key, value in record.results.items()}
@@ -95,12 +101,14 @@ def varying(table: Sequence[Row]) -> list[str]:
     keys = list(dict.fromkeys(key for row in table for key in row if key.startswith(CONFIG)))
     keys = [key for key in keys if not key.startswith(SILENT) and _differs(table, key)]
     if any(row["workload"] == "serving" for row in table):
-        keys = [key for key in keys if key not in {"config.loadtest.concurrency", "config.loadtest.request_rate"}]
+        keys = [
+            key for key in keys if key not in {"config.loadtest.concurrency", "config.loadtest.request_rate"}
+        ]
     return [key for key in keys if not _explained(table, key, keys)]
 
 
 def _differs(table: Sequence[Row], key: str) -> bool:
-    return len({str(row.get(key)) for row in table}) > 1
+    return len({str(row[key]) for row in table if key in row}) > 1
 
 
 def _explained(table: Sequence[Row], key: str, keys: Sequence[str]) -> bool:
@@ -123,7 +131,7 @@ def label(key: str) -> str:
     return key.removeprefix(CONFIG).removesuffix(".name")
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether the value is an int or float (not a bool), nan and infinity included."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -133,6 +141,6 @@ def number(value: Any) -> Any:
     return float(value) if value in ("nan", "inf", "-inf") else value
 
 
-def finite(value: Any) -> bool:
+def finite(value: Any) -> TypeGuard[float]:
     """Whether the value is a finite number."""
     return is_number(value) and math.isfinite(value)

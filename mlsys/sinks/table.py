@@ -22,7 +22,11 @@ RESULTS = {
     "serving": "concurrency offered_rate_rps throughput_rps success_rate goodput e2e_ms.p50 e2e_ms.p95 e2e_ms.p99 ttft_ms.p50 "
     "output_tokens_per_s batch_size.mean rejected valid retrieval_hit_rate",
 }
-LEAST = {"distance": ["config.metric.name", "config.n"], "search": ["config.metric.name"], "serving": ["config.server.name"]}
+LEAST = {
+    "distance": ["config.metric.name", "config.n"],
+    "search": ["config.metric.name"],
+    "serving": ["config.server.name"],
+}
 
 
 def rows(runs: Runs) -> pd.DataFrame:
@@ -40,7 +44,11 @@ def columns(table: Sequence[Row], workload: str) -> list[str]:
             chosen += [key for key in present if key.startswith(name[:-1])]
         elif name in present:
             chosen.append(name)
-    if "reduction" in chosen and "config.reduction.name" in chosen and _same(table, "reduction", "config.reduction.name"):
+    if (
+        "reduction" in chosen
+        and "config.reduction.name" in chosen
+        and _same(table, "reduction", "config.reduction.name")
+    ):
         chosen.remove("config.reduction.name")
     return ["run", *chosen, "status", *(["error"] if present.get("error", 0) is None else [])]
 
@@ -109,17 +117,23 @@ def console(runs: Runs, width: int | None = None) -> str:
     """The tables as one text for the console: drawn on a terminal, tab-less aligned columns when piped."""
     stream = io.StringIO()
     terminal = Console().is_terminal
-    out = Console(file=stream, width=width or (None if terminal else 240), force_terminal=terminal, highlight=False)
+    out = Console(
+        file=stream, width=width or (None if terminal else 240), force_terminal=terminal, highlight=False
+    )
     for workload, table in by_workload(runs).items():
         out.print(_rich(table, workload, terminal))
     return stream.getvalue().rstrip("\n")
 
 
 def _rich(table: Sequence[Row], workload: str, terminal: bool) -> Table:
-    drawn = Table(title=workload, title_justify="left", title_style="bold" if terminal else "", box=None, pad_edge=False)
+    drawn = Table(
+        title=workload, title_justify="left", title_style="bold" if terminal else "", box=None, pad_edge=False
+    )
     names = columns(table, workload)
     for name in names:
-        drawn.add_column(_plain(label(name)), justify="right" if _numeric(table, name) else "left", overflow="fold")
+        drawn.add_column(
+            _plain(label(name)), justify="right" if _numeric(table, name) else "left", overflow="fold"
+        )
     for row in table:
         style = "red" if row["status"] != "ok" and terminal else ""
         drawn.add_row(*(_plain(" ".join(text(row.get(name), name).split())) for name in names), style=style)

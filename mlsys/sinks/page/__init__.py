@@ -71,7 +71,9 @@ def _section(name: str, rows: list[Row], links: list[str]) -> tuple[str, dict[st
 
 def _numbers(rows: list[Row]) -> list[str]:
     keys = dict.fromkeys(key for row in rows for key in row if key not in {"record", "level"})
-    different = [key for key in keys if len({str(row.get(key)) for row in rows}) > 1 or not key.startswith(CONFIG)]
+    different = [
+        key for key in keys if len({str(row.get(key)) for row in rows}) > 1 or not key.startswith(CONFIG)
+    ]
     return [key for key in different if any(is_number(row.get(key)) for row in rows)]
 
 

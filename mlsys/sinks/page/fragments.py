@@ -31,10 +31,12 @@ def warnings(runs: Runs) -> str:
     if not found:
         return ""
     items = "".join(f"<li>{escape(text)}</li>" for text in found)
-    return f'<div class=warnings role=note><h2>Before you believe these numbers</h2><ul>{items}</ul></div>'
+    return f"<div class=warnings role=note><h2>Before you believe these numbers</h2><ul>{items}</ul></div>"
 
 
-def section(name: str, shown: Sequence[Panel], rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) -> str:
+def section(
+    name: str, shown: Sequence[Panel], rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]
+) -> str:
     """One workload: what came out in words, the plots, the free plot, the table."""
     said = "".join(f"<li>{escape(text)}</li>" for text in findings.summary(name, rows))
     plots = "".join(_plot(panel) for panel in shown)
@@ -73,10 +75,12 @@ def _filters(rows: Sequence[Row]) -> str:
     for key in ["status", *varying(rows)]:
         values = list(dict.fromkeys(table.text(row.get(key)) for row in rows))
         if 1 < len(values) <= 40:
-            options = "".join(f'<option value="{escape(value)}">{escape(value) or "—"}</option>' for value in values)
+            options = "".join(
+                f'<option value="{escape(value)}">{escape(value) or "—"}</option>' for value in values
+            )
             selects.append(
                 f'<label>{escape(label(key))} <select data-filter="{escape(key)}">'
-                f"<option value=\"*\">all</option>{options}</select></label>"
+                f'<option value="*">all</option>{options}</select></label>'
             )
     return (
         "<div class=filters><label>find <input type=search data-find placeholder='words in any column'></label>"
@@ -87,7 +91,9 @@ def _filters(rows: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) -> str:
     filters = ["status", *varying(rows)]
-    heads = "".join(f'<th scope=col><button type=button>{escape(label(name))}</button></th>' for name in columns)
+    heads = "".join(
+        f"<th scope=col><button type=button>{escape(label(name))}</button></th>" for name in columns
+    )
     body = []
     for index, row in enumerate(rows):
         kept = json.dumps({key: table.text(row.get(key)) for key in filters})
@@ -95,7 +101,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) ->
         state = "" if row["status"] == "ok" else " class=failed"
         body.append(f'<tr data-row={index} data-keys="{escape(kept)}"{state}>{cells}</tr>')
     return (
-        f'<div class=scroll tabindex=0 role=region aria-label=results><table><thead><tr>{heads}</tr></thead>'
+        f"<div class=scroll tabindex=0 role=region aria-label=results><table><thead><tr>{heads}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 

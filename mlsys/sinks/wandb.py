@@ -1,0 +1,209 @@
+"""Weights & Biases: one run a job, written when the job has ended, so that nothing of it runs while something is measured.
+
+W&B reads its environment when it is imported and has defaults that fit training runs; each setting here mends one that
+does not fit: telemetry in offline mode, console capture, waiting for a server without end, tables kept outside the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlsys.errors import UserError
+from mlsys.record import FILE_NAME, Record
+from mlsys.sinks import figures, panels
+from mlsys.sinks.reach import check_server
+from mlsys.sinks.rows import Row, is_number, rows
+
+MODES = ("offline", "online", "disabled")
+STEPS = {"serving": "load", "distance": "n", "search": "queries"}
+
+
+class WandbSink:
+    """Draws a record as a W&B run.
+
+    `mode`: offline (kept under the run's directory, `wandb sync` sends it), online, disabled. `group`: the sweep's name.
+    `timeout_s`: how long the server may take to answer, and again to take what is sent. `requests`: whether
+    requests.parquet joins the record in the run's artifact.
+    """
+
+    def __init__(
+        self,
+        mode: str = "offline",
+        project: str = "mlsys",
+        entity: str | None = None,
+        group: str | None = None,
+        timeout_s: float = 20,
+        requests: bool = True,
+        name: str = "offline",
+    ) -> None:
+        if mode not in MODES:
+            raise UserError(f"tracking.mode={mode} is none of {', '.join(MODES)}")
+        if not timeout_s > 0:
+            raise UserError(f"tracking.timeout_s={timeout_s} must be more than 0")
+        self.name, self.mode, self.project, self.entity, self.group = name, mode, project, entity, group
+        self.timeout_s, self.requests = timeout_s, requests
+        self._directory: Path | None = None
+
+    def open(self, record: Record, directory: Path) -> None:
+        """Online: make sure of key and server now, not after hours of measuring. Raises UserError."""
+        self._directory = None
+        if self.mode == "online":
+            with surroundings(self.mode, directory):
+                check_server(self.timeout_s)
+        if self.mode != "disabled":
+            self._directory = directory
+
+    def close(self, record: Record) -> None:
+        """Write the run: config, flat summary, history by load or size, plots, and the record as an artifact."""
+        directory, self._directory = self._directory, None
+        if directory is None:
+            return
+        with surroundings(self.mode, directory):
+            import wandb
+
+            run = self._start(wandb, record, directory)
+            try:
+                self._fill(wandb, run, record, directory)
+            finally:
+                run.finish(exit_code=0 if record.status == "ok" else 1)
+
+    def _start(self, wandb: Any, record: Record, directory: Path) -> Any:
+        return wandb.init(
+            id=run_id(record),
+            mode=self.mode,
+            project=self.project,
+            entity=self.entity,
+            group=self.group,
+            job_type=record.workload,
+            name=run_name(rows([(directory, record)])[0]),
+            config={**record.config, "mlsys": conditions(record)},
+            dir=directory,
+            tags=[record.status],
+            reinit="finish_previous",
+            settings=self._settings(wandb),
+        )
+
+    def _fill(self, wandb: Any, run: Any, record: Record, directory: Path) -> None:
+        table = rows([(directory, record)])
+        history(run, record.workload, table)
+        plots(wandb, run, record.workload, table)
+        artifact = wandb.Artifact(f"record-{run.id}", type="record")
+        requests = directory / "requests.parquet"
+        for path in (directory / FILE_NAME, *([requests] if self.requests and requests.is_file() else [])):
+            artifact.add_file(str(path))
+        run.log_artifact(artifact)
+        run.summary.update(summary(table))
+
+    def _settings(self, wandb: Any) -> Any:
+        return wandb.Settings(
+            console="off",
+            silent=True,
+            init_timeout=self.timeout_s,
+            login_timeout=int(self.timeout_s) or 1,
+            finish_timeout=3 * self.timeout_s,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            disable_git=True,
+            save_code=False,
+            disable_job_creation=True,
+        )
+
+
+@contextmanager
+def surroundings(mode: str, directory: Path) -> Iterator[None]:
+    """The environment that W&B reads: nothing of a run lies outside its directory, nothing is reported offline."""
+    os.environ["WANDB_ERROR_REPORTING"] = "false"  # read when wandb is imported, and for good
+    data = directory / "wandb"
+    data.mkdir(parents=True, exist_ok=True)
+    changed = {"WANDB_MODE": mode, "WANDB_SILENT": "true"}
+    changed |= {f"WANDB_{name.upper()}_DIR": str(data / name) for name in ("data", "artifact", "cache")}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def run_id(record: Record) -> str | None:
+    """The same record is the same W&B run whenever it is drawn. An agent of a W&B sweep names its runs itself."""
+    if os.environ.get("WANDB_RUN_ID"):
+        return None
+    what = [record.config_digest, record.started_at, str(record.environment.get("hostname"))]
+    return hashlib.sha256(" ".join(what).encode()).hexdigest()[:12]
+
+
+def run_name(row: Row) -> str:
+    """A name that says what ran: `l2 · blocked · n=1e+08`, `batch`."""
+    if row["workload"] == "serving":
+        words = [row.get("config.server.name"), row.get("config.batching.name")][
+            : 2 if row.get("batch_size.mean") else 1
+        ]
+    else:
+        words = [row.get("config.metric.name"), row.get("reduction"), row.get("config.dtype")]
+    if is_number(size := row.get("n") or row.get("queries")) and row["workload"] != "serving":
+        words.append(f"{size:.4g}")
+    return " ".join(str(word) for word in words if word) or str(row["workload"])
+
+
+def conditions(record: Record) -> dict[str, Any]:
+    """What stands beside the config: where and with what it was measured."""
+    return {
+        "workload": record.workload,
+        "config_digest": record.config_digest,
+        "command": " ".join(record.command),
+        "environment": record.environment,
+    }
+
+
+def summary(table: list[Row]) -> dict[str, Any]:
+    """Flat scalars: the results, and of a serving run the last (highest) load level's figures."""
+    last = {key: value for key, value in table[-1].items() if not key.startswith("config.")}
+    left_out = {"run", "record", "level"}
+    return {key: value for key, value in last.items() if key not in left_out and value is not None}
+
+
+def history(run: Any, workload: str, table: list[Row]) -> None:
+    """One point a load level (else one in all) over its step metric, so that dashboards can draw lines."""
+    step = STEPS.get(workload, "level")
+    run.define_metric(step)
+    run.define_metric("*", step_metric=step)
+    for row in table:
+        figures_of = {
+            key: value for key, value in row.items() if is_number(value) and not key.startswith("config.")
+        }
+        figures_of.pop("record", None)
+        if figures_of:
+            run.log(figures_of)
+
+
+def plots(wandb: Any, run: Any, workload: str, table: list[Row]) -> None:
+    """The panels that say something of one run alone, and its levels as a table."""
+    import plotly.graph_objects as go
+
+    media: dict[str, Any] = {}
+    if len(table) > 1:
+        drawing = figures.Drawing.of(table)
+        for panel in panels.of(workload):
+            if figure := figures.figure(panel, drawing):
+                media[f"plots/{panel.name}"] = wandb.Plotly(go.Figure(figure))
+    names = [
+        key for key in dict.fromkeys(key for row in table for key in row) if not key.startswith("config.")
+    ]
+    names = [name for name in names if name not in {"record", "run"}]
+    data = [[_cell(row.get(name)) for name in names] for row in table]
+    media["rows"] = wandb.Table(columns=names, data=data, allow_mixed_types=True)
+    run.log(media)
+
+
+def _cell(value: Any) -> Any:
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
