@@ -1,7 +1,7 @@
 """The load generator's process: `python -m mlsys.loadtest loadtest.json`. Prints one JSON object a line.
 
-`begin` before each repeat of a level, `answered` a few times a second, `level` with a finished level's values and
-samples, `end` with what is said of all levels together. `requests.parquet` is written after each level.
+`begin` before each repeat of a level, `answered` a few times a second, `level` with a finished level's values
+and samples, `end` with what is said of all levels together. `requests.parquet` is written after each level.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ def window(rows: Sequence[Row]) -> Window:
     first, last = bisect_right(times, start_s), bisect_right(times, end_s)
     together_s = TOGETHER * (end_s - start_s) / max(last - first, 1)
     opens, closes = (_end_of_batch(times, count, together_s) for count in (first, last))
-    if 0 < opens < closes:
-        return Window(times[opens - 1], times[closes - 1], closes - opens)
+    if opens < closes:
+        return Window(times[opens - 1] if opens else start_s, times[closes - 1], closes - opens)
     return Window(start_s, end_s, last - first)
 
 

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mlsys.loadtest.rows import FILE_NAME, OK, Row, table, write
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    rows = [
+        Row(0, 0, id=1, intended_s=1, sent_s=1.5, done_s=3, outcome=OK, hit=True, batch_size=4),
+        Row(1, 0),
+    ]
+    write(tmp_path, rows)
+    read = pd.read_parquet(tmp_path / FILE_NAME)
+    assert read["e2e_ms"].tolist() == pytest.approx([2000, 0])
+    assert read["dispatch_delay_ms"].tolist() == pytest.approx([500, 0])
+    assert read["outcome"].tolist() == ["ok", "failed"]
+    assert read["hit"].tolist() == [True, pd.NA]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_types_do_not_depend_on_what_happened() -> None:
+    all_kinds = table([Row(0, 0, tokens=3, error="x", hit=False)])
+    assert (table([Row(0, 0)]).dtypes == all_kinds.dtypes).all()
