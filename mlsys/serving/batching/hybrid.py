@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from mlsys.serving.batching import Close, Wait, within_budget
 from mlsys.serving.options import above, at_least
 
-LEARNING_RATE = 0.5
+LEARNING_RATE = 0.2
+CLOSED_LOOP = 0.5  # with at least this share of clients coming back, lingering pays
 
 
 class Hybrid:
@@ -58,9 +59,9 @@ class Hybrid:
 
     def expected(self, now: float) -> int:
         """How many of the clients just answered should still come back within the linger."""
-        if now >= self._free_since + self._linger_s:
+        if now >= self._free_since + self._linger_s or self._return_rate < CLOSED_LOOP:
             return 0
-        return max(0, round(self._answered * self._return_rate) - self._arrivals)
+        return max(0, self._answered - self._arrivals)
 
     def decide(self, waiting: int, oldest: float, now: float) -> Close | Wait:
         """Full, else hold while the window is open and company likely, else go. See the module's text."""

@@ -1,0 +1,136 @@
+"""The hybrid policy, decision by decision, and in whole closed and open loops."""
+
+import pytest
+
+from mlsys.serving.batching import Close, Wait
+from mlsys.serving.batching.hybrid import Hybrid
+
+from .simulation import simulate
+
+
+def policy(**knobs):
+    return Hybrid(**{"max_size": 4, "timeout_ms": 20.0, "linger_ms": 25.0, **knobs})
+
+
+def test_an_idle_worker_dispatches_at_once():
+    hybrid = policy()
+    hybrid.arrived(5.0)
+    assert hybrid.decide(1, oldest=5.0, now=5.0) == Close(1, "idle")
+
+
+def test_full_takes_no_more_than_fit():
+    assert policy().decide(9, oldest=0.0, now=0.0) == Close(4, "full")
+
+
+def test_the_window_starts_at_the_oldest_arrival():
+    hybrid = policy(linger_ms=0.0)
+    hybrid.answered(1, now=10.0)
+    assert hybrid.decide(2, oldest=9.99, now=10.0) == Wait(pytest.approx(10.01))
+    assert hybrid.decide(2, oldest=9.99, now=10.01) == Close(2, "deadline")
+    assert hybrid.decide(2, oldest=9.0, now=10.0) == Close(2, "deadline")
+
+
+def test_lingers_for_the_clients_just_answered():
+    hybrid = policy(max_size=8)
+    hybrid.answered(3, now=10.0)
+    assert hybrid.decide(2, oldest=1.0, now=10.0) == Wait(pytest.approx(10.025))
+    for _ in range(3):
+        hybrid.arrived(10.002)
+    assert hybrid.decide(5, oldest=1.0, now=10.002) == Close(5, "deadline")
+
+
+def test_lingering_ends_without_them():
+    hybrid = policy(max_size=8)
+    hybrid.answered(3, now=10.0)
+    hybrid.arrived(10.001)
+    assert hybrid.decide(3, oldest=1.0, now=10.0249) == Wait(pytest.approx(10.025))
+    assert hybrid.decide(3, oldest=1.0, now=10.0251) == Close(3, "deadline")
+
+
+def test_learns_that_nobody_comes_back():
+    hybrid = policy(max_size=8)
+    for now in (0.0, 5.0, 10.0, 20.0, 30.0):
+        hybrid.answered(2, now)
+    assert hybrid.expected(30.0) == 0
+    assert hybrid.decide(1, oldest=25.0, now=30.0) == Close(1, "deadline")
+
+
+def test_one_gap_between_two_loads_is_not_mistaken_for_an_open_loop():
+    hybrid = policy(max_size=32)
+    hybrid.answered(20, 0.0)
+    hybrid.answered(1, 60.0)
+    assert hybrid.expected(60.0) == 1
+
+
+def test_learns_that_they_come_back_again():
+    hybrid = policy(max_size=8)
+    for start in range(6):
+        hybrid.answered(4, float(start))
+    assert hybrid.expected(5.0) == 0
+    for start in range(6, 12):
+        hybrid.answered(4, float(start))
+        for _ in range(4):
+            hybrid.arrived(start + 0.003)
+    hybrid.answered(4, 12.0)
+    assert hybrid.expected(12.0) == 4
+
+
+def test_one_client_alone_loses_nothing():
+    run = simulate(policy(), [0.0], lambda size: 1.0, returns_after_s=lambda _: 0.004, until=50)
+    waits = [batch.at - run.arrived[batch.members[0]] for batch in run.batches]
+    assert max(waits) == 0
+    assert {batch.reason for batch in run.batches} == {"idle"}
+
+
+@pytest.mark.parametrize("left", [1, 4, 10])
+def test_large_and_small_batches_do_not_alternate(left):
+    """20 clients of which `left` come late: after one round all are in one batch, and stay there."""
+    arrivals = [0.0] * (20 - left) + [0.5] * left
+    hybrid = policy(max_size=32)
+    run = simulate(
+        hybrid, arrivals, lambda size: 1 + 0.5 * size, returns_after_s=lambda n: 0.001 * (n % 15), until=200
+    )
+    assert run.sizes[1:] == [20] * (len(run.sizes) - 1)
+
+
+def test_without_lingering_they_would():
+    arrivals = [0.0] * 16 + [0.5] * 4
+    hybrid = policy(max_size=32, linger_ms=0.0, timeout_ms=0.0)
+    run = simulate(
+        hybrid,
+        arrivals,
+        lambda size: 1 + 0.5 * size,
+        returns_after_s=lambda n: 0.001 * (1 + n % 15),
+        until=200,
+    )
+    assert max(run.sizes[2:]) < 20, "the trap that lingering avoids is gone from the simulation"
+
+
+def test_an_open_loop_is_hardly_held_up():
+    """Poisson-like arrivals nobody answers to: after the first few batches no batch waits for ghosts."""
+    arrivals = [0.11 * number + 0.05 * (number % 7) for number in range(300)]
+    run = simulate(policy(max_size=8), sorted(arrivals), lambda size: 0.2 + 0.01 * size)
+    held = [
+        batch.at - max(run.arrived[batch.members[0]], free)
+        for batch, free in zip(run.batches[1:], run.free_at, strict=False)
+    ]
+    assert max(held[5:]) <= 0.025 + 1e-9
+    assert sum(held[5:]) < 0.02 * run.free_at[-1]
+
+
+def test_a_budget_bounds_padded_tokens():
+    hybrid = policy(max_size=8, max_padded_tokens=100)
+    assert hybrid.cut([30, 30, 30]) == 3
+    assert hybrid.cut([30, 30, 40]) == 2
+    assert hybrid.cut([50, 50, 1]) == 2
+    assert hybrid.cut([500]) == 1
+    assert hybrid.cut([500, 1]) == 1
+    assert hybrid.cut([1] * 20) == 8
+
+
+def test_the_overflow_goes_first_next_time_and_nothing_loops():
+    sizes = {0: 60, 1: 60, 2: 500, 3: 10, 4: 10}
+    hybrid = policy(max_size=8, max_padded_tokens=100)
+    run = simulate(hybrid, [0.0] * 5, lambda size: 1.0, tokens=sizes.__getitem__)
+    assert [batch.members for batch in run.batches] == [[0], [1], [2], [3, 4]]
+    assert [batch.reason for batch in run.batches] == ["budget", "budget", "budget", "deadline"]
