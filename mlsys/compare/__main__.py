@@ -1,0 +1,171 @@
+"""`python -m mlsys.compare A B`: what differs between A's and B's runs, and which differences are noise.
+
+Exit code 0; 1 with --fail-if-slower where a figure of B is detectably slower than that; 2 for a mistake or for runs
+that do not compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mlsys.compare import conditions, figures, judge, match
+from mlsys.compare.judge import Line, Options
+from mlsys.compare.match import Matching
+from mlsys.errors import UserError, one_line
+from mlsys.sinks.rows import label
+from mlsys.sinks.table import text
+
+COLORS = {"faster": "green", "slower": "red"}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    asked = _parser().parse_args(words)
+    try:
+        return _run(asked)
+    except UserError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mlsys.compare", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("a", type=Path, metavar="A", help="a record.json, a run's or a sweep's directory")
+    parser.add_argument("b", type=Path, metavar="B", help="what is compared with it")
+    parser.add_argument(
+        "--metric", action="append", default=[], help="a result's name, such as wall_ms; may be given again"
+    )
+    parser.add_argument(
+        "--fail-if-slower", metavar="5%", help="exit 1 where B is detectably slower, by more than this"
+    )
+    parser.add_argument(
+        "--noise", default="2%", help="how much two runs of the same thing differ as a rule (%(default)s)"
+    )
+    parser.add_argument("--confidence", default="95%", help="of the report as a whole (%(default)s)")
+    parser.add_argument(
+        "--force", action="store_true", help="compare although model, data or hardware differ"
+    )
+    parser.add_argument("--json", action="store_true", help="print the lines as JSON")
+    return parser
+
+
+def share(option: str, words: str) -> float:
+    """`5%` or `0.05` as 0.05. Raises UserError naming the option."""
+    try:
+        number = float(words.rstrip("% ")) / (100 if words.strip().endswith("%") else 1)
+    except ValueError:
+        raise UserError(f"{option}={words} is not a share such as 5% or 0.05") from None
+    if not 0 <= number < 1:
+        raise UserError(f"{option}={words} must be at least 0% and less than 100%")
+    return number
+
+
+def _run(asked: argparse.Namespace) -> int:
+    limit = None if asked.fail_if_slower is None else share("--fail-if-slower", asked.fail_if_slower)
+    floor, confidence = share("--noise", asked.noise), share("--confidence", asked.confidence)
+    found = match.match(match.load(asked.a), match.load(asked.b))
+    if not found.pairs:
+        raise UserError(f"no run of {asked.a} has the configuration of one of {asked.b}; {_why(found)}")
+    names = match.names(found.pairs)
+    states = [conditions.check(pair) for pair in found.pairs]
+    other = [
+        f"{name}: {reason}" for name, state in zip(names, states, strict=True) for reason in state.other_work
+    ]
+    if other and not asked.force:
+        raise UserError(
+            f"these runs did different work or ran on different hardware ({'; '.join(other[:4])}); --force"
+        )
+    lines = judge.lines(found.pairs, names, Options(tuple(asked.metric), floor, confidence))
+    if not lines:
+        raise UserError(f"--metric={','.join(asked.metric)}: no run of both sides has it; {_metrics(found)}")
+    notes = dict.fromkeys(other + [note for state in states for note in state.notes])
+    said = [answer for pair in found.pairs if (answer := judge.answers(pair))]
+    if asked.json:
+        print(json.dumps([asdict(line) | {"verdict": line.verdict} for line in lines], indent=1))
+    else:
+        _print(found, lines, [*said, *notes], asked)
+    slow = [
+        line for line in lines if limit is not None and line.verdict == "slower" and line.slowdown > limit
+    ]
+    for line in slow:
+        print(
+            f"slower than allowed: {_title(line)} {line.metric} by {100 * line.slowdown:.1f} %",
+            file=sys.stderr,
+        )
+    return 1 if slow else 0
+
+
+def _why(found: Matching) -> str:
+    if found.not_ok and not (found.alone_a or found.alone_b):
+        return f"{len(found.not_ok)} failed"
+    return f"{len(found.alone_a)} and {len(found.alone_b)} runs without a partner, {len(found.not_ok)} failed"
+
+
+def _metrics(found: Matching) -> str:
+    record = found.pairs[0].a[0][1]
+    some = list(record.samples) or list(figures.DEFAULTS)
+    return "it has " + ", ".join(dict.fromkeys(name.split(".", 2)[-1] for name in some))
+
+
+def _title(line: Line) -> str:
+    return " ".join([line.name, *([f"at {line.load:g}"] if line.load is not None else [])])
+
+
+def _print(found: Matching, lines: Sequence[Line], notes: Sequence[str], asked: argparse.Namespace) -> None:
+    terminal = sys.stdout.isatty()
+    out = Console(highlight=False, soft_wrap=True, width=None if terminal else 200)
+    out.print(f"A  {asked.a}\nB  {asked.b}", markup=False)
+    for key, (left, right) in found.pairs[0].differs.items():
+        if key.endswith("name") or len(found.pairs[0].differs) <= 6:
+            out.print(f"   {label(key)}: {left} against {right}", markup=False)
+    out.print(_table(lines))
+    for note in notes:
+        out.print(f"note: {note}", markup=False)
+    for what, places in (("A", found.alone_a), ("B", found.alone_b)):
+        if places:
+            out.print(f"note: {len(places)} runs of {what} without a partner: {_some(places)}", markup=False)
+    if found.not_ok:
+        out.print(f"note: left out, since they failed: {_some(found.not_ok)}", markup=False)
+
+
+def _some(places: Sequence[Path]) -> str:
+    return ", ".join(os.path.basename(place) for place in places[:4]) + (" …" if len(places) > 4 else "")
+
+
+def _table(lines: Sequence[Line]) -> Table:
+    drawn = Table(box=None, pad_edge=False)
+    for heading in ("", "metric", "A", "B", "B/A", "interval", "B is", "noise", "runs"):
+        drawn.add_column(
+            heading, justify="left" if heading in {"", "metric", "B is"} else "right", no_wrap=True
+        )
+    for line in lines:
+        between = f"{line.interval.low:.3f} to {line.interval.high:.3f}"
+        verdict = Text(line.verdict, style=COLORS.get(line.verdict, ""))
+        cells = [
+            Text(_title(line)),
+            line.metric,
+            text(line.a),
+            text(line.b),
+            f"{line.interval.ratio:.3f}",
+            between,
+        ]
+        drawn.add_row(
+            *cells, verdict, f"{100 * line.interval.noise:.1f} %", f"{line.runs[0]}, {line.runs[1]}"
+        )
+    return drawn
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""What besides the compared setting differs between two runs, and whether comparing them still makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlsys.compare.match import Pair
+from mlsys.record import Record
+from mlsys.sinks.findings import busy
+from mlsys.sinks.rows import flatten, label
+
+# Settings that say what is done, not how: with another of these it is other work.
+WORK = (
+    "n", "data.", "metric.", "search.", "corpus.", "embedder.", "generator.name", "generator.model", "generator.shape",
+    "generator.max_new_tokens", "loadtest.name", "loadtest.k", "loadtest.request_rate",
+)  # fmt: skip
+WORK_RESULTS = (
+    "n",
+    "data.x",
+    "data.y",
+    "pipeline.corpus",
+    "pipeline.embedder",
+    "pipeline.generator.model",
+    "device",
+)
+HARDWARE = ("cpu", "cores", "gpu", "memory_gib")
+
+
+@dataclass
+class Conditions:
+    """`other_work`: reasons not to compare at all. `notes`: what a reader must know."""
+
+    other_work: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def check(pair: Pair) -> Conditions:
+    """Compare the first run of each side; every run for how busy its machine was."""
+    found = Conditions()
+    a, b = pair.a[0][1], pair.b[0][1]
+    for key, (left, right) in pair.differs.items():
+        if key.startswith(WORK):
+            found.other_work.append(f"{label(key)}: {left} against {right}")
+    for key in dict.fromkeys([*a.results, *b.results]):
+        left, right = a.results.get(key), b.results.get(key)
+        if (
+            key.startswith(WORK_RESULTS)
+            and left != right
+            and not isinstance(left, float)
+            and key not in pair.differs
+        ):
+            found.other_work.append(f"{key}: {left} against {right}")
+    found.other_work += _different(_hardware(a), _hardware(b), "hardware.")
+    found.notes += _different(_part(a, "versions"), _part(b, "versions"), "")
+    found.notes += _different(_part(a, "git"), _part(b, "git"), "git.")
+    found.notes += _different(
+        {"driver": a.environment.get("driver")}, {"driver": b.environment.get("driver")}, ""
+    )
+    for name, runs in (("A", pair.a), ("B", pair.b)):
+        found.notes += [f"{name}, {place.name}: {said}" for place, record in runs if (said := busy(record))]
+    return found
+
+
+def _hardware(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in _part(record, "hardware").items() if key in HARDWARE}
+
+
+def _part(record: Record, name: str) -> dict[str, Any]:
+    part = record.environment.get(name)
+    return flatten(part) if isinstance(part, Mapping) else {}
+
+
+def _different(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str) -> list[str]:
+    keys = dict.fromkeys([*a, *b])
+    return [f"{prefix}{key}: {a.get(key)} against {b.get(key)}" for key in keys if a.get(key) != b.get(key)]

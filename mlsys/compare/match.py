@@ -1,0 +1,141 @@
+"""Which run of A belongs to which run of B, and what differs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlsys.errors import UserError
+from mlsys.record import Record, find, read
+from mlsys.sinks.rows import flatten, label
+
+Runs = list[tuple[Path, Record]]
+Settings = dict[str, Any]
+
+# What a run writes and in which order it was measured; a seed makes another repeat of the same configuration.
+NOT_SETTINGS = (
+    "tracking.",
+    "experiment",
+    "compare.",
+    "seed",
+    "size",
+    "workload",
+    "server.port",
+    "time_limit_s",
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Runs of A and of B that are one configuration but for `differs`: key to (value in A, value in B)."""
+
+    a: Runs
+    b: Runs
+    common: Settings
+    differs: Mapping[str, tuple[Any, Any]]
+
+
+@dataclass
+class Matching:
+    """All pairs, the keys of which their configurations differ, and what found no partner."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    alone_a: list[Path] = field(default_factory=list)
+    alone_b: list[Path] = field(default_factory=list)
+    not_ok: list[Path] = field(default_factory=list)
+
+
+def load(path: Path) -> Runs:
+    """The records in or below `path` (a record.json, a run's or a sweep's directory). Raises UserError."""
+    if path.is_file():
+        try:
+            return [(path.parent, read(path))]
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    if not path.is_dir():
+        raise UserError(f"{path} is no record and no directory")
+    try:
+        runs = find([path])
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if not runs:
+        raise UserError(f"{path} holds no record.json")
+    return runs
+
+
+def settings(record: Record) -> Settings:
+    """The flat configuration without what does not bear on what is measured. Absent and null are one."""
+    flat = flatten(record.config)
+    return {
+        key: value for key, value in flat.items() if not key.startswith(NOT_SETTINGS) and value is not None
+    }
+
+
+def match(a: Runs, b: Runs) -> Matching:
+    """Pair runs by configuration: the same, or the same but for keys that A and B never have in common.
+
+    A key that takes other values throughout B than throughout A is what is being compared (server=baseline against
+    server=batch); every other key must agree. Runs of one configuration are repeats of each other.
+    """
+    found = Matching()
+    groups = []
+    for runs in (a, b):
+        found.not_ok += [place for place, record in runs if record.status != "ok"]
+        groups.append(_grouped([(place, record) for place, record in runs if record.status == "ok"]))
+    apart = _apart([settings(runs[0][1]) for runs in groups[0]], [settings(runs[0][1]) for runs in groups[1]])
+    left, right = ({_key(runs[0][1], apart): [] for runs in side} for side in groups)
+    for side, keyed in zip(groups, (left, right), strict=True):
+        for runs in side:
+            keyed[_key(runs[0][1], apart)].append(runs)
+    for key in left:
+        if len(left[key]) == 1 and len(right.get(key, [])) == 1:
+            found.pairs.append(_pair(left[key][0], right[key][0]))
+    for keyed, other, alone in ((left, right, found.alone_a), (right, left, found.alone_b)):
+        for key, several in keyed.items():
+            if len(several) != 1 or len(other.get(key, [])) != 1:
+                alone += [place for runs in several for place, _ in runs]
+    return found
+
+
+def _grouped(runs: Runs) -> list[Runs]:
+    groups: dict[str, Runs] = {}
+    for place, record in runs:
+        groups.setdefault(str(sorted(settings(record).items(), key=str)), []).append((place, record))
+    return list(groups.values())
+
+
+def _apart(a: Sequence[Settings], b: Sequence[Settings]) -> set[str]:
+    keys = {key for side in (a, b) for entry in side for key in entry}
+    values = [{key: {str(entry.get(key)) for entry in side} for key in keys} for side in (a, b)]
+    return {key for key in keys if not values[0][key] & values[1][key]}
+
+
+def _key(record: Record, apart: set[str]) -> str:
+    kept = {key: value for key, value in settings(record).items() if key not in apart}
+    return str([record.workload, sorted(kept.items(), key=str)])
+
+
+def _pair(a: Runs, b: Runs) -> Pair:
+    left, right = settings(a[0][1]), settings(b[0][1])
+    differs = {
+        key: (left.get(key), right.get(key))
+        for key in dict.fromkeys([*left, *right])
+        if str(left.get(key)) != str(right.get(key))
+    }
+    return Pair(a, b, {key: value for key, value in left.items() if key not in differs}, differs)
+
+
+def names(pairs: Sequence[Pair]) -> list[str]:
+    """What tells the pairs apart: the common settings that differ between pairs (`l2 n=1000000`)."""
+    keys = dict.fromkeys(key for pair in pairs for key in pair.common)
+    different = [key for key in keys if len({str(pair.common.get(key)) for pair in pairs}) > 1]
+    return [
+        " ".join(_word(key, pair.common[key]) for key in different if key in pair.common) or "all"
+        for pair in pairs
+    ]
+
+
+def _word(key: str, value: Any) -> str:
+    return str(value) if key.endswith(".name") else f"{label(key)}={value}"

@@ -1,0 +1,149 @@
+"""Whether two sets of runs differ by more than a machine varies from run to run.
+
+What is compared is the logarithm of a statistic (median, mean, a percentile, a rate). Its uncertainty has two parts:
+
+- within a run: a circular block bootstrap of the repeats in their order (Politis and Romano 1992), with blocks as
+  long as the repeats depend on each other, for repeats that follow one another are not independent;
+- between runs: two runs of the same configuration differ by more than their repeats tell (other pages, other clock,
+  other neighbours). One run a side says nothing of it, so a prior does: a scaled inverse chi-square with `PRIOR_DOF`
+  degrees of freedom around the noise floor, to which repeated runs of the same configuration, and controls (the same
+  code measured in both runs, such as a baseline), add what they have seen.
+
+The interval is Student's t with those degrees of freedom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+PRIOR_DOF = 10
+CONTROL_DOF = 4
+DRAWS = 1000
+MAX_ELEMENTS = 20_000_000
+SEED = 20261124
+
+Array = NDArray[np.float64]
+Statistic = Literal["median", "mean", "p50", "p90", "p95", "p99", "rate"]
+Verdict = Literal["higher", "lower", "no detectable difference"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """B over A: the ratio, the interval of `confidence`, and how far apart a run of the same thing may fall."""
+
+    ratio: float
+    low: float
+    high: float
+    noise: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval says of B."""
+        if self.low > 1:
+            return "higher"
+        return "lower" if self.high < 1 else "no detectable difference"
+
+
+def evaluate(samples: Array, statistic: Statistic) -> Array:
+    """The statistic along the last axis. `rate` takes gaps between events and gives events per unit of time."""
+    if statistic == "median":
+        return np.asarray(np.median(samples, axis=-1))
+    if statistic == "mean":
+        return np.asarray(np.mean(samples, axis=-1))
+    if statistic == "rate":
+        return np.asarray(1 / np.mean(samples, axis=-1))
+    return np.asarray(np.percentile(samples, float(statistic[1:]), axis=-1))
+
+
+def block_length(samples: Array) -> int:
+    """How many consecutive repeats depend on each other: twice the integrated autocorrelation time, at most a third."""
+    n = len(samples)
+    centred = samples - samples.mean()
+    variance = float(centred @ centred)
+    if n < 4 or variance == 0:
+        return 1
+    time = 1.0
+    for lag in range(1, n // 3):
+        correlation = float(centred[:-lag] @ centred[lag:]) / variance
+        if correlation <= 0:
+            break
+        time += 2 * correlation
+    return int(min(max(1, np.ceil(2 * time) if time > 1.5 else 1), max(1, n // 3)))
+
+
+def within(samples: Sequence[float], statistic: Statistic, least_block: int = 1) -> float:
+    """Standard error of the logarithm of the statistic of one run's repeats; 0 where there is only one."""
+    values = np.asarray(samples, dtype=np.float64)
+    n = len(values)
+    if n < 2:
+        return 0.0
+    block = min(max(block_length(values), least_block), max(1, n // 2))
+    draws = max(200, min(DRAWS, MAX_ELEMENTS // n))
+    rng = np.random.default_rng(SEED)
+    starts = rng.integers(0, n, size=(draws, -(-n // block)))
+    picks = ((starts[:, :, None] + np.arange(block)) % n).reshape(draws, -1)[:, :n]
+    drawn = evaluate(values[picks], statistic)
+    blocks = n / block
+    return float(np.std(np.log(np.maximum(drawn, 1e-300)))) * float(np.sqrt(blocks / max(blocks - 1, 0.5)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's repeats of one figure, in the order in which they were measured."""
+
+    samples: Sequence[float]
+    statistic: Statistic
+    least_block: int = 1
+
+    @property
+    def log(self) -> float:
+        """Logarithm of the run's figure."""
+        return float(np.log(evaluate(np.asarray(self.samples, dtype=np.float64), self.statistic)))
+
+
+def compare(
+    a: Sequence[Run], b: Sequence[Run], floor: float, controls: Sequence[float] = (), confidence: float = 0.95
+) -> Interval:
+    """B against A. `floor`: how far two runs of the same thing lie apart as a rule (0.02: 2 %, standard deviation of a
+    run); `controls`: log ratios B/A of what is the same in both. All samples must be positive.
+    """
+    logs = [np.array([run.log for run in side]) for side in (a, b)]
+    inside = [
+        np.array([within(run.samples, run.statistic, run.least_block) for run in side]) for side in (a, b)
+    ]
+    seen = sum(float(((side - side.mean()) ** 2).sum()) for side in logs)
+    dof = len(a) + len(b) - 2
+    control_dof = min(len(controls), CONTROL_DOF)
+    control = float(np.mean(np.square(controls))) / 2 if controls else 0.0
+    expected = floor**2 + float(np.mean(np.concatenate(inside) ** 2)) * (dof > 0)
+    total = PRIOR_DOF + dof + control_dof
+    between = (PRIOR_DOF * expected + seen + control_dof * max(control, floor**2)) / total
+    variance = sum((between + (0.0 if dof else float(np.mean(side**2)))) / len(side) for side in inside)
+    return _interval(float(logs[1].mean() - logs[0].mean()), variance, total, confidence, between)
+
+
+def compare_in_turn(a: Sequence[Run], b: Sequence[Run], floor: float, confidence: float = 0.95) -> Interval:
+    """B against A where both were measured in turn, one `Run` a round: drift hits both alike, so rounds are pairs."""
+    differences = np.array([right.log - left.log for left, right in zip(a, b, strict=True)])
+    rounds = len(differences)
+    small = floor / 4
+    seen = float(((differences - differences.mean()) ** 2).sum())
+    total = PRIOR_DOF + rounds - 1
+    inside = [within(run.samples, run.statistic, run.least_block) ** 2 for run in (*a, *b)]
+    expected = 2 * small**2 + 2 * float(np.mean(inside))
+    between = (PRIOR_DOF * expected + seen) / total
+    return _interval(
+        float(differences.mean()), between / rounds + 2 * small**2, total, confidence, between / 2
+    )
+
+
+def _interval(difference: float, variance: float, dof: int, confidence: float, between: float) -> Interval:
+    reach = float(stats.t.ppf(0.5 + confidence / 2, dof)) * float(np.sqrt(variance))
+    ratio, low, high = (float(np.exp(difference + way)) for way in (0.0, -reach, reach))
+    return Interval(ratio, low, high, float(np.sqrt(between)))
