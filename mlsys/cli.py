@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from mlsys import sweep
-from mlsys.errors import UserError, one_line
+from mlsys.errors import UserError, one_line, root
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -39,20 +39,22 @@ def call(run: Callable[[], object]) -> int:
     return FAILED if sweep.failures else 0
 
 
-def explain(error: BaseException) -> str:
+def explain(error: Exception) -> str:
     """One line that names the option and the value."""
+    error = root(error)
+    text, cause = one_line(error), error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = ", ".join(sorted(option for option in error.options if not option.startswith("_")))
         return f"{group}={name} is not an option; there are: {options}"
-    text = one_line(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {one_line(Exception(error.message))}"
+    if match := re.match(r"Could not override '(.*)'", text):
+        return f"there is no option {match[1]}; --help lists the options"
     if match := re.fullmatch(r"Error merging override (.*)", text):
         text = match[1]
-    cause = error.__cause__
     if cause is not None and (reason := one_line(cause)) not in text:
         text = f"{text}: {reason}"
-    if "is not in struct" in text:
-        text += " (--help lists the options)"
     return text
 
 

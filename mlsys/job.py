@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlsys import environment, interleave, progress, record
 from mlsys.config import resolved
-from mlsys.errors import UserError, one_line
+from mlsys.errors import UserError, one_line, root
 from mlsys.record import Record
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -20,23 +20,25 @@ BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> None:
     """Measure `config` into `directory`/record.json. Only an interrupt is raised; a failure stands in the record."""
-    overrides = list(hydra.overrides.task)
+    overrides = " ".join(hydra.overrides.task) or "the defaults"
     sweep = Path(hydra.sweep.dir) if hydra.mode is not None and hydra.mode.name == "MULTIRUN" else None
+    label = f"failed: {overrides}: " if sweep else ""
     try:
         plain = resolved(config)
         interleaved = _interleaved(plain, hydra, sweep)
     except (UserError, OmegaConfBaseException) as error:
         raw = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
-        _fail(_entry({"unresolved": raw}, command), error, directory, overrides)
+        _fail(_entry({"unresolved": raw}, command), error, directory, label)
         return
+    progress.say(f"run: {overrides}")
     if sweep and (done := find_done(sweep, record.digest(plain))):
-        progress.say(f"{' '.join(overrides) or 'defaults'}: done before, in {done.name}")
+        progress.say(f"{overrides}: done before, in {done.name}")
         return
     if interleaved:
         entry, rounds = _entry(plain, command), interleave.Rounds(plain["compare"]["rounds"])
-        interleave.defer(lambda: _measure(entry, directory, overrides, sweep, rounds))
+        interleave.defer(lambda: _measure(entry, directory, label, rounds))
         return
-    _measure(_entry(plain, command), directory, overrides, sweep)
+    _measure(_entry(plain, command), directory, label)
 
 
 def _interleaved(plain: dict[str, Any], hydra: Any, sweep: Path | None) -> bool:
@@ -60,21 +62,19 @@ def find_done(sweep: Path, digest: str) -> Path | None:
 def _measure(
     entry: Record,
     directory: Path,
-    overrides: list[str],
-    sweep: Path | None,
+    label: str,
     rounds: interleave.Rounds | None = None,
 ) -> bool:
     """Measure into `entry`; with `rounds`, one more round of it. Returns whether another round is wanted."""
     from mlsys.build import build, workload_kind
 
-    progress.say(f"run: {' '.join(overrides) or 'the defaults'}")
     entry.write(directory)
     sink, last = None, rounds is None or rounds.last
     try:
         entry.workload = workload_kind(entry.config)
         workload = build(entry.config, directory)
         if last:
-            sink = instantiate(entry.config["tracking"], group=sweep.name if sweep else None)
+            sink = instantiate(entry.config["tracking"])
             sink.open(entry, directory)
         for part in rounds.measure(workload, entry.restart) if rounds else workload.measure():
             entry.add(part)
@@ -87,7 +87,7 @@ def _measure(
         entry.write(directory)
         raise
     except Exception as error:
-        _fail(entry, error, directory, overrides)
+        _fail(entry, error, directory, label)
     finally:
         if sink is not None:
             _close(sink, entry)
@@ -105,12 +105,12 @@ def _entry(plain: dict[str, Any], command: list[str]) -> Record:
     )
 
 
-def _fail(entry: Record, error: Exception, directory: Path, overrides: list[str]) -> None:
+def _fail(entry: Record, error: Exception, directory: Path, label: str) -> None:
     """Record the failure and say it in one line; only what is not the user's mistake leaves a traceback, in a file."""
-    cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
+    cause = root(error)
     entry.end(f"{type(cause).__name__}: {one_line(cause)}")
     entry.write(directory)
-    progress.say(f"failed: {' '.join(overrides)}: {one_line(cause)}")
+    progress.say(f"{label}{one_line(cause)}")
     if not isinstance(cause, (UserError, OmegaConfBaseException)):
         path = directory / "traceback.txt"
         path.write_text("".join(traceback.format_exception(error)))

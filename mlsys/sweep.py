@@ -56,9 +56,11 @@ def finish(directory: Path) -> None:
     if path is None:
         return
     runs = record.find([directory])
+    failures[:] = [f"{place.name}: {entry.error}" for place, entry in runs if entry.status != "ok"]
+    if len(runs) == 1 and failures and not runs[0][1].results:
+        return  # the one line that said why is all there is
     print(table.console(runs))
     print(f"page: {path}")
-    failures[:] = [f"{place.name}: {entry.error}" for place, entry in runs if entry.status != "ok"]
     if failures:
         progress.say(f"{len(failures)} of {len(runs)} failed:")
         for line in failures:

@@ -14,7 +14,7 @@ import torch
 from mlsys import progress
 from mlsys.config import format_bytes
 from mlsys.distance import plan, stream
-from mlsys.distance.baselines import Prepared, Unavailable, get
+from mlsys.distance.baseline import Prepared, Unavailable, get
 from mlsys.distance.reference import reference
 from mlsys.distance.source import Source
 from mlsys.errors import UserError
@@ -144,14 +144,14 @@ class DistanceBenchmark:
         for name, module in modules.items():
             try:
                 prepared[name] = module.prepare(*vectors.at(module.WHERE), self.metric.name)
-                places[name] = module.WHERE
+                places[name] = module.WHERE if self.device.type == "cuda" else "device"
                 prepared[name].call()
             except (Unavailable, torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 prepared.pop(name, None)
                 failed[f"baseline.{name}.error"] = str(error).splitlines()[0]
                 progress.say(f"baseline {name} did not run: {failed[f'baseline.{name}.error']}")
         yield Results(failed)
-        for place in ("device", "cpu"):
+        for place in ("device", "cpu"):  # on a CPU all share one set of rounds
             chosen = {name: item for name, item in prepared.items() if places[name] == place}
             if chosen:
                 with progress.step(f"timing baselines {', '.join(chosen)}"):

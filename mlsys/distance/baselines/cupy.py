@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mlsys.distance.baselines import Prepared, Unavailable
+from mlsys.distance.baseline import Prepared, Unavailable
 
 WHERE = "device"
 EXPRESSIONS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mlsys.distance.baselines import Prepared, Unavailable, as_numpy
+from mlsys.distance.baseline import Prepared, Unavailable, as_numpy
 
 WHERE = "cpu"
 FUNCTIONS = {"l2": "euclidean", "sqeuclidean": "sqeuclidean", "cosine": "angular", "dot": "dot"}

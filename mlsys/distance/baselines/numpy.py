@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlsys.distance.baselines import Prepared, Unavailable, as_numpy
+from mlsys.distance.baseline import Prepared, Unavailable, as_numpy
 
 WHERE = "cpu"
 EXPRESSIONS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from scipy.spatial import distance
 
-from mlsys.distance.baselines import Prepared, Unavailable, as_numpy
+from mlsys.distance.baseline import Prepared, Unavailable, as_numpy
 
 WHERE = "cpu"
 FUNCTIONS = {"l2": "euclidean", "sqeuclidean": "sqeuclidean", "l1": "cityblock", "cosine": "cosine"}

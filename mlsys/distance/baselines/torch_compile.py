@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-from mlsys.distance.baselines import Prepared
+from mlsys.distance.baseline import Prepared
 from mlsys.distance.baselines.torch import prepare as eager
 
 WHERE = "device"

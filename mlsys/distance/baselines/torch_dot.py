@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mlsys.distance.baselines import Prepared, Unavailable
+from mlsys.distance.baseline import Prepared, Unavailable
 
 WHERE = "device"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mlsys.distance.baselines import Prepared, Unavailable
+from mlsys.distance.baseline import Prepared, Unavailable
 
 WHERE = "device"
 

@@ -1,0 +1,58 @@
+"""What a baseline is: one module in `mlsys/distance/baselines/`, named as `baselines=[…]` names it.
+
+The module says `WHERE` it computes (`cpu`, or `device`: where the vectors lie) and offers
+`prepare(x, y, metric) -> Prepared` for two 1-D tensors of one dtype there; `Unavailable` where it cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+
+from mlsys.errors import UserError
+
+
+class Unavailable(RuntimeError):
+    """This baseline cannot compute what was asked; the text says why and goes into the record."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A call ready to be timed and the expression that it carries out."""
+
+    call: Callable[[], object]
+    expression: str
+
+
+class Baseline(Protocol):
+    """What a baseline's module offers."""
+
+    WHERE: str
+
+    def prepare(self, x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
+        """Make `metric` of `x` and `y`, 1-D tensors of one dtype, ready to be timed."""
+        ...
+
+
+def names() -> list[str]:
+    """All baselines there are."""
+    return sorted(path.stem for path in (Path(__file__).parent / "baselines").glob("[!_]*.py"))
+
+
+def get(name: str) -> Baseline:
+    """The baseline called `name`. Raises UserError with the names there are."""
+    if name not in names():
+        raise UserError(f"baselines=[{name}] is not a baseline; there are: {', '.join(names())}")
+    return cast(Baseline, import_module(f"mlsys.distance.baselines.{name}"))
+
+
+def as_numpy(tensor: torch.Tensor, library: str) -> object:
+    """The tensor's memory as a numpy array. Raises Unavailable for dtypes that numpy lacks."""
+    if tensor.dtype == torch.bfloat16:
+        raise Unavailable(f"{library} has no bfloat16")
+    return tensor.numpy()

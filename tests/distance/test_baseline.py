@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import distance as scipy_distance
+
+from mlsys.distance import baseline
+from mlsys.distance.baseline import Unavailable
+from mlsys.errors import UserError
+
+CPU_BASELINES = ["numpy", "numpy_native", "torch", "torch_native", "scipy", "numkong", "sklearn"]
+TRUTH = {
+    "l2": scipy_distance.euclidean,
+    "sqeuclidean": scipy_distance.sqeuclidean,
+    "l1": scipy_distance.cityblock,
+    "cosine": scipy_distance.cosine,
+    "dot": np.dot,
+}
+
+
+@pytest.fixture
+def vectors() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(999, generator=generator), torch.randn(999, generator=generator)
+
+
+@pytest.mark.parametrize("name", CPU_BASELINES)
+@pytest.mark.parametrize("metric", TRUTH)
+def test_each_baseline_computes_the_metric_it_says(
+    name: str, metric: str, vectors: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    try:
+        prepared = baseline.get(name).prepare(*vectors, metric)
+    except Unavailable as reason:
+        assert metric in str(reason) or "not installed" in str(reason)
+        return
+    x, y = (vector.numpy().astype(np.float64) for vector in vectors)
+    value = np.asarray(prepared.call(), dtype=np.float64).ravel()[0]
+    assert value == pytest.approx(TRUTH[metric](x, y), rel=1e-5)
+    assert "x" in prepared.expression
+
+
+def test_the_read_limit_reads_both_vectors_whatever_the_metric(
+    vectors: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    prepared = baseline.get("torch_dot").prepare(*vectors, "l1")
+    assert prepared.call() == torch.dot(*vectors)
+
+
+def test_a_baseline_that_is_none_is_named_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"baselines=\[jax\] is not a baseline; there are: cupy, numkong, numpy"):
+        baseline.get("jax")
+
+
+@pytest.mark.parametrize("name", ["numpy", "scipy", "numkong"])
+def test_what_lacks_bfloat16_says_so(name: str) -> None:
+    x = torch.ones(8, dtype=torch.bfloat16)
+    with pytest.raises(Unavailable, match=f"{name}.* has no bfloat16"):
+        baseline.get(name).prepare(x, x, "l2")
+
+
+def test_cupy_needs_a_gpu() -> None:
+    with pytest.raises(Unavailable, match="cupy needs a GPU"):
+        baseline.get("cupy").prepare(torch.ones(3), torch.ones(3), "l2")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["torch", "torch_native", "torch_compile", "cupy"])
+@pytest.mark.parametrize("metric", TRUTH)
+def test_gpu_baselines_compute_the_metric(
+    name: str, metric: str, vectors: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    prepared = baseline.get(name).prepare(*(vector.cuda() for vector in vectors), metric)
+    x, y = (vector.numpy().astype(np.float64) for vector in vectors)
+    assert float(prepared.call()) == pytest.approx(TRUTH[metric](x, y), rel=1e-5)

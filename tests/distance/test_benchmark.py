@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from mlsys import timing
+from mlsys.distance import metrics, reductions
+from mlsys.distance.benchmark import DistanceBenchmark
+from mlsys.distance.data.random import Random
+from mlsys.errors import UserError
+from mlsys.record import Results
+
+
+@pytest.fixture(autouse=True)
+def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(timing.COPY_BYTES, "cpu", 2**20)
+    monkeypatch.setattr(timing, "last_level_cache_bytes", lambda: 2**18)
+
+
+def benchmark(**changes: Any) -> DistanceBenchmark:
+    fields = {
+        "metric": metrics.get("l2"),
+        "reduction": reductions.get("auto"),
+        "data": Random(),
+        "n": 1000,
+        "dtype": torch.float32,
+        "device": torch.device("cpu"),
+        "placement": "device",
+        "memory_budget": 2**22,
+        "baselines": ["numpy", "torch"],
+        "repeats": 4,
+        "warmup": 1,
+        "time_limit_s": 5,
+        "seed": 0,
+    }
+    return DistanceBenchmark(**{**fields, **changes})
+
+
+def measure(**changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    values: dict[str, Any] = {}
+    samples: dict[str, Any] = {}
+    for part in benchmark(**changes).measure():
+        assert isinstance(part, Results)
+        values |= part.values
+        samples |= part.samples
+    return values, samples
+
+
+def test_a_record_has_value_error_times_and_baselines() -> None:
+    values, samples = measure()
+    x, y = (source.tensor().numpy().astype(np.float64) for source in Random().open(1000, torch.float32, 0))
+    assert values["reference"] == pytest.approx(np.linalg.norm(x - y), rel=1e-12)
+    assert values["value"] == pytest.approx(values["reference"], rel=1e-6)
+    assert values["relative_error"] <= 1e-6
+    assert values["latency_ms_p25"] <= values["latency_ms"] <= values["latency_ms_p75"]
+    assert values["latency_ms"] == np.median(samples["latency_ms"])
+    assert values["bandwidth_gbps"] == pytest.approx(2 * 4000 / values["latency_ms"] / 1e6)
+    assert values["copy_share"] == pytest.approx(values["bandwidth_gbps"] / values["copy_bandwidth_gbps"])
+    assert len(samples["latency_ms"]) == len(samples["baseline.numpy.latency_ms"]) == values["repeats"] == 4
+    assert (values["reduction"], values["device"], values["n"]) == ("blocked", "cpu", 1000)
+    assert values["baseline.numpy.expression"] == "np.sqrt(np.sum((x - y) ** 2))"
+    assert values["speedup.numpy"] > 0
+
+
+@pytest.mark.parametrize("metric", ["l2", "sqeuclidean", "l1", "cosine", "dot"])
+@pytest.mark.parametrize("placement", ["device", "host"])
+def test_every_metric_is_right_in_either_placement(metric: str, placement: str) -> None:
+    values, _ = measure(metric=metrics.get(metric), placement=placement, baselines=[], n=70_000)
+    assert values["relative_error"] <= 1e-6
+    assert values["placement"] == placement
+    if placement == "host":
+        assert 0 < values["stream.chunk_n"]
+        assert values["memory_budget_bytes"] == 2**22
+
+
+def test_a_baseline_that_cannot_run_says_why_and_the_others_run() -> None:
+    values, _ = measure(dtype=torch.bfloat16)
+    assert values["baseline.numpy.error"] == "numpy has no bfloat16"
+    assert values["speedup.torch"] > 0
+    assert "speedup.numpy" not in values
+
+
+def test_an_unknown_baseline_is_an_error_before_anything_is_measured() -> None:
+    with pytest.raises(UserError, match=r"baselines=\[jax\]"):
+        next(benchmark(baselines=["numpy", "jax"]).measure())
+
+
+def test_vectors_that_do_not_fit_say_what_they_need_and_what_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 2**20}))
+    with pytest.raises(
+        UserError,
+        match=r"size=1e\+09: the vectors need 7\.451 GiB, 1 MiB of memory is free; placement=host streams them",
+    ):
+        measure(n=10**9)
+
+
+class WithNaN(Random):
+    def open(self, n: int, dtype: torch.dtype, seed: int) -> Any:
+        x, y = super().open(n, dtype, seed)
+        x.tensor()[5] = math.nan
+        return x, y
+
+
+def test_nan_propagates_is_counted_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    values, _ = measure(data=WithNaN(), baselines=[])
+    assert math.isnan(values["value"])
+    assert (values["nan_count"], values["relative_error"]) == (1, 0.0)
+    assert "1 NaN in the input" in capsys.readouterr().err
+
+
+def test_dot_is_judged_by_the_sum_of_magnitudes() -> None:
+    values, _ = measure(metric=metrics.get("dot"), baselines=[])
+    x, y = (source.tensor().numpy().astype(np.float64) for source in Random().open(1000, torch.float32, 0))
+    scale = np.abs(x * y).sum()
+    assert values["relative_error"] == pytest.approx(abs(values["value"] - x @ y) / scale, abs=1e-12)
