@@ -120,7 +120,6 @@ def serving(
     made.add(
         Results(
             {
-                "engine_ceiling_rps": 1.58,
                 "generator.name": "smollm2",
                 "retrieval_hit_rate": 0.78,
                 "device": "cpu",
@@ -148,6 +147,7 @@ def _level(mode: str, load: int) -> Level:
     shares["generate"] = 1 - sum(shares.values())
     values: dict[str, Any] = {
         "concurrency": load,
+        "engine_batch": size,
         "requests": 120,
         "succeeded": 120,
         "failed": 0,
@@ -167,7 +167,7 @@ def _level(mode: str, load: int) -> Level:
         **{f"stage_ms.{stage}.mean": share * p50 for stage, share in shares.items()},
     }
     if size > 1:
-        values |= {f"batch_size.count.{k}": rng.randint(1, 9) for k in range(1, size + 1)}
+        values |= {f"batch_size.hist.{k}": rng.randint(1, 9) for k in range(1, size + 1)}
     return Level(values, {"throughput_rps": [rate * rng.gauss(1, 0.02) for _ in range(5)]})
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlsys.sinks.panels import Panel
+from mlsys.sinks.panels import STAGES, Panel
 from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label, varying
 
 Figure = dict[str, Any]
@@ -23,7 +23,6 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "
 DASHES = ("solid", "dash", "dot", "dashdot")
 SMALLEST = 1e-17
 GREY = "#808080"
-STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
 
 
 @dataclass(frozen=True)

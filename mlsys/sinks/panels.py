@@ -13,7 +13,7 @@ class Panel:
     """What one plot shows.
 
     `x`, `y`, `color` and `limit` are keys of `mlsys.sinks.rows` (`config.` keys, result and level names); a `y` may end in
-    `*`. Points of the same `color` value share a colour; whatever else differs between runs is told apart by line and
+    `*`, for which `members` stand where names must be given beforehand (W&B). Points of the same `color` value share a colour; whatever else differs between runs is told apart by line and
     marker. `limit` names results that are drawn as a dashed line: what the machine or the engine can do at best.
     """
 
@@ -30,8 +30,11 @@ class Panel:
     log_x: bool = False
     log_y: bool = False
     reference: float | None = None
+    members: tuple[str, ...] = ()
 
 
+BASELINES = tuple("numpy torch torch_dot torch_native torch_compile scipy sklearn numkong cupy faiss".split())
+STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
 METRIC, SERVER = "config.metric.name", "config.server.name"
 
 PANELS: tuple[Panel, ...] = (
@@ -72,6 +75,7 @@ PANELS: tuple[Panel, ...] = (
         color=METRIC,
         unit="×",
         reference=1.0,
+        members=BASELINES,
     ),
     Panel(
         name="error",
@@ -110,12 +114,13 @@ PANELS: tuple[Panel, ...] = (
         color=METRIC,
         unit="×",
         reference=1.0,
+        members=BASELINES,
     ),
     Panel(
         name="throughput",
         workload="serving",
         title="Throughput against load",
-        about="Checked answers a second. Dashed: the bare engine without any server, same run.",
+        about="Checked answers a second. Dashed: the bare engine at the batch size that this load allows, same run.",
         kind="line",
         x="load",
         y=("throughput_rps",),
@@ -144,15 +149,16 @@ PANELS: tuple[Panel, ...] = (
         y=("stage_ms.*.mean",),
         color=SERVER,
         unit="ms",
+        members=STAGES,
     ),
     Panel(
         name="batch_sizes",
         workload="serving",
         title="Batch sizes",
-        about="How many batches were closed with how many requests in them.",
+        about="How many batches held how many requests, at each run's highest load.",
         kind="histogram",
         x="load",
-        y=("batch_size.count.*",),
+        y=("batch_size.hist.*",),
         color=SERVER,
         unit="batches",
     ),
@@ -184,3 +190,8 @@ PANELS: tuple[Panel, ...] = (
 def of(workload: str) -> tuple[Panel, ...]:
     """The panels of one workload, in the order in which they are read."""
     return tuple(panel for panel in PANELS if panel.workload == workload)
+
+
+def names(panel: Panel) -> list[str]:
+    """The panel's `y` with members in the place of each `*`."""
+    return [y.replace("*", member) for y in panel.y for member in (panel.members if "*" in y else ("",))]

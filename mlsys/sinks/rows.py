@@ -23,8 +23,8 @@ def rows(runs: Runs) -> list[Row]:
 
     Keys: `run` (the directory's name), `record` (index into `runs`), `level` (index or None), `workload`, `status`,
     `error`, `started_at`, `config.<dotted key>`, and the result and level names as the record has them. Added:
-    `copy_share` (bandwidth over this machine's copy bandwidth), `machine` (GPU or CPU model) and `load` (concurrency
-    or offered rate).
+    `copy_share` (bandwidth over this machine's copy bandwidth), `machine` (GPU or CPU model), `load` (concurrency
+    or offered rate) and `engine_ceiling_rps` (the bare engine at the batch size that a level allows).
     """
     names = run_names([directory for directory, _ in runs])
     return [row for index, (_, record) in enumerate(runs) for row in _rows_of(index, names[index], record)]
@@ -56,6 +56,7 @@ def _derived(row: Row) -> Row:
         row.setdefault("copy_share", bandwidth / copy)
     if row["workload"] == "serving":
         row["load"] = row.get("concurrency", row.get("offered_rate_rps"))
+        row["engine_ceiling_rps"] = row.get(f"engine.batch_{row.get('engine_batch')}.throughput_rps")
     return row
 
 

@@ -1,0 +1,115 @@
+"""`python -m mlsys.dashboard outputs/…`: any number of runs and sweeps on one page; with `wandb`, the same as W&B views.
+
+    python -m mlsys.dashboard outputs/A outputs/B [--out index.html] [--watch]
+    python -m mlsys.dashboard wandb --entity E --project P [outputs/… [--send]]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mlsys import progress, record
+from mlsys.errors import UserError, one_line
+from mlsys.sinks import page, table
+from mlsys.sinks.files import replace
+from mlsys.sinks.rows import Runs
+
+TIMEOUT_S = 20.0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 for a mistake."""
+    words = list(sys.argv[1:] if words is None else words)
+    try:
+        return _wandb(words[1:]) if words[:1] == ["wandb"] else _page(words)
+    except UserError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+
+
+def _page(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m mlsys.dashboard", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("paths", nargs="+", type=Path, help="directories of runs or sweeps, or record.json files")
+    parser.add_argument("--out", type=Path, default=Path("index.html"), help="where the page goes (%(default)s)")
+    parser.add_argument("--watch", action="store_true", help="draw again whenever a record changes, until Ctrl-C")
+    parser.add_argument("--interval", type=float, default=2.0, metavar="S", help="how often --watch looks (%(default)s s)")
+    asked = parser.parse_args(words)
+    if not asked.interval > 0:
+        raise UserError(f"--interval={asked.interval:g} must be more than 0")
+    runs = gather(asked.paths)
+    if not runs and not asked.watch:
+        raise UserError(f"no record.json in {', '.join(str(path) for path in asked.paths)}")
+    draw(asked.out, runs, asked.interval if asked.watch else None)
+    print(table.console(runs))
+    print(f"page: {asked.out.resolve()}")
+    if asked.watch:
+        watch(asked.paths, asked.out, asked.interval)
+    return 0
+
+
+def gather(paths: Sequence[Path]) -> Runs:
+    """All records in and below the paths, oldest first, each once. Raises UserError for a path that is not there."""
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} is not there")
+    roots = [path.parent if path.is_file() else path for path in paths]
+    found = {}
+    for root in roots:
+        for file in sorted(root.rglob(record.FILE_NAME)):
+            try:
+                found[file.parent.resolve()] = (file.parent, record.read(file))
+            except ValueError as error:
+                progress.say(f"left out: {one_line(error)}")
+    return sorted(found.values(), key=lambda run: (run[1].started_at, str(run[0])))
+
+
+def draw(out: Path, runs: Runs, reload_s: float | None) -> Path:
+    """Write the page to `out`."""
+    return replace(out, page.render(out.parent, runs, reload_s))
+
+
+def watch(paths: Sequence[Path], out: Path, interval_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Draw again whenever a record appears or changes, until Ctrl-C; the last page no longer reloads itself."""
+    seen: object = None
+    try:
+        while True:
+            now = sorted((str(f), f.stat().st_mtime_ns) for path in paths for f in path.rglob(record.FILE_NAME))
+            if now != seen:
+                runs = gather(paths)
+                draw(out, runs, interval_s)
+                progress.say(f"{len(runs)} runs, {sum(entry.status == 'ok' for _, entry in runs)} ok")
+                seen = now
+            sleep(interval_s)
+    except KeyboardInterrupt:
+        draw(out, gather(paths), None)
+
+
+def _wandb(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m mlsys.dashboard wandb", description="Make W&B views in code.")
+    parser.add_argument("paths", nargs="*", type=Path, help="records, for --send and to choose the baseline run")
+    parser.add_argument("--entity", required=True, help="the W&B account or team")
+    parser.add_argument("--project", default="mlsys", help="the W&B project (%(default)s)")
+    parser.add_argument("--baseline", metavar="RUN", help="the id of the run to pin as baseline")
+    parser.add_argument("--send", action="store_true", help="draw the records as runs in the project first")
+    asked = parser.parse_args(words)
+    from mlsys.sinks import workspace
+    from mlsys.sinks.wandb import WandbSink
+
+    runs = gather(asked.paths)
+    if asked.send and not runs:
+        raise UserError("--send needs records: python -m mlsys.dashboard wandb --send outputs/...")
+    for place, entry in runs if asked.send else []:
+        sink = WandbSink("online", asked.project, asked.entity, group=place.resolve().parent.name, timeout_s=TIMEOUT_S)
+        sink.open(entry, place)
+        sink.close(entry)
+    for address in workspace.save(asked.entity, asked.project, runs, asked.baseline, TIMEOUT_S):
+        print(address)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
