@@ -69,8 +69,8 @@ class ServingBenchmark:
             yield from self._engine(levels)
 
     def _serve(self, service: Service) -> None:
-        print(f"{READY}{service.url}", flush=True)
         try:
+            print(f"{READY}{service.url}", flush=True)
             while True:
                 service.check()
                 time.sleep(0.2)

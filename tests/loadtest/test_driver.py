@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from loadtest import virtual_time
 
 from mlsys.loadtest.arrivals import Process
 from mlsys.loadtest.arrivals.closed import Closed
@@ -17,7 +18,6 @@ from mlsys.loadtest.phases import MEASURED, Phases
 from mlsys.loadtest.questions import Order, Question
 from mlsys.loadtest.rows import OK, REJECTED, Row
 from mlsys.loadtest.statistics import summarise
-from tests.loadtest import virtual_time
 
 QUESTIONS = [Question(i, str(i), None) for i in range(7)]
 

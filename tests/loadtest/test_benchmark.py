@@ -1,0 +1,211 @@
+"""The benchmark from end to end: real processes and sockets, a generator whose cost is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+
+from mlsys.errors import UserError
+from mlsys.loadtest import options as loads
+from mlsys.loadtest.benchmark import ServingBenchmark
+from mlsys.loadtest.children import environment
+from mlsys.loadtest.service import running
+from mlsys.rag import options as rag
+from mlsys.record import Level, Record, Results, now
+from mlsys.serving import options as serving
+
+STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
+
+
+def config(server: str, load: str = "closed", /, **sections: dict[str, Any]) -> dict[str, Any]:
+    def section(schemas: dict[str, type], name: str) -> dict[str, Any]:
+        return asdict(schemas[name](**sections.get(name.split("/")[0], {})))
+
+    return {
+        "server": section(serving.SCHEMAS, f"server/{server}"),
+        "batching": section(serving.SCHEMAS, "batching/hybrid"),
+        "balancer": section(serving.SCHEMAS, "balancer/round_robin"),
+        "loadtest": section(loads.SCHEMAS, f"loadtest/{load}"),
+        "corpus": section(rag.SCHEMAS, "corpus/animals"),
+        "embedder": section(rag.SCHEMAS, "embedder/hashing"),
+        "retriever": section(rag.SCHEMAS, "retriever/exact"),
+        "generator": section(rag.SCHEMAS, "generator/simulated"),
+        "seed": 0,
+        "device": "cpu",
+        "threads": None,
+    }
+
+
+def measure(plain: dict[str, Any], directory: Path) -> Record:
+    record = Record("serving", [], plain, "", {}, now())
+    for part in ServingBenchmark(plain, directory).measure():
+        assert isinstance(part, (Level, Results))
+        record.add(part)
+        record.write(directory)
+    return record
+
+
+def left_over(directory: Path) -> list[int]:
+    """Processes that were told of this directory."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if process.pid != os.getpid() and str(directory) in " ".join(process.info["cmdline"] or []):
+            found.append(process.pid)
+    return found
+
+
+def test_a_batch_server_under_two_loads(tmp_path: Path) -> None:
+    plain = config(
+        "batch",
+        loadtest={"concurrency": [1, 4], "requests": 12, "engine_requests": 8, "slo_ms": 10_000.0},
+        generator={"base_ms": 150.0},
+    )
+    record = measure(plain, tmp_path)
+    one, four = record.levels
+    assert (one["concurrency"], four["concurrency"]) == (1, 4)
+    assert (one["batch_size.max"], four["batch_size.max"]) == (1, 4)
+    for level in record.levels:
+        assert (level["requests"], level["succeeded"], level["success_rate"], level["goodput"]) == (
+            12,
+            12,
+            1,
+            1,
+        )
+        assert level["e2e_ms.p99"] is None
+        assert level["retrieval_hit_rate"] == 1
+        together = sum(float(level[f"stage_ms.{stage}.mean"] or 0) for stage in STAGES)
+        assert together == pytest.approx(level["e2e_ms.mean"], rel=0.05)
+    assert 3 < float(four["throughput_rps"] or 0) / float(one["throughput_rps"] or 1) < 4.5
+    assert one["answers_digest"] == four["answers_digest"] == record.results["answers_digest"]
+    assert record.results["level"] == 1
+    assert record.results["throughput_rps"] == four["throughput_rps"]
+    assert float(record.results["first_answer_ms"] or 0) > float(record.results["startup_s"] or 0)
+    assert {"engine.batch_1.reached", "engine.batch_4.throughput_rps", "hit_rate.1"} <= set(record.results)
+    assert record.results["pipeline.generator.note"] == "simulated: a cost model, no language model"
+    assert len(pd.read_parquet(tmp_path / "requests.parquet")) >= 2 * 12
+    assert left_over(tmp_path) == []
+
+
+def test_overload_of_an_open_loop_is_rejected_with_retry_after(tmp_path: Path) -> None:
+    plain = config(
+        "queue",
+        "poisson",
+        server={"max_queue": 4},
+        loadtest={"request_rate": 100, "requests": 150, "engine_ceiling": False, "quality_questions": 0},
+        generator={"base_ms": 100.0},
+    )
+    record = measure(plain, tmp_path)
+    level = record.levels[0]
+    assert level["rejected"] == level["rejected_with_retry_after"]
+    assert int(level["rejected"] or 0) > 50
+    assert level["failed"] == 0
+    assert float(level["e2e_ms.max"] or 0) < 10 * 150
+    assert float(level["achieved_rate_rps"] or 0) == pytest.approx(100, rel=0.25)
+    assert not any(name.startswith("engine.") for name in record.results)
+
+
+def test_an_external_service_is_measured_and_left_running(tmp_path: Path) -> None:
+    ours = config("baseline")
+    with running(ours, tmp_path / "service") as service:
+        plain = config("external", server={"url": service.url}, loadtest={"concurrency": 2, "requests": 6})
+        record = measure(plain, tmp_path / "load")
+        service.check()
+    assert record.levels[0]["succeeded"] == 6
+    assert record.levels[0]["retrieval_hit_rate"] == 1
+    assert record.results["startup_s"] is None
+
+
+def test_nobody_at_an_external_address(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(UserError) as caught:
+        measure(config("external", server={"url": url}), tmp_path)
+    assert str(caught.value) == f"server.url={url} cannot be reached: [Errno 111] Connection refused"
+
+
+def test_a_server_that_refuses_its_configuration_is_the_users_mistake(tmp_path: Path) -> None:
+    plain = config("batch")
+    plain["batching"]["max_size"] = 0
+    with pytest.raises(UserError, match=r"^batching.max_size=0 must be at least 1$"):
+        measure(plain, tmp_path)
+    assert left_over(tmp_path) == []
+
+
+def test_nothing_to_start_and_nothing_to_send(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^loadtest=none with server=external"):
+        ServingBenchmark(config("external", "none", server={"url": "http://127.0.0.1:1"}), tmp_path)
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from mlsys.loadtest.benchmark import ServingBenchmark
+from mlsys.record import Record, now
+directory = Path(sys.argv[1])
+plain = json.loads((directory / "config.json").read_text())
+record = Record("serving", [], plain, "", {}, now())
+try:
+    for part in ServingBenchmark(plain, directory).measure():
+        record.add(part)
+        record.write(directory)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def start(plain: dict[str, Any], directory: Path) -> subprocess.Popen[str]:
+    (directory / "config.json").write_text(json.dumps(plain))
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(directory)],
+        env={**os.environ, **environment(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(happened: Any, what: str, timeout_s: float = 60) -> None:
+    until = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < until, f"{what} did not happen"
+        time.sleep(0.05)
+
+
+def test_ctrl_c_keeps_finished_levels_and_leaves_no_process(tmp_path: Path) -> None:
+    plain = config(
+        "batch",
+        loadtest={"concurrency": [2, 4], "requests": 4, "timeout_s": 500.0},
+        generator={"base_ms": 1000.0},
+    )
+    record = tmp_path / "record.json"
+    child = start(plain, tmp_path)
+    with child:
+        wait_for(lambda: record.exists() and json.loads(record.read_text())["levels"], "the first level")
+        child.send_signal(signal.SIGINT)
+        assert child.wait(20) == 130
+    wait_for(lambda: not left_over(tmp_path), "the end of all processes", 10)
+    assert [level["concurrency"] for level in json.loads(record.read_text())["levels"]] == [2]
+    assert set(pd.read_parquet(tmp_path / "requests.parquet")["level"]) == {0}
+
+
+def test_without_a_load_it_serves_until_ctrl_c(tmp_path: Path) -> None:
+    child = start(config("baseline", "none"), tmp_path)
+    with child:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        assert line.startswith("serving on http://127.0.0.1:")
+        child.send_signal(signal.SIGINT)
+        assert child.wait(20) == 0
+    wait_for(lambda: not left_over(tmp_path), "the end of all processes", 10)

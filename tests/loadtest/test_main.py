@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from loadtest.double import Double, good, serving
+
+from mlsys.loadtest.children import environment
+from mlsys.loadtest.questions import Question
+from mlsys.loadtest.rows import FILE_NAME
+from mlsys.loadtest.spec import KEY_VARIABLE, Spec
+
+CLOSED = {"_target_": "mlsys.loadtest.arrivals.closed.Closed", "name": "closed", "concurrency": [1, 3]}
+
+
+async def generate(spec: Spec, key: str | None = None) -> list[dict[str, Any]]:
+    environ = {**os.environ, **environment({KEY_VARIABLE: key} if key else None)}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mlsys.loadtest", str(spec.write()), stdout=asyncio.subprocess.PIPE, env=environ
+    )
+    async with asyncio.timeout(60):
+        output, _ = await child.communicate()
+    assert child.returncode == 0
+    return [json.loads(line) for line in output.splitlines()]
+
+
+async def test_a_specification_in_levels_and_rows_out(tmp_path: Path) -> None:
+    double = Double(good)
+    stats = {"closed": {"full": 1}}
+    async with serving(double, stats) as url:
+        spec = Spec(url, str(tmp_path), CLOSED, {"requests": 10, "repeats": 2}, seed=1, expected_tokens=32)
+        spec.questions = [Question(i, f"question {i}", i) for i in range(4)]
+        events = await generate(spec, key="secret")
+    levels = [event for event in events if event["event"] == "level"]
+    assert [level["values"]["concurrency"] for level in levels] == [1, 3]
+    assert [level["values"]["requests"] for level in levels] == [20, 20]
+    assert all(level["values"]["success_rate"] == 1 for level in levels)
+    assert all(level["values"]["closed_by.full"] == 0 for level in levels)
+    assert all(len(level["samples"]["throughput_rps"]) == 2 for level in levels)
+    assert [event["repeat"] for event in events if event["event"] == "begin"] == [0, 1, 0, 1]
+    assert events[-1]["event"] == "end"
+    assert events[-1]["values"]["answers.questions"] == 4
+    assert set(double.keys) == {"Bearer secret"}
+    answered = sum(event["count"] for event in events if event["event"] == "answered")
+    table = pd.read_parquet(tmp_path / FILE_NAME)
+    assert len(table) == answered == len(double.asked)
+    measured = table[table["phase"] == "measured"]
+    assert measured.groupby(["level", "repeat"]).size().tolist() == [10, 10, 10, 10]
+    hits = [level["values"]["retrieval_hit_rate"] for level in levels]
+    assert hits == pytest.approx(measured.groupby("level")["hit"].mean().tolist())
+    assert all(0.1 < rate < 0.4 for rate in hits)
+    assert (table["done_s"] >= table["first_byte_s"]).all()
+    assert (tmp_path / "loadtest.json").read_text().count("secret") == 0
+
+
+def test_a_specification_is_read_as_it_was_written(tmp_path: Path) -> None:
+    spec = Spec("http://x", str(tmp_path), CLOSED, {}, 3, None, [Question(0, "é", None)])
+    assert Spec.read(spec.write()) == spec
