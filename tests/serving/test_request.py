@@ -1,0 +1,45 @@
+"""Time-stamps add up and deadlines are kept, on a clock of the test's own."""
+
+import uuid
+
+import pytest
+
+from mlsys.serving.request import PARTS, Request
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_timings_add_up_by_construction():
+    clock = Clock()
+    request = Request("q", 2, clock=clock)
+    for number, part in enumerate(
+        ["queue", "embed", "retrieve", "prompt", "queue", "generate", "respond"], 1
+    ):
+        clock.now += number / 1000
+        request.mark(part)
+    timings = request.timings_ms()
+    assert timings == pytest.approx(
+        {"queue": 6, "embed": 2, "retrieve": 3, "prompt": 4, "generate": 6, "respond": 7, "total": 28}
+    )
+    assert list(timings) == [*PARTS, "total"]
+
+
+def test_deadline():
+    clock = Clock()
+    request = Request("q", 2, timeout_ms=500, clock=clock)
+    assert not request.expired
+    assert request.remaining_s == pytest.approx(0.5)
+    clock.now += 0.5
+    assert request.expired
+    assert request.remaining_s == 0
+    assert Request("q", 2, clock=clock).remaining_s is None
+
+
+def test_ids_are_uuids_and_differ():
+    ids = {uuid.UUID(Request("q", 1).id) for _ in range(1000)}
+    assert len(ids) == 1000
