@@ -1,0 +1,33 @@
+"""Triton where it is installed: metrics state their terms as Triton functions also on machines without it.
+
+Triton has wheels for Linux only. Elsewhere `jit` leaves a function as it is, which nothing then calls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # not Linux
+    triton = None
+    tl = None
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """`triton.jit`, or the function itself where there is no Triton."""
+    return function if triton is None else triton.jit(function)
+
+
+def why_not(device: str) -> str | None:
+    """Why Triton kernels cannot run on `device` ("cuda" or "cpu"); None where they can."""
+    if triton is None:
+        return "needs Triton, which is not installed"
+    if device == "cpu" and not INTERPRETED:
+        return "needs a GPU; on device=cpu use reduction=blocked or auto"
+    return None

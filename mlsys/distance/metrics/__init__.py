@@ -1,0 +1,77 @@
+"""What a metric says: what one pair of elements contributes (its terms), and how the sums become the distance.
+
+A metric says it twice, once for Triton and once for NumPy, because the two have no common language. It knows nothing
+of blocks, devices and files; every reduction and every source works with every metric.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mlsys.errors import UserError
+
+NAMES = ("l2", "sqeuclidean", "l1", "cosine", "dot")
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Metric(ABC):
+    """A distance of two vectors: `sums` running sums over the elements and a finish in float64.
+
+    `terms` is a `jit` function of two equal tiles, float32 or float64, that returns a tuple of `sums` float64 tiles.
+    `finish` is a `jit` function of three float64 scalars (those beyond `sums` are zero) that returns the distance.
+    """
+
+    name: str
+    sums: ClassVar[int]
+    terms: ClassVar[Any]
+    finish: ClassVar[Any]
+
+    @abstractmethod
+    def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
+        """Sum the terms of each row: x, y and scratch are (rows, width), out is (sums, rows) float64.
+
+        x and y are both float32 or both float64, scratch is of their dtype and may be overwritten.
+        """
+
+    @abstractmethod
+    def distance(self, sums: Sequence[float]) -> float:
+        """The distance for finished sums: what `finish` computes, on the host."""
+
+    def wide(self) -> Metric:
+        """The metric for float64 vectors, whose squares may leave float64; most need nothing else."""
+        return self
+
+    def scale(self, x: Array, y: Array) -> float | None:
+        """What the error of float64 blocks x and y is measured against, summed over blocks; None: the value itself."""
+        return None
+
+
+def get(metric: str | Metric) -> Metric:
+    """The metric called `metric`, or the instance itself. Raises UserError for an unknown name."""
+    if isinstance(metric, Metric):
+        return metric
+    if metric not in NAMES:
+        raise UserError(f"metric={metric} is none of {', '.join(NAMES)}")
+    module = import_module(f"mlsys.distance.metrics.{metric}")
+    found = getattr(module, metric.capitalize())()
+    assert isinstance(found, Metric)
+    return found
+
+
+def for_dtype(metric: Metric, wide: bool) -> Metric:
+    """`metric` as it is computed for float64 vectors (`wide`) or for narrower ones."""
+    return metric.wide() if wide else metric
+
+
+def row_dots(x: Array, y: Array, out: Array) -> None:
+    """Inner product of each row of x with that of y, (rows, width), into out (rows,): one call, one thread."""
+    np.vecdot(x, y, out=out)

@@ -1,0 +1,50 @@
+"""Cosine distance: 1 − Σ x·y / (‖x‖ ‖y‖), with scipy's answers for odd input (a zero norm gives nan)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlsys.distance.language import jit, tl
+from mlsys.distance.metrics import Array, Metric, row_dots
+
+
+@jit
+def cosine_terms(x, y):  # type: ignore[no-untyped-def]
+    """x·y, x² and y², so that each vector is read once."""
+    a = x.to(tl.float64)
+    b = y.to(tl.float64)
+    return (a * b, a * a, b * b)
+
+
+@jit
+def cosine_finish(a, b, c):  # type: ignore[no-untyped-def]
+    """1 − cos, clipped to [0, 2] as scipy does; 0/0 is nan."""
+    d = 1.0 - a / (tl.sqrt(b) * tl.sqrt(c))
+    return tl.where(d < 0.0, 0.0, tl.where(d > 2.0, 2.0, d))
+
+
+@dataclass(frozen=True)
+class Cosine(Metric):
+    """Cosine distance; of vectors of length 0, or where a norm is 0: nan."""
+
+    name: str = "cosine"
+    sums = 3
+    terms = cosine_terms
+    finish = cosine_finish
+
+    def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
+        """Σ x·y, Σ x² and Σ y² of each row: the rows come from memory once, then from the cache."""
+        row_dots(x, y, out[0])
+        row_dots(x, x, out[1])
+        row_dots(y, y, out[2])
+
+    def distance(self, sums: Sequence[float]) -> float:
+        """1 − cos, clipped to [0, 2]."""
+        product, xx, yy = sums
+        norms = math.sqrt(xx) * math.sqrt(yy)
+        if norms == 0.0:
+            return math.nan
+        d = 1.0 - product / norms
+        return d if math.isnan(d) else min(max(d, 0.0), 2.0)

@@ -1,0 +1,45 @@
+"""Inner product: Σ x·y, the sum itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlsys.distance.language import jit, tl
+from mlsys.distance.metrics import Array, Metric, row_dots
+
+
+@jit
+def dot_terms(x, y):  # type: ignore[no-untyped-def]
+    """Product of the elements; both widened first, so that it is exact and cannot overflow."""
+    return (x.to(tl.float64) * y.to(tl.float64),)
+
+
+@jit
+def dot_finish(a, b, c):  # type: ignore[no-untyped-def]
+    """The sum is the inner product."""
+    return a
+
+
+@dataclass(frozen=True)
+class Dot(Metric):
+    """Inner product; of vectors of length 0: 0."""
+
+    name: str = "dot"
+    sums = 1
+    terms = dot_terms
+    finish = dot_finish
+
+    def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
+        """Σ x·y of each row."""
+        row_dots(x, y, out[0])
+
+    def distance(self, sums: Sequence[float]) -> float:
+        """The sum is the inner product."""
+        return float(sums[0])
+
+    def scale(self, x: Array, y: Array) -> float | None:
+        """Σ |x·y|: under cancellation an error relative to the value means nothing."""
+        return float(np.abs(x * y).sum())

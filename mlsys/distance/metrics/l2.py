@@ -1,0 +1,96 @@
+"""Euclidean distance: √Σ (x − y)², right wherever the result is representable.
+
+float32 and narrower: squares are summed in float64, which they cannot leave. float64: three sums, of the differences
+as they are, scaled down and scaled up by a power of two, and the finish takes the one that kept its range. This is
+Blue's method ("A portable Fortran program to find the Euclidean norm of a vector", 1978) without its branches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlsys.distance.language import jit, tl
+from mlsys.distance.metrics import Array, Metric, row_dots
+from mlsys.distance.metrics.sqeuclidean import squared_difference
+
+DOWN, UP = 2.0**-600, 2.0**600
+SMALLEST_SAFE = 2.0**-900  # above it, squares lost to underflow do not show in the sum
+
+
+@jit
+def l2_finish(a, b, c):  # type: ignore[no-untyped-def]
+    """The root of the sum."""
+    return tl.sqrt(a)
+
+
+@jit
+def l2_wide_terms(x, y):  # type: ignore[no-untyped-def]
+    """Squares of the difference: plain, scaled by 2⁻⁶⁰⁰ and by 2⁶⁰⁰."""
+    d = x - y
+    down = d * 2.409919865102884e-181
+    up = d * 4.149515568880993e180
+    return (d * d, down * down, up * up)
+
+
+@jit
+def l2_wide_finish(a, b, c):  # type: ignore[no-untyped-def]
+    """The root of the sum that neither overflowed nor lost its small terms."""
+    plain = tl.sqrt(a)
+    large = tl.sqrt(b) * 4.149515568880993e180
+    small = tl.sqrt(c) * 2.409919865102884e-181
+    return tl.where(a == float("inf"), large, tl.where(a < 1.1830521861667747e-271, small, plain))
+
+
+@dataclass(frozen=True)
+class L2(Metric):
+    """Euclidean distance; of vectors of length 0: 0."""
+
+    name: str = "l2"
+    sums = 1
+    terms = squared_difference
+    finish = l2_finish
+
+    def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
+        """Σ (x − y)² of each row."""
+        np.subtract(x, y, out=scratch)
+        row_dots(scratch, scratch, out[0])
+
+    def distance(self, sums: Sequence[float]) -> float:
+        """The root of the sum."""
+        return math.sqrt(sums[0])
+
+    def wide(self) -> Metric:
+        """Three sums for float64 vectors."""
+        return L2Wide()
+
+
+@dataclass(frozen=True)
+class L2Wide(Metric):
+    """Euclidean distance of float64 vectors."""
+
+    name: str = "l2"
+    sums = 3
+    terms = l2_wide_terms
+    finish = l2_wide_finish
+
+    def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
+        """Σ (x − y)² of each row; the scaled sums in full only for the rows where the plain one left its range."""
+        np.subtract(x, y, out=scratch)
+        row_dots(scratch, scratch, out[0])
+        out[1] = out[0] * DOWN * DOWN
+        out[2] = np.inf
+        for row in np.flatnonzero(~((out[0] >= SMALLEST_SAFE) & (out[0] < np.inf))):
+            d = scratch[row]
+            out[1, row] = np.vecdot(d * DOWN, d * DOWN)
+            out[2, row] = np.vecdot(d * UP, d * UP)
+
+    def distance(self, sums: Sequence[float]) -> float:
+        """The root of the sum that neither overflowed nor lost its small terms."""
+        plain, large, small = sums
+        if plain == math.inf:
+            return math.sqrt(large) * UP
+        return math.sqrt(small) * DOWN if plain < SMALLEST_SAFE else math.sqrt(plain)

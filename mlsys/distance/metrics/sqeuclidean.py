@@ -1,0 +1,43 @@
+"""Squared euclidean distance: Σ (x − y)²."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlsys.distance.language import jit, tl
+from mlsys.distance.metrics import Array, Metric, row_dots
+
+
+@jit
+def squared_difference(x, y):  # type: ignore[no-untyped-def]
+    """(x − y)², squared in float64: exact, and beyond float32's range no overflow."""
+    d = (x - y).to(tl.float64)
+    return (d * d,)
+
+
+@jit
+def sqeuclidean_finish(a, b, c):  # type: ignore[no-untyped-def]
+    """The sum is the distance."""
+    return a
+
+
+@dataclass(frozen=True)
+class Sqeuclidean(Metric):
+    """Squared euclidean distance; of vectors of length 0: 0. Where the square is not representable: inf or 0."""
+
+    name: str = "sqeuclidean"
+    sums = 1
+    terms = squared_difference
+    finish = sqeuclidean_finish
+
+    def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
+        """Σ (x − y)² of each row."""
+        np.subtract(x, y, out=scratch)
+        row_dots(scratch, scratch, out[0])
+
+    def distance(self, sums: Sequence[float]) -> float:
+        """The sum is the distance."""
+        return float(sums[0])

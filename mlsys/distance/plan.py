@@ -1,0 +1,112 @@
+"""The distance of two vectors in memory: checked, planned once, computed as often as wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mlsys.distance import metrics, reductions
+from mlsys.distance.metrics import Metric
+from mlsys.distance.reductions import Reduction, Running, Shape
+from mlsys.errors import UserError
+
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8)
+
+
+@dataclass
+class Plan:
+    """A distance of two fixed buffers.
+
+    Calling it computes the distance of what the buffers hold then, enqueued on the device's current stream without
+    waiting, and returns a 0-d tensor; the next call may overwrite that tensor.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    running: Running
+
+    @property
+    def reduction(self) -> str:
+        """Name of the reduction that runs (never "auto")."""
+        return self.running.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.x.device
+
+    def __call__(self) -> torch.Tensor:
+        """Compute."""
+        self.running.add(self.x, self.y, 0)
+        return self.running.finish()
+
+
+def plan(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduction = "auto") -> Plan:
+    """Plan the distance of two 1-D vectors of one length, dtype and device.
+
+    x, y: torch tensors or numpy arrays of float64, float32, float16, bfloat16 or int8, contiguous or strided.
+    Raises UserError (a ValueError) for other dtypes, 2-D input, unequal lengths, or a reduction that cannot run there.
+    """
+    a, b = as_tensor("x", x), as_tensor("y", y)
+    check(a, b)
+    shape = Shape(len(a), a.dtype, a.device, a.is_contiguous() and b.is_contiguous())
+    return Plan(a, b, reductions.get(reduction).start(shape, metrics.get(metric)))
+
+
+def distance(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduction = "auto") -> Any:
+    """The distance of two 1-D vectors: a 0-d tensor on their device, for numpy arrays a numpy scalar.
+
+    float32, for float64 input float64. Definitions are those of scipy.spatial.distance (dot: the inner product).
+    Empty vectors: 0, cosine nan; a zero norm: cosine nan; nan and inf propagate. Raises what `plan` raises.
+    """
+    result = plan(x, y, metric, reduction)()
+    return result.numpy()[()] if isinstance(x, np.ndarray) else result
+
+
+def as_tensor(name: str, vector: Any) -> torch.Tensor:
+    """`vector` as a tensor over the same memory. Raises UserError if it is neither a tensor nor an array."""
+    if isinstance(vector, torch.Tensor):
+        return vector.detach()
+    if not isinstance(vector, np.ndarray):
+        raise UserError(f"{name} must be a torch tensor or a numpy array, not {type(vector).__name__}")
+    if vector.dtype.name not in {str(dtype).removeprefix("torch.") for dtype in DTYPES}:
+        raise UserError(f"{name} has dtype {vector.dtype}; distances take {_names()}")
+    if any(stride < 0 for stride in vector.strides) or not vector.dtype.isnative:
+        vector = vector.astype(vector.dtype.newbyteorder("="), order="C", copy=True)
+    if not vector.flags.writeable:  # torch warns of read-only memory, which nothing here writes
+        return _read_only(vector)
+    return torch.from_numpy(vector)
+
+
+def check(x: torch.Tensor, y: torch.Tensor) -> None:
+    """Raise UserError unless x and y are 1-D, of one length, dtype and device, and the dtype is supported."""
+    for name, vector in (("x", x), ("y", y)):
+        if vector.ndim != 1:
+            raise UserError(f"{name} must be 1-D, not of shape {tuple(vector.shape)}")
+        if vector.dtype not in DTYPES:
+            raise UserError(f"{name} has dtype {_name(vector.dtype)}; distances take {_names()}")
+    if len(x) != len(y):
+        raise UserError(f"x has {len(x)} elements and y has {len(y)}: a distance needs as many in both")
+    if x.dtype != y.dtype:
+        raise UserError(f"x is {_name(x.dtype)} and y is {_name(y.dtype)}: a distance needs one dtype")
+    if x.device != y.device:
+        raise UserError(f"x is on {x.device} and y on {y.device}: a distance needs both on one device")
+
+
+def _read_only(vector: np.ndarray[Any, Any]) -> torch.Tensor:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(vector)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _names() -> str:
+    return ", ".join(_name(dtype) for dtype in DTYPES)

@@ -1,0 +1,60 @@
+"""The float64 answer that every result is compared with, computed block by block."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mlsys.distance import metrics
+from mlsys.distance.metrics import Metric
+from mlsys.distance.reductions.blocked import BLOCK, spread
+from mlsys.distance.source import Source
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The exact distance up to float64's rounding, and what an error is measured against.
+
+    `scale` is Σ|x·y| for the inner product, |value| for all other metrics.
+    """
+
+    value: float
+    scale: float
+
+    def relative_error(self, value: float) -> float:
+        """|value − reference| over the scale; 0 where both are equal or both nan, inf where only one is finite."""
+        if value == self.value or (math.isnan(value) and math.isnan(self.value)):
+            return 0.0
+        if not (math.isfinite(value) and math.isfinite(self.value)) or self.scale == 0.0:
+            return math.inf
+        return abs(value - self.value) / self.scale
+
+
+def reference(x: Source, y: Source, metric: str | Metric) -> Reference:
+    """Compute the distance of two sources of one length in float64."""
+    wide = metrics.get(metric).wide()
+    blocks = -(-x.n // BLOCK)
+    partials = np.zeros((wide.sums, blocks))
+    scales = np.full(blocks, np.nan)
+
+    def block(start: int, scratch: metrics.Array) -> None:
+        stop = min(start + BLOCK, x.n)
+        for source, row in ((x, scratch[1]), (y, scratch[2])):
+            narrow = torch.empty(stop - start, dtype=source.dtype)
+            source.read(start, stop, narrow)
+            torch.from_numpy(row[: stop - start]).copy_(narrow)
+        a, b, c = (row[None, : stop - start] for row in (scratch[1], scratch[2], scratch[0]))
+        i = start // BLOCK
+        wide.rows(a, b, c, partials[:, i : i + 1])
+        scale = wide.scale(a, b)
+        if scale is not None:
+            scales[i] = scale
+
+    spread(block, range(0, x.n, BLOCK), np.float64)
+    with np.errstate(all="ignore"):
+        value = wide.distance([float(total) for total in partials.sum(axis=1)])
+        scale = float(scales.sum())
+    return Reference(value, abs(value) if math.isnan(scale) else scale)

@@ -1,0 +1,73 @@
+"""Where elements come from: a source gives any stretch of a vector, wherever it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+COUNT_CHUNK = 1 << 22
+
+
+class Source(Protocol):
+    """A vector of `n` elements of `dtype` that can be read piece by piece, by several threads at a time."""
+
+    n: int
+    dtype: torch.dtype
+    description: str
+
+    def read(self, start: int, stop: int, out: torch.Tensor) -> None:
+        """Copy elements start … stop into `out`, 1-D contiguous on the CPU, of `dtype` and that length."""
+        ...
+
+    def tensor(self) -> torch.Tensor:
+        """The whole vector in memory, (n,) of `dtype` on the CPU."""
+        ...
+
+    def nan_count(self) -> int:
+        """How many elements are nan."""
+        ...
+
+
+@dataclass(frozen=True)
+class TensorSource:
+    """A vector that lies in host memory."""
+
+    vector: torch.Tensor
+    description: str = "in memory"
+
+    @property
+    def n(self) -> int:  # type: ignore[override]
+        """Number of elements."""
+        return len(self.vector)
+
+    @property
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
+        """Element type."""
+        return self.vector.dtype
+
+    def read(self, start: int, stop: int, out: torch.Tensor) -> None:
+        """Copy elements start … stop into `out`."""
+        out.copy_(self.vector[start:stop])
+
+    def tensor(self) -> torch.Tensor:
+        """The vector itself."""
+        return self.vector
+
+    def nan_count(self) -> int:
+        """How many elements are nan."""
+        return count_nan(self)
+
+
+def count_nan(source: Source) -> int:
+    """Number of nan elements, read piece by piece."""
+    if not source.dtype.is_floating_point:
+        return 0
+    buffer = torch.empty(min(COUNT_CHUNK, source.n), dtype=source.dtype)
+    total = 0
+    for start in range(0, source.n, COUNT_CHUNK):
+        stop = min(start + COUNT_CHUNK, source.n)
+        source.read(start, stop, buffer[: stop - start])
+        total += int(buffer[: stop - start].isnan().sum())
+    return total
