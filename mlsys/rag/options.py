@@ -14,6 +14,40 @@ class AnimalsOptions:
 
 
 @dataclass
+class PydocsOptions:
+    """`corpus=pydocs`."""
+
+    _target_: str = "mlsys.rag.corpus.pydocs.Pydocs"
+    name: str = "pydocs"
+    passages: int = 300
+    max_words: int = 50
+
+
+@dataclass
+class ModelEmbedderOptions:
+    """`embedder=model`."""
+
+    _target_: str = "mlsys.rag.embedder.model.ModelEmbedder"
+    name: str = "model"
+    model: str = ""
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    normalize: bool = True
+    batch_size: int = 32
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass
+class MiniLMOptions(ModelEmbedderOptions):
+    """`embedder=minilm`."""
+
+    _target_: str = "mlsys.rag.embedder.minilm.MiniLM"
+    name: str = "minilm"
+    model: str = "minilm"
+
+
+@dataclass
 class HashingOptions:
     """`embedder=hashing`."""
 
@@ -44,8 +78,38 @@ class SimulatedOptions:
     max_prompt_tokens: int = 2048
 
 
+@dataclass
+class ModelGeneratorOptions:
+    """`generator=model`."""
+
+    _target_: str = "mlsys.rag.generator.model.ModelGenerator"
+    name: str = "model"
+    model: str = ""
+    dtype: str = "float32"
+    max_new_tokens: int = 32
+    fixed_length: bool = True
+    max_prompt_tokens: int = 1024
+    compile: bool = False
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass
+class SmolLM2Options(ModelGeneratorOptions):
+    """`generator=smollm2`."""
+
+    _target_: str = "mlsys.rag.generator.smollm2.SmolLM2"
+    name: str = "smollm2"
+    model: str = "smollm2"
+
+
 SCHEMAS = {
     "corpus/animals": AnimalsOptions,
+    "corpus/pydocs": PydocsOptions,
+    "embedder/minilm": MiniLMOptions,
+    "embedder/model": ModelEmbedderOptions,
+    "generator/model": ModelGeneratorOptions,
+    "generator/smollm2": SmolLM2Options,
     "embedder/hashing": HashingOptions,
     "retriever/exact": ExactOptions,
     "generator/simulated": SimulatedOptions,

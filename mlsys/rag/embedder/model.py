@@ -1,0 +1,137 @@
+"""`embedder=model`: any sentence-transformers model, by hub id or folder; pooling and prefixes as it says."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlsys.errors import UserError
+from mlsys.rag import models
+
+# Families that were trained with prefixes but do not state them in their sentence-transformers configuration.
+E5_INSTRUCT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
+BGE = "Represent this sentence for searching relevant passages: "
+PREFIXES = (
+    ("*e5-*-instruct*", E5_INSTRUCT, ""),
+    ("*e5-*", "query: ", "passage: "),
+    ("*bge-*-en*", BGE, ""),
+)
+
+
+class ModelEmbedder:
+    """`model`: a packaged model (`minilm`), a hub id or a folder. A prefix of None is the model's own.
+
+    Vectors are normalised to euclidean length 1 unless `normalize` is false.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        name: str = "model",
+        query_prefix: str | None = None,
+        passage_prefix: str | None = None,
+        normalize: bool = True,
+        batch_size: int = 32,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        if not model:
+            raise UserError("embedder.model is empty: give a hub id, a folder, or use embedder=minilm")
+        if batch_size < 1:
+            raise UserError(f"embedder.batch_size={batch_size} must be at least 1")
+        self.name, self.model, self.normalize, self.batch_size = name, model, normalize, batch_size
+        self.revision, self.trust_remote_code = revision, trust_remote_code
+        self._asked = {"query": query_prefix, "document": passage_prefix}
+        self._loaded: Any = None
+        self._prefixes: dict[str, str] = {}
+
+    def load(self, device: str) -> None:
+        """Fetch and load. Raises UserError if the model cannot be had."""
+        path = str(models.packaged(self.model)) if self.model in models.PACKAGED else self.model
+        from sentence_transformers import SentenceTransformer
+
+        try:
+            with models.quiet():
+                self._loaded = SentenceTransformer(
+                    path, device=device, revision=self.revision, trust_remote_code=self.trust_remote_code
+                )
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"embedder.model={self.model} cannot be loaded: {models.first_line(error)}"
+            ) from error
+        self._prefixes = {kind: self._prefix(kind) for kind in ("query", "document")}
+
+    def _prefix(self, kind: str) -> str:
+        asked = self._asked[kind]
+        if asked is not None:
+            return asked
+        stated = str((self._loaded.prompts or {}).get(kind) or "")
+        for pattern, query, document in () if stated else PREFIXES:
+            if fnmatch.fnmatch(self.model.lower(), pattern):
+                return query if kind == "query" else document
+        return stated
+
+    @property
+    def identity(self) -> str:
+        """The model with its version (a folder: the digest of its weights), prefix and normalisation."""
+        prefix = self._prefixes["document"]
+        return f"{self.model}\0{self._version()}\0{prefix}\0normalize={self.normalize}"
+
+    def _version(self) -> str:
+        if self.model in models.PACKAGED:
+            return models.PACKAGED[self.model].sha256
+        folder = Path(self.model)
+        if folder.is_dir():
+            running = hashlib.sha256()
+            for file in sorted(folder.rglob("*.safetensors")) + sorted(folder.rglob("config*.json")):
+                with file.open("rb") as content:
+                    running.update(hashlib.file_digest(content, "sha256").digest())
+            return running.hexdigest()
+        return str(getattr(self._loaded[0].auto_model.config, "_commit_hash", None) or self.revision)
+
+    def passages(self, texts: list[str]) -> NDArray[np.float32]:
+        """(N, dim) float32."""
+        return self._encode(texts, "document")
+
+    def queries(self, texts: list[str]) -> NDArray[np.float32]:
+        """(Q, dim) float32, in batches of `batch_size`."""
+        return self._encode(texts, "query")
+
+    def _encode(self, texts: list[str], kind: str) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = self._loaded.encode(
+            [self._prefixes[kind] + text for text in texts],
+            prompt="",
+            batch_size=self.batch_size,
+            normalize_embeddings=self.normalize,
+            show_progress_bar=False,
+        )
+        return vectors
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) characters of each of the model's tokens."""
+        coded = self._loaded.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+        )
+        return [tuple(span) for span in coded["offset_mapping"]]
+
+    def describe(self) -> dict[str, float | int | str | bool | None]:
+        """Model, size and how texts are prepared."""
+        return {
+            "model": self.model,
+            "parameters": sum(weights.numel() for weights in self._loaded.parameters()),
+            "dim": int(_dimension(self._loaded)),
+            "max_tokens": int(self._loaded.max_seq_length),
+            "query_prefix": self._prefixes["query"],
+            "passage_prefix": self._prefixes["document"],
+        }
+
+
+def _dimension(loaded: Any) -> int:
+    named = getattr(loaded, "get_embedding_dimension", None)  # its name since sentence-transformers 5.3
+    size: int = (named or loaded.get_sentence_embedding_dimension)()
+    return size

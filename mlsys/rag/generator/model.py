@@ -1,0 +1,149 @@
+"""`generator=model`: any causal language model, by hub id or folder, decoding greedily in true batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlsys.errors import UserError
+from mlsys.rag import models
+from mlsys.rag.generator import Answer, Prompt, attention
+from mlsys.rag.generator.chat import Chat
+from mlsys.rag.generator.decoding import Decoder, Engine, cut
+from mlsys.rag.generator.plain import PlainDecoder
+
+DTYPES = ("float32", "bfloat16", "float16")
+# Families whose attention is plain causal attention with explicit positions: the slot decoder may drive them.
+SLOT_FAMILIES = frozenset({"llama", "opt", "qwen2", "qwen3", "mistral"})
+
+
+class ModelGenerator:
+    """`model`: a packaged model (`smollm2`), a hub id or a folder.
+
+    `max_new_tokens`: new tokens of an answer at most, or with `fixed_length` exactly (end tokens are ignored
+    while generating; the text ends at the first of them all the same). `compile`: static shapes and CUDA
+    graphs.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        name: str = "model",
+        dtype: str = "float32",
+        max_new_tokens: int = 32,
+        fixed_length: bool = True,
+        max_prompt_tokens: int = 1024,
+        compile: bool = False,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        if not model:
+            raise UserError("generator.model is empty: give a hub id, a folder, or use generator=smollm2")
+        if dtype not in DTYPES:
+            raise UserError(f"generator.dtype={dtype} is none of {', '.join(DTYPES)}")
+        for knob, value in (("max_new_tokens", max_new_tokens), ("max_prompt_tokens", max_prompt_tokens)):
+            if value < 1:
+                raise UserError(f"generator.{knob}={value} must be at least 1")
+        self.name, self.model, self.dtype, self.compile = name, model, dtype, compile
+        self.max_new_tokens, self.fixed_length = max_new_tokens, fixed_length
+        self.revision, self.trust_remote_code = revision, trust_remote_code
+        self._max_prompt_tokens = max_prompt_tokens
+        self._network: Any = None
+        self._engine: Engine
+        self.chat: Chat
+
+    def load(self, device: str, seed: int) -> None:
+        """Fetch and load. Raises UserError if the model cannot be had or is too short for what was asked."""
+        import torch
+
+        attention.register()
+        path = str(models.packaged(self.model)) if self.model in models.PACKAGED else self.model
+        try:
+            with models.quiet():
+                tokenizer, network = self._open(path, getattr(torch, self.dtype), seed)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"generator.model={self.model} cannot be loaded: {models.first_line(error)}"
+            ) from error
+        self._network = network.to(device).eval()
+        self.chat = Chat(tokenizer, network.generation_config)
+        self._limit_prompt()
+        self._engine = self._make_engine()
+
+    def _open(self, path: str, dtype: Any, seed: int) -> tuple[Any, Any]:
+        """Tokenizer and network with its weights."""
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+        trust = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
+        config = AutoConfig.from_pretrained(path, **trust)
+        network = AutoModelForCausalLM.from_pretrained(
+            path, config=config, dtype=dtype, attn_implementation=_implementation(config), **trust
+        )
+        return AutoTokenizer.from_pretrained(path, **trust), network
+
+    def _limit_prompt(self) -> None:
+        longest = getattr(self._network.config, "max_position_embeddings", None)
+        if longest is None:
+            return
+        if self.max_new_tokens >= longest:
+            raise UserError(
+                f"generator.max_new_tokens={self.max_new_tokens}: {self.model} has {longest} positions in all"
+            )
+        self._max_prompt_tokens = min(self._max_prompt_tokens, longest - self.max_new_tokens)
+
+    def _make_engine(self) -> Engine:
+        if self._network.config._attn_implementation != attention.IMPLEMENTATION:
+            if self.compile:
+                family = self._network.config.model_type
+                raise UserError(
+                    f"generator.compile=true does not know {family} models ({', '.join(SLOT_FAMILIES)})"
+                )
+            return PlainDecoder(self._network, self.chat.ends, self.chat.pad)
+        if self.compile:
+            from mlsys.rag.generator.graphs import GraphDecoder
+
+            return GraphDecoder(self._network, self.chat.ends, self.max_prompt_tokens, self.max_new_tokens)
+        return Decoder(self._network, self.chat.ends, self.chat.prefix())
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """How many tokens a prompt may have: what was asked, and what the model has room for."""
+        return self._max_prompt_tokens
+
+    def warm(self, max_batch: int) -> None:
+        """Compute what all prompts share; with `compile`, capture every shape up to `max_batch`."""
+        self._engine.warm(max_batch)
+
+    def prompts(self, contents: list[tuple[str, str]]) -> list[Prompt]:
+        """Prompts in the model's own form, tokenised in one call."""
+        return self.chat.prompts(contents)
+
+    def generate(self, prompts: list[Prompt]) -> list[Answer]:
+        """Greedy answers of the whole batch."""
+        rows = self._engine.generate(
+            [prompt.ids for prompt in prompts], self.max_new_tokens, self.fixed_length
+        )
+        texts = self.chat.texts([cut(row, self.chat.ends) for row in rows])
+        return [Answer(text, len(row), row) for text, row in zip(texts, rows, strict=True)]
+
+    def describe(self) -> dict[str, float | int | str | bool | None]:
+        """Model, type and how it decodes."""
+        return {
+            "model": self.model,
+            "family": self._network.config.model_type,
+            "parameters": sum(weights.numel() for weights in self._network.parameters()),
+            "dtype": self.dtype,
+            "decoder": self._engine.name,
+            "compile": self.compile,
+            "max_new_tokens": self.max_new_tokens,
+            "fixed_length": self.fixed_length,
+            "max_prompt_tokens": self.max_prompt_tokens,
+            "shared_prefix_tokens": self._engine.shared_tokens,
+        }
+
+
+def _implementation(config: Any) -> str | None:
+    """The slot attention where the model is known to go with it, else what transformers chooses."""
+    windowed = getattr(config, "use_sliding_window", False) or (
+        config.model_type == "mistral" and getattr(config, "sliding_window", None)
+    )
+    return attention.IMPLEMENTATION if config.model_type in SLOT_FAMILIES and not windowed else None
