@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from mlsys.distance.search.cityblock import MaximumScorer
 from mlsys.distance.search.ranking import ranking
-from mlsys.distance.search.scores import MaximumScorer, ProductScorer, Scorer
+from mlsys.distance.search.scores import ProductScorer, Scorer
 from mlsys.distance.search.settle import margin, propose, settle
 from mlsys.errors import UserError
 

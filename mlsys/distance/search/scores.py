@@ -15,7 +15,7 @@ import torch
 
 from mlsys.errors import UserError
 
-STEP_BYTES = 16 << 20
+STEP_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 TINY, HUGE = 1e-25, 1e37  # squares outside may lose digits in float32
 
 
@@ -47,7 +47,7 @@ def underflow(queries: torch.Tensor) -> float:
 
 def steps(rows: torch.Tensor) -> Iterator[tuple[int, int]]:
     """Row ranges that are small enough to be converted at once."""
-    count = max(1, STEP_BYTES // (rows.shape[1] * 8))
+    count = max(1, STEP_BYTES[rows.device.type] // (rows.shape[1] * 8))
     return ((start, min(start + count, len(rows))) for start in range(0, len(rows), count))
 
 
@@ -66,7 +66,7 @@ class ProductScorer:
     def of(cls, rows: torch.Tensor, metric: str) -> ProductScorer:
         """Read the rows (N, d) once for their norms. What is kept: a number a row for all metrics but dot."""
         norms = torch.cat([_norms(rows[start:stop]) for start, stop in steps(rows)])
-        _check_finite(norms)
+        check_finite(norms)
         scale = bias = None
         nonzero = norms[norms > 0]
         if metric == "cosine":
@@ -113,51 +113,6 @@ class ProductScorer:
         return queries.dtype if safe else torch.float64
 
 
-@dataclass
-class MaximumScorer:
-    """Scores for l1 from two passes instead of three: Σ|x - y| = 2·Σ max(x, y) - Σx - Σy."""
-
-    rows: torch.Tensor
-    bias: torch.Tensor
-    largest: float  # Σ|y| of the largest row
-
-    @classmethod
-    def of(cls, rows: torch.Tensor) -> MaximumScorer:
-        """Read the rows (N, d) once for their sums."""
-        bias, largest = [], 0.0
-        for start, stop in steps(rows):
-            wide = rows[start:stop].double()
-            _check_finite(wide.sum(1), start)
-            bias.append(wide.sum(1) / 2)
-            largest = max(largest, float(wide.abs().sum(1).max()))
-        return cls(rows, torch.cat(bias), largest)
-
-    def block(self, queries: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        """See `Scorer`. Works on pieces that stay in a core's cache."""
-        scores = queries.new_empty(len(queries), stop - start)
-        lines = min(len(queries), 16)
-        count = max(8, (3 << 19) // (queries.element_size() * lines * queries.shape[1]))
-        space = queries.new_empty(lines, count, queries.shape[1])
-        for first in range(start, stop, count):
-            rows = self.rows[first : min(first + count, stop)].to(queries.dtype)
-            for line in range(0, len(queries), lines):
-                some = queries[line : line + lines, None]
-                larger = torch.maximum(some, rows, out=space[: len(some), : len(rows)])
-                scores[line : line + lines, first - start : first - start + len(rows)] = larger.sum(-1)
-        return scores.neg_().add_(self.bias[start:stop].to(queries.dtype))
-
-    def floor(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """See `Scorer`."""
-        queries64 = queries.double()
-        error = slack(self.rows) * (queries64.abs().sum(1) + self.largest)
-        return -(keys + queries64.sum(1)) / 2 - error - underflow(queries)
-
-    def precision(self, queries: torch.Tensor) -> torch.dtype:
-        """See `Scorer`."""
-        safe = max(self.largest, float(queries.double().abs().sum(1).max())) < HUGE
-        return queries.dtype if safe else torch.float64
-
-
 def _norms(rows: torch.Tensor) -> torch.Tensor:
     """Euclidean norms (N,) float64; summed in float32 where that loses no more than a float32 score does."""
     wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
@@ -168,7 +123,8 @@ def _norms(rows: torch.Tensor) -> torch.Tensor:
     return squares.sqrt_()
 
 
-def _check_finite(norms: torch.Tensor, start: int = 0) -> None:
+def check_finite(norms: torch.Tensor, start: int = 0) -> None:
+    """Raise `UserError` for the first row whose norm is not finite; `norms[0]` is that of row `start`."""
     odd = (~torch.isfinite(norms)).nonzero()
     if len(odd):
         row = int(odd[0]) + start
