@@ -1,7 +1,7 @@
-"""`python -m mlsys.dashboard outputs/…`: any number of runs and sweeps on one page; with `wandb`, the same as W&B views.
+"""`python -m mlsys.dashboard outputs/…`: any runs and sweeps on one page; with `wandb`, as W&B views.
 
-    python -m mlsys.dashboard outputs/A outputs/B [--out index.html] [--watch]
-    python -m mlsys.dashboard wandb --entity E --project P [outputs/… [--send]]
+python -m mlsys.dashboard outputs/A outputs/B [--out index.html] [--watch]
+python -m mlsys.dashboard wandb --entity E --project P [outputs/… [--send]]
 """
 
 from __future__ import annotations
@@ -32,11 +32,21 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _page(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m mlsys.dashboard", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("paths", nargs="+", type=Path, help="directories of runs or sweeps, or record.json files")
-    parser.add_argument("--out", type=Path, default=Path("index.html"), help="where the page goes (%(default)s)")
-    parser.add_argument("--watch", action="store_true", help="draw again whenever a record changes, until Ctrl-C")
-    parser.add_argument("--interval", type=float, default=2.0, metavar="S", help="how often --watch looks (%(default)s s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m mlsys.dashboard", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument(
+        "paths", nargs="+", type=Path, help="directories of runs or sweeps, or record.json files"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("index.html"), help="where the page goes (%(default)s)"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="draw again whenever a record changes, until Ctrl-C"
+    )
+    parser.add_argument(
+        "--interval", type=float, default=2.0, metavar="S", help="how often --watch looks (%(default)s s)"
+    )
     asked = parser.parse_args(words)
     if not asked.interval > 0:
         raise UserError(f"--interval={asked.interval:g} must be more than 0")
@@ -52,7 +62,7 @@ def _page(words: Sequence[str]) -> int:
 
 
 def gather(paths: Sequence[Path]) -> Runs:
-    """All records in and below the paths, oldest first, each once. Raises UserError for a path that is not there."""
+    """All records in and below the paths, oldest first, each once. Raises UserError for a missing path."""
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} is not there")
@@ -72,12 +82,16 @@ def draw(out: Path, runs: Runs, reload_s: float | None) -> Path:
     return replace(out, page.render(out.parent, runs, reload_s))
 
 
-def watch(paths: Sequence[Path], out: Path, interval_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Draw again whenever a record appears or changes, until Ctrl-C; the last page no longer reloads itself."""
+def watch(
+    paths: Sequence[Path], out: Path, interval_s: float, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Draw again whenever a record appears or changes, until Ctrl-C; the last page reloads no more."""
     seen: object = None
     try:
         while True:
-            now = sorted((str(f), f.stat().st_mtime_ns) for path in paths for f in path.rglob(record.FILE_NAME))
+            now = sorted(
+                (str(f), f.stat().st_mtime_ns) for path in paths for f in path.rglob(record.FILE_NAME)
+            )
             if now != seen:
                 runs = gather(paths)
                 draw(out, runs, interval_s)
@@ -89,8 +103,12 @@ def watch(paths: Sequence[Path], out: Path, interval_s: float, sleep: Callable[[
 
 
 def _wandb(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m mlsys.dashboard wandb", description="Make W&B views in code.")
-    parser.add_argument("paths", nargs="*", type=Path, help="records, for --send and to choose the baseline run")
+    parser = argparse.ArgumentParser(
+        prog="python -m mlsys.dashboard wandb", description="Make W&B views in code."
+    )
+    parser.add_argument(
+        "paths", nargs="*", type=Path, help="records, for --send and to choose the baseline run"
+    )
     parser.add_argument("--entity", required=True, help="the W&B account or team")
     parser.add_argument("--project", default="mlsys", help="the W&B project (%(default)s)")
     parser.add_argument("--baseline", metavar="RUN", help="the id of the run to pin as baseline")
@@ -103,7 +121,9 @@ def _wandb(words: Sequence[str]) -> int:
     if asked.send and not runs:
         raise UserError("--send needs records: python -m mlsys.dashboard wandb --send outputs/...")
     for place, entry in runs if asked.send else []:
-        sink = WandbSink("online", asked.project, asked.entity, group=place.resolve().parent.name, timeout_s=TIMEOUT_S)
+        sink = WandbSink(
+            "online", asked.project, asked.entity, group=place.resolve().parent.name, timeout_s=TIMEOUT_S
+        )
         sink.open(entry, place)
         sink.close(entry)
     for address in workspace.save(asked.entity, asked.project, runs, asked.baseline, TIMEOUT_S):

@@ -9,7 +9,9 @@ from typing import Any
 from mlsys import record
 from mlsys.record import Level, Record, Results
 
-HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & 'quotes' | pipe"
+HOSTILE = (
+    "</script><script>document.title=1</script><img src=x onerror=\"document.title=1\"> & 'quotes' | pipe"
+)
 
 
 def environment(**changes: Any) -> dict[str, Any]:
@@ -126,6 +128,8 @@ def serving(
             }
         )
     )
+    rates = {f"engine.batch_{size}.throughput_rps": 0.6 + 0.06 * size for size in (1, 5, 10, 16)}
+    made.add(Results(rates))
     for load in loads:
         made.add(_level(mode, load))
     made.end()

@@ -1,4 +1,4 @@
-"""A double of the W&B server on loopback: as much of its GraphQL, file stream and storage as the real client needs.
+"""A double of the W&B server on loopback: as much of it as the real client needs.
 
 It keeps what arrives (runs, history, summaries, files, artifacts, views) so that tests can look at it.
 """
@@ -20,6 +20,7 @@ Variables = dict[str, Any]
 Answer = dict[str, Any]
 KEY = "k" * 40
 ENTITY = "double"
+NOW = "2026-11-24T09:00:00"
 
 
 @dataclass
@@ -231,6 +232,57 @@ class Handler(BaseHTTPRequestHandler):
     def _on_CommitArtifact(self, variables: Variables) -> Answer:
         self.store.artifacts[variables["artifactID"]]["state"] = "COMMITTED"
         return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": "d"}}}
+
+    def _on_Views(self, variables: Variables) -> Answer:
+        views = [view for view in self.store.views if view["type"] == variables["viewType"]]
+        return {"project": {"allViews": {"edges": [{"node": view} for view in views]}}}
+
+    def _on_UpsertView2(self, variables: Variables) -> Answer:
+        known = next((view for view in self.store.views if view["id"] == variables.get("id")), None)
+        view = known if known is not None else {"id": f"view-{len(self.store.views)}"}
+        view |= {key: value for key, value in variables.items() if value is not None}
+        if known is None:
+            self.store.views.append(view)
+        project = {"id": "p1", "name": view["projectName"], "entityName": view["entityName"]}
+        return {
+            "upsertView": {"view": view | {"project": project, "updatedAt": NOW}, "inserted": known is None}
+        }
+
+    _on_upsertView = _on_UpsertView2
+
+    def _on_GetProjects(self, variables: Variables) -> Answer:
+        project = {
+            "id": "p1",
+            "name": "mlsys",
+            "entityName": ENTITY,
+            "createdAt": NOW,
+            "isBenchmark": False,
+            "user": None,
+        }
+        edges = [{"node": {"__typename": "Project", **project}}]
+        return {"models": {"pageInfo": {"endCursor": None, "hasNextPage": False}, "edges": edges}}
+
+    def _on_UpsertSweep(self, variables: Variables) -> Answer:
+        name = variables.get("id") or f"sweep{len(self.store.sweeps) + 1}"
+        self.store.sweeps.setdefault(name, {}).update(variables)
+        project = {"id": "p1", "name": "mlsys", "entity": {"id": "e1", "name": ENTITY}}
+        return {"upsertSweep": {"sweep": {"name": name, "project": project}, "configValidationWarnings": []}}
+
+    def _on_SweepWithRuns(self, variables: Variables) -> Answer:
+        name = variables["sweep"]
+        sweep = {"id": name, "name": name, "state": "RUNNING", "config": self.store.sweeps[name]["config"]}
+        return {"project": {"sweep": sweep | {"runs": {"edges": []}}}}
+
+    def _on_GetSweepState(self, variables: Variables) -> Answer:
+        return {"project": {"sweep": {"state": "RUNNING"}}}
+
+    def _on_CreateAgent(self, variables: Variables) -> Answer:
+        return {"createAgent": {"agent": {"id": "agent1"}}}
+
+    def _on_Heartbeat(self, variables: Variables) -> Answer:
+        busy = "running" in (variables.get("runState") or "").lower()
+        commands = [] if busy else [self.store.commands.pop(0) if self.store.commands else {"type": "exit"}]
+        return {"agentHeartbeat": {"agent": {"id": "agent1"}, "commands": json.dumps(commands)}}
 
     def _storage(self, path: str) -> str:
         return f"{self.store.address}/storage/{quote(path)}"

@@ -1,7 +1,7 @@
 """`python -m mlsys.compare A B`: what differs between A's and B's runs, and which differences are noise.
 
-Exit code 0; 1 with --fail-if-slower where a figure of B is detectably slower than that; 2 for a mistake or for runs
-that do not compare.
+Exit code 0; 1 with --fail-if-slower where a figure of B is detectably slower than that; 2 for a mistake or
+for runs that do not compare.
 """
 
 from __future__ import annotations
@@ -153,17 +153,9 @@ def _table(lines: Sequence[Line]) -> Table:
     for line in lines:
         between = f"{line.interval.low:.3f} to {line.interval.high:.3f}"
         verdict = Text(line.verdict, style=COLORS.get(line.verdict, ""))
-        cells = [
-            Text(_title(line)),
-            line.metric,
-            text(line.a),
-            text(line.b),
-            f"{line.interval.ratio:.3f}",
-            between,
-        ]
-        drawn.add_row(
-            *cells, verdict, f"{100 * line.interval.noise:.1f} %", f"{line.runs[0]}, {line.runs[1]}"
-        )
+        cells = [line.metric, text(line.a), text(line.b), f"{line.interval.ratio:.3f}", between]
+        noise, runs = f"{100 * line.interval.noise:.1f} %", f"{line.runs[0]}, {line.runs[1]}"
+        drawn.add_row(Text(_title(line)), *cells, verdict, noise, runs)
     return drawn
 
 

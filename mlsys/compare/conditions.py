@@ -1,4 +1,4 @@
-"""What besides the compared setting differs between two runs, and whether comparing them still makes sense."""
+"""What besides the compared setting differs between two runs, and whether comparing them makes sense."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from mlsys.sinks.rows import flatten, label
 
 # Settings that say what is done, not how: with another of these it is other work.
 WORK = (
-    "n", "data.", "metric.", "search.", "corpus.", "embedder.", "generator.name", "generator.model", "generator.shape",
-    "generator.max_new_tokens", "loadtest.name", "loadtest.k", "loadtest.request_rate",
+    "n", "data.", "metric.", "search.", "corpus.", "embedder.",
+    "generator.name", "generator.model", "generator.shape", "generator.max_new_tokens",
+    "loadtest.name", "loadtest.k", "loadtest.request_rate",
 )  # fmt: skip
 WORK_RESULTS = (
     "n",

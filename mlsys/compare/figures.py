@@ -1,4 +1,4 @@
-"""The repeats behind a figure: from the record, or for a serving level with too few of them from its requests."""
+"""The repeats behind a figure: from the record, or for a level with too few from its requests."""
 
 from __future__ import annotations
 

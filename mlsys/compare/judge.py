@@ -38,14 +38,14 @@ class Line:
 
     @property
     def slowdown(self) -> float:
-        """How much worse B is, as a share of A: 0.1 is 10 % more time, or the time that 1/1.1 of the rate costs."""
+        """How much worse B is, as a share of A: 0.1 is 10 % more time, or 1/1.1 of the rate."""
         ratio = self.interval.ratio
         return (1 / ratio if figures.higher_is_better(self.metric) else ratio) - 1
 
 
 @dataclass(frozen=True)
 class Options:
-    """`floor`: the noise between runs taken for granted (0.02 is 2 %). `confidence`: of the report as a whole."""
+    """`floor`: noise between runs taken for granted (0.02: 2 %). `confidence`: of the report as a whole."""
 
     metrics: tuple[str, ...] = ()
     floor: float = 0.02
@@ -53,7 +53,7 @@ class Options:
 
 
 def lines(pairs: Sequence[Pair], names: Sequence[str], options: Options) -> list[Line]:
-    """All lines of the report; each interval is widened so that all together keep the confidence (Bonferroni)."""
+    """All lines of the report; intervals are widened so that all together keep the confidence."""
     wanted = [
         (index, load, metric)
         for index, pair in enumerate(pairs)
@@ -118,7 +118,7 @@ def _stated(runs: Sequence[tuple[Path, Record]], metric: str, load: float | None
 
 
 def answers(pair: Pair) -> str | None:
-    """Whether both sides gave the same answers, where they must (float32, greedy); None where nothing can be said."""
+    """Whether both sides gave the same answers, where they must (float32); None where nothing can be said."""
     dtypes = {str((record.config.get("generator") or {}).get("dtype")) for _, record in (*pair.a, *pair.b)}
     places = [place for place, _ in (*pair.a, *pair.b)]
     if dtypes != {"float32"} or not all((place / figures.REQUESTS).is_file() for place in places):
@@ -127,6 +127,6 @@ def answers(pair: Pair) -> str | None:
     if found.equal == found.common:
         return f"answers: all {found.common} questions asked of both were answered alike"
     return (
-        f"answers: {len(found.differing)} of {found.common} questions were answered differently, though both are float32"
+        f"answers: {len(found.differing)} of {found.common} questions were answered differently in float32"
         f" (questions {', '.join(map(str, found.differing[:5]))}{' …' if len(found.differing) > 5 else ''})"
     )

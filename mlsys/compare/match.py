@@ -76,8 +76,8 @@ def settings(record: Record) -> Settings:
 def match(a: Runs, b: Runs) -> Matching:
     """Pair runs by configuration: the same, or the same but for keys that A and B never have in common.
 
-    A key that takes other values throughout B than throughout A is what is being compared (server=baseline against
-    server=batch); every other key must agree. Runs of one configuration are repeats of each other.
+    A key that takes other values throughout B than throughout A is what is being compared (server=baseline
+    against server=batch); every other key must agree. Runs of one configuration are repeats of each other.
     """
     found = Matching()
     groups = []
@@ -85,10 +85,11 @@ def match(a: Runs, b: Runs) -> Matching:
         found.not_ok += [place for place, record in runs if record.status != "ok"]
         groups.append(_grouped([(place, record) for place, record in runs if record.status == "ok"]))
     apart = _apart([settings(runs[0][1]) for runs in groups[0]], [settings(runs[0][1]) for runs in groups[1]])
-    left, right = ({_key(runs[0][1], apart): [] for runs in side} for side in groups)
+    left: dict[str, list[Runs]] = {}
+    right: dict[str, list[Runs]] = {}
     for side, keyed in zip(groups, (left, right), strict=True):
         for runs in side:
-            keyed[_key(runs[0][1], apart)].append(runs)
+            keyed.setdefault(_key(runs[0][1], apart), []).append(runs)
     for key in left:
         if len(left[key]) == 1 and len(right.get(key, [])) == 1:
             found.pairs.append(_pair(left[key][0], right[key][0]))

@@ -1,13 +1,15 @@
 """Whether two sets of runs differ by more than a machine varies from run to run.
 
-What is compared is the logarithm of a statistic (median, mean, a percentile, a rate). Its uncertainty has two parts:
+What is compared is the logarithm of a statistic (median, mean, a percentile, a rate). Its uncertainty has two
+parts:
 
-- within a run: a circular block bootstrap of the repeats in their order (Politis and Romano 1992), with blocks as
-  long as the repeats depend on each other, for repeats that follow one another are not independent;
-- between runs: two runs of the same configuration differ by more than their repeats tell (other pages, other clock,
-  other neighbours). One run a side says nothing of it, so a prior does: a scaled inverse chi-square with `PRIOR_DOF`
-  degrees of freedom around the noise floor, to which repeated runs of the same configuration, and controls (the same
-  code measured in both runs, such as a baseline), add what they have seen.
+- within a run: a circular block bootstrap of the repeats in their order (Politis and Romano 1992), with
+  blocks as long as the repeats depend on each other, for repeats that follow one another are not independent;
+- between runs: two runs of the same configuration differ by more than their repeats tell (other pages,
+  other clock, other neighbours). One run a side says nothing of it, so a prior does: a scaled inverse
+  chi-square with `PRIOR_DOF` degrees of freedom around the noise floor, to which repeated runs of the same
+  configuration, and controls (the same code measured in both runs, such as a baseline), add what they have
+  seen.
 
 The interval is Student's t with those degrees of freedom.
 """
@@ -35,7 +37,7 @@ Verdict = Literal["higher", "lower", "no detectable difference"]
 
 @dataclass(frozen=True)
 class Interval:
-    """B over A: the ratio, the interval of `confidence`, and how far apart a run of the same thing may fall."""
+    """B over A: the ratio, the interval of `confidence`, and how far runs of the same thing lie apart."""
 
     ratio: float
     low: float
@@ -51,7 +53,7 @@ class Interval:
 
 
 def evaluate(samples: Array, statistic: Statistic) -> Array:
-    """The statistic along the last axis. `rate` takes gaps between events and gives events per unit of time."""
+    """The statistic along the last axis. `rate` takes gaps between events, gives events per time."""
     if statistic == "median":
         return np.asarray(np.median(samples, axis=-1))
     if statistic == "mean":
@@ -62,7 +64,7 @@ def evaluate(samples: Array, statistic: Statistic) -> Array:
 
 
 def block_length(samples: Array) -> int:
-    """How many consecutive repeats depend on each other: twice the integrated autocorrelation time, at most a third."""
+    """How many repeats in a row depend on each other: twice the autocorrelation time, at most a third."""
     n = len(samples)
     centred = samples - samples.mean()
     variance = float(centred @ centred)
@@ -110,8 +112,8 @@ class Run:
 def compare(
     a: Sequence[Run], b: Sequence[Run], floor: float, controls: Sequence[float] = (), confidence: float = 0.95
 ) -> Interval:
-    """B against A. `floor`: how far two runs of the same thing lie apart as a rule (0.02: 2 %, standard deviation of a
-    run); `controls`: log ratios B/A of what is the same in both. All samples must be positive.
+    """B against A. `floor`: how far two runs of the same thing lie apart as a rule (0.02: 2 %, standard
+    deviation of a run); `controls`: log ratios B/A of what is the same in both. All samples must be positive.
     """
     logs = [np.array([run.log for run in side]) for side in (a, b)]
     inside = [
@@ -129,7 +131,7 @@ def compare(
 
 
 def compare_in_turn(a: Sequence[Run], b: Sequence[Run], floor: float, confidence: float = 0.95) -> Interval:
-    """B against A where both were measured in turn, one `Run` a round: drift hits both alike, so rounds are pairs."""
+    """B against A measured in turn with it, one `Run` a round: drift hits both alike, so rounds are pairs."""
     differences = np.array([right.log - left.log for left, right in zip(a, b, strict=True)])
     rounds = len(differences)
     small = floor / 4

@@ -1,4 +1,4 @@
-"""Where a record goes besides its own file. A sink works from the record alone and can be run again at any time."""
+"""Where a record goes besides its own file. It works from the record alone and can be run again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Sink(Protocol):
     name: str
 
     def open(self, record: Record, directory: Path) -> None:
-        """Called before anything is measured. Raise `UserError` where the sink could not be used at the end."""
+        """Called before anything is measured. Raise `UserError` where the sink could not be used later."""
         ...
 
     def close(self, record: Record) -> None:

@@ -35,7 +35,7 @@ def _doubts(record: Record) -> list[str]:
         said.append("the load generator was itself the limit at some load level (valid: no)")
     if finite(record.results.get("nan_count")) and record.results["nan_count"]:
         said.append("NaN in the input")
-    said += [made_up for made_up in _made_up(record)]
+    said += _made_up(record)
     git = record.environment.get("git")
     if isinstance(git, Mapping) and git.get("dirty"):
         said.append("uncommitted changes in the code")
@@ -61,8 +61,7 @@ def busy(record: Record) -> str | None:
 
 def _made_up(record: Record) -> list[str]:
     said = []
-    values = {**{key: value for key, value in record.results.items()}}
-    for key, value in values.items():
+    for key, value in record.results.items():
         words = str(value).lower()
         if isinstance(value, str) and ("simulated" in words or "random weights" in words):
             said.append(f"{key} is {value[:120]}")
@@ -107,7 +106,8 @@ def _distance(rows: Sequence[Row]) -> list[str]:
     for metric, row in by_metric.items():
         share = row.get("copy_share")
         of = f", {text(share, 'copy_share')} of this machine's copy bandwidth" if finite(share) else ""
-        fastest = f"{metric}: {text(row['bandwidth_gbps'])} GB/s at n = {text(row.get('n'))} ({row.get('reduction')}){of}"
+        where = f"n = {text(row.get('n'))} ({row.get('reduction')})"
+        fastest = f"{metric}: {text(row['bandwidth_gbps'])} GB/s at {where}{of}"
         gains = [
             f"{key.partition('.')[2]} {text(row[key])}×"
             for key in row

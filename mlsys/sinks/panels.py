@@ -12,9 +12,11 @@ Kind = Literal["line", "bars", "stack", "histogram", "parallel"]
 class Panel:
     """What one plot shows.
 
-    `x`, `y`, `color` and `limit` are keys of `mlsys.sinks.rows` (`config.` keys, result and level names); a `y` may end in
-    `*`, for which `members` stand where names must be given beforehand (W&B). Points of the same `color` value share a colour; whatever else differs between runs is told apart by line and
-    marker. `limit` names results that are drawn as a dashed line: what the machine or the engine can do at best.
+    `x`, `y`, `color` and `limit` are keys of `mlsys.sinks.rows` (`config.` keys, result and level names); a
+    `y` may end in
+    `*`, for which `members` stand where names must be given beforehand (W&B). Points of the same `color`
+    value share a colour; whatever else differs between runs is told apart by line and marker. `limit` names
+    results that are drawn as a dashed line: what the machine or the engine can do at best.
     """
 
     name: str
@@ -33,7 +35,9 @@ class Panel:
     members: tuple[str, ...] = ()
 
 
-BASELINES = tuple("numpy torch torch_dot torch_native torch_compile scipy sklearn numkong cupy faiss".split())
+BASELINES = (
+    "numpy", "torch", "torch_dot", "torch_native", "torch_compile", "scipy", "sklearn", "numkong", "cupy",
+)  # fmt: skip
 STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
 METRIC, SERVER = "config.metric.name", "config.server.name"
 
@@ -42,7 +46,7 @@ PANELS: tuple[Panel, ...] = (
         name="bandwidth",
         workload="distance",
         title="Bandwidth against size",
-        about="Bytes of both vectors over the median cold-cache time. Dashed: this machine's own copy, same run.",
+        about="Bytes of both vectors over the median cold-cache time. Dashed: this machine's copy, same run.",
         kind="line",
         x="n",
         y=("bandwidth_gbps",),
@@ -55,7 +59,7 @@ PANELS: tuple[Panel, ...] = (
         name="latency",
         workload="distance",
         title="Latency against size",
-        about="Median of the repeats with a cold cache. Below the size where lines bend, launching costs more than reading.",
+        about="Median of the repeats with a cold cache. Where lines are flat, launching costs more.",
         kind="line",
         x="n",
         y=("latency_ms",),
@@ -120,7 +124,7 @@ PANELS: tuple[Panel, ...] = (
         name="throughput",
         workload="serving",
         title="Throughput against load",
-        about="Checked answers a second. Dashed: the bare engine at the batch size that this load allows, same run.",
+        about="Checked answers a second. Dashed: the bare engine at this load's batch size, same run.",
         kind="line",
         x="load",
         y=("throughput_rps",),
@@ -132,7 +136,7 @@ PANELS: tuple[Panel, ...] = (
         name="percentiles",
         workload="serving",
         title="Latency against load",
-        about="p50 solid, p95 dashed, p99 dotted (from 100 requests on). Open loop: from the intended send time.",
+        about="p50 solid, p95 dashed, p99 dotted (from 100 requests on). Open loop: from the intended time.",
         kind="line",
         x="load",
         y=("e2e_ms.p50", "e2e_ms.p95", "e2e_ms.p99"),
@@ -166,7 +170,7 @@ PANELS: tuple[Panel, ...] = (
         name="success",
         workload="serving",
         title="Success rate and goodput",
-        about="Solid: share of requests with a checked answer. Dashed: share that also met the latency objective.",
+        about="Solid: share of requests with a checked answer. Dashed: share that also met the objective.",
         kind="line",
         x="load",
         y=("success_rate", "goodput"),

@@ -19,7 +19,7 @@ VIEWER = "query Viewer { viewer { id username entity } }"
 
 
 def check_server(timeout_s: float) -> str:
-    """The name of the account that the key belongs to. Raises UserError as `ask` does, and for a key nobody knows."""
+    """The name of the account that the key belongs to. Raises UserError as `ask` does."""
     viewer = ask(VIEWER, {}, timeout_s).get("viewer")
     if not viewer:
         raise UserError("tracking=online: the W&B server does not know the key")
@@ -29,8 +29,8 @@ def check_server(timeout_s: float) -> str:
 def ask(query: str, variables: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     """The server's answer to a GraphQL query, within `timeout_s` in all.
 
-    Raises UserError: no key, a key that is refused, a server that does not answer. The question is put by hand, since
-    the client itself waits and retries for minutes.
+    Raises UserError: no key, a key that is refused, a server that does not answer. The question is put by
+    hand, since the client itself waits and retries for minutes.
     """
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     import wandb
@@ -38,7 +38,9 @@ def ask(query: str, variables: dict[str, Any], timeout_s: float) -> dict[str, An
     settings = wandb.setup().settings
     address, key = settings.base_url.rstrip("/"), settings.api_key or find_key(settings.base_url)
     if not key:
-        raise UserError("tracking=online needs a W&B key: `wandb login`, or WANDB_API_KEY; tracking=offline needs none")
+        raise UserError(
+            "tracking=online needs a W&B key: `wandb login`, or WANDB_API_KEY; tracking=offline needs none"
+        )
     answers: list[dict[str, Any] | UserError] = []
     body = json.dumps({"query": query, "variables": variables}).encode()
     thread = threading.Thread(target=lambda: answers.append(_ask(address, key, body, timeout_s)), daemon=True)
@@ -51,7 +53,7 @@ def ask(query: str, variables: dict[str, Any], timeout_s: float) -> dict[str, An
 
 
 def find_key(address: str) -> str | None:
-    """The key from WANDB_API_KEY, or where `wandb login` left it (the netrc file); None where there is none."""
+    """The key from WANDB_API_KEY, or where `wandb login` left it (netrc); None where there is none."""
     if key := os.environ.get("WANDB_API_KEY"):
         return key
     for path in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):

@@ -1,4 +1,4 @@
-"""Records as flat rows, one a run or, for a serving run, one a load level: what tables and plots are drawn from."""
+"""Records as flat rows, one a run or, of a serving run, one a load level: what tables and plots show."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ SILENT = ("config.tracking", "config.experiment", "config.size", "config.workloa
 def rows(runs: Runs) -> list[Row]:
     """One row a run or load level.
 
-    Keys: `run` (the directory's name), `record` (index into `runs`), `level` (index or None), `workload`, `status`,
-    `error`, `started_at`, `config.<dotted key>`, and the result and level names as the record has them. Added:
-    `copy_share` (bandwidth over this machine's copy bandwidth), `machine` (GPU or CPU model), `load` (concurrency
-    or offered rate) and `engine_ceiling_rps` (the bare engine at the batch size that a level allows).
+    Keys: `run` (the directory's name), `record` (index into `runs`), `level` (index or None), `workload`,
+    `status`,
+    `error`, `started_at`, `config.<dotted key>`, and the result and level names as the record has them.
+    Added:
+    `copy_share` (bandwidth over this machine's copy bandwidth), `machine` (GPU or CPU model), `load`
+    (concurrency or offered rate) and `engine_ceiling_rps` (the bare engine at the batch size that a level
+    allows).
     """
     names = run_names([directory for directory, _ in runs])
     return [row for index, (_, record) in enumerate(runs) for row in _rows_of(index, names[index], record)]
@@ -98,7 +101,7 @@ def _nested(items: Iterable[Any]) -> bool:
 
 
 def varying(table: Sequence[Row]) -> list[str]:
-    """The `config.` keys that differ between the rows, without those that a differing `name` beside them explains."""
+    """The `config.` keys that differ between the rows, without those that a `name` beside them explains."""
     keys = list(dict.fromkeys(key for row in table for key in row if key.startswith(CONFIG)))
     keys = [key for key in keys if not key.startswith(SILENT) and _differs(table, key)]
     if any(row["workload"] == "serving" for row in table):
@@ -128,7 +131,7 @@ def _function_of(table: Sequence[Row], key: str, name: str) -> bool:
 
 
 def label(key: str) -> str:
-    """A column's heading: `config.metric.name` is `metric`, `config.batching.max_size` is `batching.max_size`."""
+    """A column's heading: `metric` for `config.metric.name`, `n` for `config.n`."""
     return key.removeprefix(CONFIG).removesuffix(".name")
 
 

@@ -16,11 +16,12 @@ from mlsys.sinks.rows import Row, Runs, finite, is_number, label, varying
 from mlsys.sinks.rows import rows as flat_rows
 
 RESULTS = {
-    "distance": "reduction latency_ms latency_ms_p25 latency_ms_p75 latency_hot_ms wall_ms bandwidth_gbps copy_share "
-    "relative_error speedup.*",
+    "distance": "reduction latency_ms latency_ms_p25 latency_ms_p75 latency_hot_ms wall_ms bandwidth_gbps "
+    "copy_share relative_error speedup.*",
     "search": "latency_ms latency_ms_p25 latency_ms_p75 queries_per_s recall speedup.*",
-    "serving": "concurrency offered_rate_rps throughput_rps success_rate goodput e2e_ms.p50 e2e_ms.p95 e2e_ms.p99 ttft_ms.p50 "
-    "output_tokens_per_s batch_size.mean rejected valid retrieval_hit_rate",
+    "serving": "concurrency offered_rate_rps throughput_rps success_rate goodput "
+    "e2e_ms.p50 e2e_ms.p95 e2e_ms.p99 "
+    "ttft_ms.p50 output_tokens_per_s batch_size.mean rejected valid retrieval_hit_rate",
 }
 LEAST = {
     "distance": ["config.metric.name", "config.n"],
@@ -30,12 +31,12 @@ LEAST = {
 
 
 def rows(runs: Runs) -> pd.DataFrame:
-    """Every run (serving: every load level) as one row with all that is known of it; see `mlsys.sinks.rows.rows`."""
+    """Every run (serving: every load level) as one row with all that is known of it."""
     return pd.DataFrame(flat_rows(runs))
 
 
 def columns(table: Sequence[Row], workload: str) -> list[str]:
-    """The columns worth a person's eye: what differs, the main results, status and, where one failed, its error."""
+    """The columns worth a person's eye: what differs, the main results, the status, errors."""
     present = dict.fromkeys(key for row in table for key in row if row[key] is not None)
     different = varying(table)
     chosen = [key for key in LEAST.get(workload, []) if key in present and key not in different] + different
@@ -58,7 +59,7 @@ def _same(table: Sequence[Row], left: str, right: str) -> bool:
 
 
 def text(value: Any, column: str = "") -> str:
-    """A value as a person reads it: four significant digits, shares in percent, nothing for what is not there."""
+    """A value as a person reads it: four digits, shares in percent, nothing for what is not there."""
     if value is None or value is pd.NA:
         return ""
     if isinstance(value, bool):

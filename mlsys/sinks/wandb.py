@@ -1,7 +1,8 @@
-"""Weights & Biases: one run a job, written when the job has ended, so that nothing of it runs while something is measured.
+"""Weights & Biases: one run a job, written when the job has ended: nothing runs while measuring.
 
-W&B reads its environment when it is imported and has defaults that fit training runs; each setting here mends one that
-does not fit: telemetry in offline mode, console capture, waiting for a server without end, tables kept outside the run.
+W&B reads its environment when it is imported and has defaults that fit training runs; each setting here mends
+one that does not fit: telemetry in offline mode, console capture, waiting for a server without end, tables
+kept outside the run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ STEPS = {"serving": "load", "distance": "n", "search": "queries"}
 class WandbSink:
     """Draws a record as a W&B run.
 
-    `mode`: offline (kept under the run's directory, `wandb sync` sends it), online, disabled. `group`: the sweep's name.
+    `mode`: offline (kept under the run's directory, `wandb sync` sends it), online, disabled. `group`: the
+    sweep's name.
     `timeout_s`: how long the server may take to answer, and again to take what is sent. `requests`: whether
     requests.parquet joins the record in the run's artifact.
     """
@@ -59,7 +61,7 @@ class WandbSink:
             self._directory = directory
 
     def close(self, record: Record) -> None:
-        """Write the run: config, flat summary, history by load or size, plots, and the record as an artifact."""
+        """Write the run: config, flat summary, history by load or size, plots, the record as an artifact."""
         directory, self._directory = self._directory, None
         if directory is None:
             return
@@ -116,7 +118,7 @@ class WandbSink:
 
 @contextmanager
 def surroundings(mode: str, directory: Path) -> Iterator[None]:
-    """The environment that W&B reads: nothing of a run lies outside its directory, nothing is reported offline."""
+    """The environment that W&B reads: nothing lies outside the run's directory, nothing is reported."""
     os.environ["WANDB_ERROR_REPORTING"] = "false"  # read when wandb is imported, and for good
     data = directory / "wandb"
     data.mkdir(parents=True, exist_ok=True)
@@ -135,7 +137,7 @@ def surroundings(mode: str, directory: Path) -> Iterator[None]:
 
 
 def run_id(record: Record) -> str | None:
-    """The same record is the same W&B run whenever it is drawn. An agent of a W&B sweep names its runs itself."""
+    """The same record is the same W&B run whenever it is drawn. An agent names its runs itself."""
     if os.environ.get("WANDB_RUN_ID"):
         return None
     what = [record.config_digest, record.started_at, str(record.environment.get("hostname"))]

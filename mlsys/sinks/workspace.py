@@ -1,7 +1,7 @@
-"""The W&B side of the panels: a workspace for each workload and one report, made in code and made again by running it.
+"""The W&B side of the panels: a workspace for each workload and one report, made again by running it.
 
-Facts of the format: a bare name means history, `SummaryMetric` the run's last value; runs group by `config.metric.name`;
-a run set's entity stays empty, so that a report can be copied to another account.
+Facts of the format: a bare name means history, `SummaryMetric` the run's last value; runs group by
+`config.metric.name`; a run set's entity stays empty, so that a report can be copied to another account.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def workspace(entity: str, project: str, workload: str, baseline: str | None) ->
         project=project,
         name=f"mlsys: {workload}",
         sections=[workspaces.Section(name=workload.capitalize(), panels=grid(workload), is_open=True)],
-        settings=workspaces.WorkspaceSettings(smoothing_type="none", max_runs=100, point_visualization_method="downsampling"),
+        settings=workspaces.WorkspaceSettings(
+            smoothing_type="none", max_runs=100, point_visualization_method="downsampling"
+        ),
         runset_settings=workspaces.RunsetSettings(
             filters=[expr.Metric("JobType") == workload],
             groupby=groups,
@@ -132,22 +134,27 @@ def report(entity: str, project: str, workloads: Sequence[str]) -> Any:
         blocks += [reports.P(f"{panel.title}: {panel.about}") for panel in panels.of(workload)]
         blocks.append(reports.PanelGrid(runsets=[runset], panels=grid(workload)))
     about = "Made by python -m mlsys.dashboard wandb; what is edited here is overwritten when it runs again."
-    return reports.Report(entity=entity, project=project, title=REPORT, description=about, blocks=blocks, width="fluid")
+    return reports.Report(
+        entity=entity, project=project, title=REPORT, description=about, blocks=blocks, width="fluid"
+    )
 
 
 def baseline_of(runs: Runs, workload: str) -> str | None:
-    """The id of the run that others are measured against: the newest with server=baseline; of distances none."""
+    """The id of the run that others are measured against: the newest with server=baseline."""
     chosen: list[Record] = [
         record
         for _, record in runs
-        if record.workload == workload == "serving" and (record.config.get("server") or {}).get("name") == "baseline"
+        if record.workload == workload == "serving"
+        and (record.config.get("server") or {}).get("name") == "baseline"
     ]
     return run_id(max(chosen, key=lambda record: record.started_at)) if chosen else None
 
 
 def save(entity: str, project: str, runs: Runs, baseline: str | None, timeout_s: float) -> list[str]:
-    """Make or update the workspaces and the report; returns their addresses. Raises UserError without key or server."""
-    wanted = [name for name in WORKLOADS if any(record.workload == name for _, record in runs)] or list(WORKLOADS)
+    """Make or update the workspaces and the report; returns their addresses. Raises UserError."""
+    wanted = [name for name in WORKLOADS if any(record.workload == name for _, record in runs)] or list(
+        WORKLOADS
+    )
     addresses = []
     there = _views(entity, project, "project-view", timeout_s)
     for workload in wanted:

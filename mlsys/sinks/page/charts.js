@@ -47,7 +47,7 @@ function dress(trace, style, hover) {
     trace.hovertext = trace.customdata.map((row, i) => "<b>" + trace.name + (trace.y[i] == null ? "" : ": " + Number(trace.y[i]).toPrecision(4)) + "</b><br>" + hover[row]);
     trace.hoverinfo = "text";
   } else {
-    trace.hovertext = trace.meta.text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+    trace.hovertext = trace.y.map((y) => trace.name + ": " + y.toPrecision(4));
     trace.hoverinfo = "text";
   }
   return trace;

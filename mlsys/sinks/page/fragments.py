@@ -52,10 +52,9 @@ def section(
 
 
 def _plot(panel: Panel) -> str:
-    return (
-        f'<figure class="plot {panel.kind}"><figcaption><h3>{escape(panel.title)}</h3><p>{escape(panel.about)}</p>'
-        f'</figcaption><div class=canvas data-plot="{escape(panel.name)}"></div></figure>'
-    )
+    title = f"<figcaption><h3>{escape(panel.title)}</h3><p>{escape(panel.about)}</p></figcaption>"
+    canvas = f'<div class=canvas data-plot="{escape(panel.name)}"></div>'
+    return f'<figure class="plot {panel.kind}">{title}{canvas}</figure>'
 
 
 def _explore() -> str:
@@ -83,7 +82,7 @@ def _filters(rows: Sequence[Row]) -> str:
                 f'<option value="*">all</option>{options}</select></label>'
             )
     return (
-        "<div class=filters><label>find <input type=search data-find placeholder='words in any column'></label>"
+        "<div class=filters><label>find <input type=search data-find placeholder='in any column'></label>"
         + "".join(selects)
         + f"<button type=button data-clear>show all</button><output>{len(rows)} of {len(rows)}</output></div>"
     )
@@ -157,4 +156,5 @@ def _environment(content: Mapping[str, Any], users: Sequence[str]) -> str:
         if value not in (None, "")
     )
     who = f"{len(users)} run{'s' * (len(users) != 1)}: {', '.join(users[:5])}{' …' if len(users) > 5 else ''}"
-    return f"<details open><summary>{escape(who)}</summary><div class=scroll><table>{lines}</table></div></details>"
+    table_of = f"<div class=scroll><table>{lines}</table></div>"
+    return f"<details open><summary>{escape(who)}</summary>{table_of}</details>"

@@ -1,0 +1,201 @@
+"""The traces of each kind of panel."""
+
+from __future__ import annotations
+
+import fnmatch
+import statistics
+from collections.abc import Callable, Sequence
+
+from mlsys.sinks.figures import GREY, LIGHT, LIMIT_SLOT, OWN_COLORS, Drawing, Figure, escape, several, word
+from mlsys.sinks.panels import STAGES, Kind, Panel
+from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
+DASHES = ("solid", "dash", "dot", "dashdot")
+SMALLEST = 1e-17
+ENGINE = ("config.generator.", "config.embedder.", "config.retriever.", "machine", "device", "config.dtype")
+
+
+def of(panel: Panel, drawing: Drawing) -> list[Figure]:
+    """The panel's traces; none where no row has what it shows."""
+    makers: dict[Kind, Callable[[Panel, Drawing], list[Figure]]] = {
+        "line": _lines,
+        "bars": _bars,
+        "stack": _stack,
+        "histogram": _histogram,
+        "parallel": _parallel,
+    }
+    return makers[panel.kind](panel, drawing)
+
+
+def _lines(panel: Panel, drawing: Drawing) -> list[Figure]:
+    traces: list[Figure] = []
+    groups: dict[str, list[int]] = {}
+    for index, row in enumerate(drawing.table):
+        groups.setdefault(drawing.name(row) or str(row["workload"]), []).append(index)
+    styles: dict[int, int] = {}
+    for name, indices in groups.items():
+        slot = drawing.slot(drawing.table[indices[0]], panel.color)
+        style = styles.get(slot, 0)
+        shown = False
+        for order, y in enumerate(panel.y):
+            if trace := _line(panel, drawing.table, indices, y):
+                dash = DASHES[(order if len(panel.y) > 1 else style) % len(DASHES)]
+                traces.append(trace | _style(name, slot, dash, style, show=not shown))
+                shown = True
+        styles[slot] = style + shown
+    return traces + _limits(panel, drawing) if traces else []
+
+
+def _line(panel: Panel, table: Sequence[Row], indices: Sequence[int], y: str) -> Figure | None:
+    points: list[tuple[float, float, int]] = []
+    for i in indices:
+        across, up = table[i].get(panel.x), table[i].get(y)
+        if finite(across) and finite(up):
+            points.append((across, max(up, SMALLEST) if panel.log_y else up, i))
+    if not points:
+        return None
+    points.sort()
+    rows = [i for _, _, i in points]
+    trace: Figure = {"type": "scatter", "mode": "lines+markers", "customdata": rows}
+    trace |= {"x": [across for across, _, _ in points], "y": [up for _, up, _ in points]}
+    if spread := _spread([table[i] for i in rows], y):
+        trace["error_y"] = spread
+    return trace
+
+
+def _spread(rows: Sequence[Row], y: str) -> Figure | None:
+    """From the first to the third quartile, where every row has them."""
+    up, down = [], []
+    for row in rows:
+        low, high = row.get(f"{y}_p25"), row.get(f"{y}_p75")
+        if not (finite(low) and finite(high)):
+            return None
+        up.append(max(high - row[y], 0))
+        down.append(max(row[y] - low, 0))
+    return {"type": "data", "array": up, "arrayminus": down, "thickness": 1, "width": 2}
+
+
+def _style(name: str, slot: int, dash: str, style: int, show: bool) -> Figure:
+    color = LIGHT[slot % len(LIGHT)]
+    return {
+        "name": escape(name),
+        "legendgroup": escape(name),
+        "showlegend": show,
+        "meta": {"slot": slot},
+        "line": {"color": color, "dash": dash, "width": 2},
+        "marker": {"color": color, "symbol": SYMBOLS[(slot + style) % len(SYMBOLS)], "size": 7},
+    }
+
+
+def _limits(panel: Panel, drawing: Drawing) -> list[Figure]:
+    """A dashed line a machine at its median; of an engine, one a setting, at the best of each load."""
+    traces: list[Figure] = []
+    for limit in panel.limit:
+        groups: dict[str, dict[float, list[float]]] = {}
+        for row in drawing.table:
+            across, up = row.get(panel.x), row.get(limit)
+            if finite(across) and finite(up):
+                groups.setdefault(_limit_name(panel, drawing, row), {}).setdefault(across, []).append(up)
+        for name, points in groups.items():
+            if panel.workload == "serving":
+                heights = {across: max(values) for across, values in sorted(points.items())}
+            else:
+                middle = statistics.median(value for values in points.values() for value in values)
+                heights = dict.fromkeys(sorted(points), middle)
+            traces.append(_limit(label(limit), name, heights))
+    return traces
+
+
+def _limit_name(panel: Panel, drawing: Drawing, row: Row) -> str:
+    """What the limit depends on: neither metric nor reduction nor server mode."""
+    kept = ENGINE if panel.workload == "serving" else ("machine", "device", "config.device")
+    return " · ".join(word(k, row[k]) for k in drawing.keys if k.startswith(kept) and row.get(k) is not None)
+
+
+def _limit(what: str, name: str, heights: dict[float, float]) -> Figure:
+    words = what.removesuffix("_gbps").removesuffix("_rps").replace("_", " ")
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": list(heights),
+        "y": list(heights.values()),
+        "name": escape(f"{words} {name}".strip()),
+        "meta": {"slot": LIMIT_SLOT},
+        "line": {"color": GREY, "dash": "dash", "width": 2},
+    }
+
+
+def _names(patterns: Sequence[str], table: Sequence[Row]) -> list[str]:
+    """The rows' keys that the patterns match, in the rows' order."""
+    keys = dict.fromkeys(key for row in table for key in row)
+    return [key for pattern in patterns for key in keys if fnmatch.fnmatchcase(key, pattern)]
+
+
+def _category(panel: Panel, drawing: Drawing, row: Row) -> str:
+    x = row.get(panel.x)
+    words = [drawing.name(row)]
+    if x is not None and several(drawing.table, panel.x):
+        short = f"{x:.4g}".replace("e+0", "e") if is_number(x) else str(x)
+        words.append(f"at {short}" if panel.x == "load" else f"{panel.x}={short}")
+    return escape(" · ".join(part for part in words if part) or str(row["run"]))
+
+
+def _bars(panel: Panel, drawing: Drawing) -> list[Figure]:
+    traces = []
+    for slot, name in enumerate(_names(panel.y, drawing.table)):
+        points = [(i, row[name]) for i, row in enumerate(drawing.table) if finite(row.get(name))]
+        if points:
+            bars: Figure = {"x": [_category(panel, drawing, drawing.table[i]) for i, _ in points]}
+            bars |= {"y": [value for _, value in points], "customdata": [i for i, _ in points]}
+            traces.append(_bar(name.partition(".")[2] or name, slot, bars))
+    return traces
+
+
+def _bar(name: str, slot: int, bars: Figure) -> Figure:
+    color = {"color": LIGHT[slot % len(LIGHT)]}
+    return {"type": "bar", "name": escape(name), "meta": {"slot": slot}, "marker": color} | bars
+
+
+def _stack(panel: Panel, drawing: Drawing) -> list[Figure]:
+    traces = _bars(panel, drawing)
+    for trace in traces:
+        trace["name"] = trace["name"].removesuffix(".mean")
+    return sorted(
+        traces, key=lambda trace: STAGES.index(trace["name"]) if trace["name"] in STAGES else len(STAGES)
+    )
+
+
+def _histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
+    """One series a run, of its highest load; a run that never had two requests in a batch shows nothing."""
+    highest: dict[int, int] = {}
+    for i, row in enumerate(drawing.table):
+        best = highest.get(row["record"])
+        if finite(row.get(panel.x)) and (best is None or row[panel.x] > drawing.table[best][panel.x]):
+            highest[row["record"]] = i
+    traces: list[Figure] = []
+    for i in highest.values():
+        row = drawing.table[i]
+        sizes = [(int(key.rsplit(".", 1)[1]), row[key]) for key in _names(panel.y, [row]) if finite(row[key])]
+        if any(size > 1 for size, _ in sizes):
+            sizes.sort()
+            bars: Figure = {"x": [size for size, _ in sizes], "y": [count for _, count in sizes]}
+            slot = drawing.slot(row, panel.color)
+            taken = {trace["meta"]["slot"] for trace in traces}
+            while slot in taken:
+                slot += 1
+            traces.append(_bar(_category(panel, drawing, row), slot, bars | {"customdata": [i] * len(sizes)}))
+    return traces
+
+
+def _parallel(panel: Panel, drawing: Drawing) -> list[Figure]:
+    names = [name for name in panel.y if several(drawing.table, name)]
+    chosen = [i for i, row in enumerate(drawing.table) if all(finite(row.get(name)) for name in names)]
+    if not any(name.startswith(CONFIG) for name in names) or len(chosen) < 3:
+        return []
+    dimensions = [
+        {"label": escape(label(name)), "values": [drawing.table[i][name] for i in chosen]} for name in names
+    ]
+    line = {"color": dimensions[-1]["values"], "colorscale": "Viridis", "showscale": False}
+    whole = {"customdata": chosen, "meta": {"slot": OWN_COLORS}, "line": line}
+    return [{"type": "parcoords", "dimensions": dimensions} | whole]
