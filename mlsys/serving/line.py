@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +80,7 @@ class Line:
             "query": request.query,
             "result": item.result,
             "passages": [
-                {"id": int(hit.id), "score": float(hit.score), "text": hit.text, "source": hit.source}
+                {"id": int(hit.id), "score": _finite(hit.score), "text": hit.text, "source": hit.source}
                 for hit in item.passages
             ],
             "batch_size": request.batch_size,
@@ -87,7 +88,7 @@ class Line:
             "request_id": request.id,
             "replica": self.options.label,
         }
-        text = json.dumps(content)
+        text = json.dumps(content, allow_nan=False)
         request.mark("respond")
         self.meters.parts(request.parts_s)
         timings = json.dumps(request.timings_ms())
@@ -190,3 +191,8 @@ class Line:
         await asyncio.gather(*self._workers, return_exceptions=True)
         for pool in self.pools:
             pool.shutdown(wait=drained, cancel_futures=True)
+
+
+def _finite(score: float) -> float | None:
+    """JSON has no nan, which is the cosine of a question without any word the embedder knows."""
+    return float(score) if math.isfinite(score) else None

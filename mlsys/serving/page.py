@@ -69,7 +69,8 @@ function show(answer) {
   at("result").textContent = answer.result;
   at("passages").replaceChildren(...answer.passages.map(passage => {
     const item = element("li", passage.text + " ");
-    item.append(element("small", "(" + passage.source + ", score " + passage.score.toFixed(3) + ")"));
+    const score = passage.score === null ? "none" : passage.score.toFixed(3);
+    item.append(element("small", "(" + passage.source + ", score " + score + ")"));
     return item;
   }));
   const total = answer.timings_ms.total;

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 MAX_TIMEOUT_MS = 3_600_000
 DEFAULT_K = 2
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 2.0 is the integer 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class Question(BaseModel):
@@ -16,15 +24,15 @@ class Question(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     query: str
-    k: int = DEFAULT_K
+    k: Whole = DEFAULT_K
     timeout_ms: float | None = None
 
 
 class Passage(BaseModel):
-    """A retrieved passage; a larger score is nearer."""
+    """A retrieved passage; a larger score is nearer, null where the question has none."""
 
     id: int
-    score: float
+    score: float | None
     text: str
     source: str
 
@@ -90,7 +98,7 @@ def question(max_query_chars: int, max_k: int) -> type[Question]:
         "Ask",
         __base__=Question,
         query=(str, Field(min_length=1, max_length=max_query_chars, description="The question.")),
-        k=(int, Field(min(DEFAULT_K, max_k), ge=1, le=max_k, description="Passages to put in the prompt.")),
+        k=(Whole, Field(min(DEFAULT_K, max_k), ge=1, le=max_k, description="Passages to put in the prompt.")),
         timeout_ms=(
             float | None,
             Field(

@@ -230,7 +230,7 @@ async def test_a_stalled_engine_makes_the_line_unready():
     await eventually(lambda: line.state() == "stalled")
     gate.opened.set()
     await running
-    assert line.state() == "ready"
+    await eventually(lambda: line.state() == "ready")
     await line.close(drained=True)
 
 

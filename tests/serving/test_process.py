@@ -1,0 +1,116 @@
+"""Processes start, announce themselves, and never outlive who started them."""
+
+import os
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+
+from mlsys.errors import UserError
+from mlsys.serving.process import Process
+
+READY = "print('warming up'); print('serving on http://127.0.0.1:1', flush=True); import time; time.sleep(60)"
+
+
+def child(tmp_path, code, env=None):
+    return Process([sys.executable, "-c", code], env, tmp_path / "child.log")
+
+
+def gone(pid, timeout_s=10):
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_waits_for_the_address(tmp_path):
+    with child(tmp_path, READY) as process:
+        assert process.wait_ready(20) == "http://127.0.0.1:1"
+        assert process.alive
+        assert process.log.read_text().startswith("warming up\n")
+    assert not process.alive
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_the_childs_own_line_is_raised(tmp_path):
+    code = (
+        "import sys; print('loading'); print('error: server.port=9 is taken', file=sys.stderr); sys.exit(2)"
+    )
+    with child(tmp_path, code) as process, pytest.raises(UserError) as caught:
+        process.wait_ready(20)
+    assert str(caught.value) == "server.port=9 is taken"
+
+
+def test_an_early_end_shows_its_last_words(tmp_path):
+    with child(tmp_path, "print('one', flush=True); raise SystemExit('bad luck')") as process:
+        expected = r"ended with 1 before it was ready: one \| bad luck"
+        with pytest.raises(RuntimeError, match=expected):
+            process.wait_ready(20)
+
+
+def test_never_ready(tmp_path):
+    with child(tmp_path, "import time; time.sleep(60)") as process:
+        with pytest.raises(TimeoutError, match=r"was not ready after 0\.1 s"):
+            process.wait_ready(0.1)
+        with pytest.raises(TimeoutError, match=r"still runs after 0\.1 s"):
+            process.wait(0.1)
+
+
+def test_environment_is_added(tmp_path):
+    code = "import os; print('serving on', os.environ['MLSYS_TEST'], 'PATH' in os.environ)"
+    with child(tmp_path, code, {"MLSYS_TEST": "here"}) as process:
+        assert process.wait_ready(20) == "here True"
+        assert process.wait(20) == 0
+
+
+def test_terminate_lets_it_end_then_kills(tmp_path):
+    polite = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));" + READY
+    with child(tmp_path, polite) as process:
+        process.wait_ready(20)
+        assert process.terminate(20) == 7
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + READY
+    with child(tmp_path, stubborn) as process:
+        process.wait_ready(20)
+        assert process.terminate(0.1) == -signal.SIGKILL
+
+
+def test_kill_takes_the_whole_group(tmp_path):
+    code = (
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "print('serving on', p.pid, flush=True); p.wait()"
+    )
+    with child(tmp_path, code) as process:
+        grandchild = int(process.wait_ready(20))
+        process.kill()
+        assert gone(grandchild)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_children_die_with_a_killed_parent_to_the_last_generation(tmp_path, number):
+    """A process that starts a Process that starts a Process; the first is killed."""
+    folder = f"Path({str(tmp_path)!r})"
+    inner = f"Process([sys.executable, '-c', 'import time; time.sleep(60)'], None, {folder} / 'c.log')"
+    start = "import sys, time; from pathlib import Path; from mlsys.serving.process import Process;"
+    middle = f"{start} p = {inner}; p.start(); print('serving on', p.pid, flush=True); time.sleep(60)"
+    outer = (
+        f"{start} p = Process([sys.executable, '-c', {middle!r}], None, {folder} / 'b.log');"
+        "p.start(); print('serving on', p.pid, p.wait_ready(20), flush=True); time.sleep(60)"
+    )
+    with child(tmp_path, outer, {"PYTHONPATH": os.pathsep.join(sys.path)}) as process:
+        pids = [int(pid) for pid in process.wait_ready(30).split()]
+        assert len(pids) == 2
+        os.kill(process.pid, number)
+        assert all(gone(pid) for pid in pids)
+
+
+def test_asking_before_the_start():
+    with pytest.raises(RuntimeError, match="has not been started"):
+        _ = Process(["x"], None, None).pid
