@@ -64,15 +64,18 @@ class Generator:
 
     async def run(self) -> None:
         """Measure every level, saying each as it ends."""
-        for index, level in enumerate(self.arrivals.levels):
+        done: list[tuple[float, dict[str, Any]]] = []
+        while (level := self.arrivals.next_level(done)) is not None:
+            index = len(done)
             before = await self.client.get(stats.PATH)
             repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
             after = await self.client.get(stats.PATH)
             self.rows += [row for repeat in repeats for row in repeat.rows]
             rows.write(Path(self.spec.directory), self.rows)
             values, samples = self._judge(level, repeats)
-            say("level", values=values | stats.difference(before, after), samples=samples)
-        say("end", values=answers.describe(self.rows))
+            done.append((level, values | stats.difference(before, after)))
+            say("level", values=done[-1][1], samples=samples)
+        say("end", values=answers.describe(self.rows) | self.arrivals.conclusion(done))
 
     async def _repeat(self, index: int, level: float, turn: int) -> Level:
         load, described = self.load, self.arrivals.describe(level)

@@ -39,9 +39,12 @@ class ServingBenchmark:
         self.load, self._section = split(config["loadtest"])
         self.arrivals: Arrivals = make(self._section)
         self.external = config["server"]["name"] == "external"
+        self.idle = self.arrivals.next_level([]) is None
+        if self.arrivals.needs_slo and self.load.slo_ms is None:
+            raise UserError(f"loadtest.slo_ms=null: loadtest={self.arrivals.name} needs a latency to meet")
         if self.external:
             options.External(**config["server"])
-            if not self.arrivals.levels:
+            if self.idle:
                 raise UserError(
                     "loadtest=none with server=external: there is nothing to start and nothing to send"
                 )
@@ -49,11 +52,11 @@ class ServingBenchmark:
     def measure(self) -> Iterator[Results | Level]:
         """Yield start-up, each finished level, the last level as the run's results, the engine's ceiling."""
         self._began = _beginnings.pop() if _beginnings else time.perf_counter()
-        asked = questions(self.config["corpus"]) if self.arrivals.levels else []
+        asked = questions(self.config["corpus"]) if not self.idle else []
         levels: list[Level] = []
         together: dict[str, Scalar] = {}
         with running(self.config, self.directory) as service:
-            if not self.arrivals.levels:
+            if self.idle:
                 yield Results(self._describe(service))
                 self._serve(service)
                 return
@@ -152,7 +155,7 @@ class ServingBenchmark:
             else []
         )
         path = self.directory / "engine.json"
-        engine.write(path, self.config, sizes, self.load.engine_requests, self.load.quality_questions)
+        engine.write(path, self.config, sizes, self.load)
         with progress.step("the engine alone, at the levels' batch sizes", len(sizes)) as bar:
             for event in children.events(
                 "mlsys.loadtest.engine", path, self.directory / "engine.log", None, lambda: None
@@ -165,8 +168,8 @@ class ServingBenchmark:
 
 
 def expected_tokens(config: Mapping[str, Any]) -> int | None:
-    """How many tokens an answer must have: where the end token is off every answer has the same number."""
-    if config["server"]["name"] == "external" or config["generator"].get("stop_at_end", False):
+    """How many tokens an answer must have: with the end token off all have the same number."""
+    if config["server"]["name"] == "external" or not config["generator"].get("fixed_length", True):
         return None
     tokens = config["generator"].get("max_new_tokens")
     return int(tokens) if tokens is not None else None

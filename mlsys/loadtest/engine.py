@@ -9,8 +9,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from mlsys.loadtest.options import Load
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FEWEST_BATCHES = 2
@@ -32,11 +35,9 @@ def batch_of(config: Mapping[str, Any], in_flight: float | None) -> int:
     return largest if in_flight is None else min(-(-int(in_flight) // replicas), largest)
 
 
-def write(
-    path: Path, config: Mapping[str, Any], batches: Sequence[int], requests: int, questions: int
-) -> Path:
+def write(path: Path, config: Mapping[str, Any], batches: Sequence[int], load: Load) -> Path:
     """What the process is told."""
-    content = {"config": config, "batches": list(batches), "requests": requests, "questions": questions}
+    content = {"config": config, "batches": list(batches), "load": asdict(load)}
     path.write_text(json.dumps(content) + "\n")
     return path
 
@@ -44,20 +45,21 @@ def write(
 def main(path: Path) -> None:
     """Load the pipeline as the service does, time it at each batch size, judge its retrieval."""
     content = json.loads(path.read_text())
-    config, requests = content["config"], content["requests"]
+    config, load = content["config"], Load(**content["load"])
     for name in THREAD_VARIABLES:
         os.environ[name] = str(config["server"].get("threads", 1))
     from mlsys import build
 
     pipeline = build.pipeline(config)
+    pipeline.k = load.k
     pipeline.load()
     pipeline.warm(max(content["batches"], default=1))
     _say("loaded")
     for batch in content["batches"]:
         pipeline.engine_rate(batch, 1)
-        rate_rps = pipeline.engine_rate(batch, max(FEWEST_BATCHES, -(-requests // batch)))
+        rate_rps = pipeline.engine_rate(batch, max(FEWEST_BATCHES, -(-load.engine_requests // batch)))
         _say("rate", batch=batch, rate_rps=rate_rps)
-    values = pipeline.quality(content["questions"]) if content["questions"] else {}
+    values = pipeline.quality(load.quality_questions) if load.quality_questions else {}
     _say("end", values={name: value for name, value in values.items() if name.startswith("hit_rate")})
 
 

@@ -90,6 +90,19 @@ class BurstOptions(Load):
 
 
 @dataclass
+class SloSearchOptions(Load):
+    """`loadtest=slo_search`."""
+
+    slo_ms: float | None = 1000.0
+    _target_: str = f"{ARRIVALS}.slo_search.SloSearch"
+    name: str = "slo_search"
+    request_rate: float = 1.0
+    share: float = 0.95
+    tolerance: float = 0.1
+    max_levels: int = 12
+
+
+@dataclass
 class NoneOptions:
     """`loadtest=none`: just serve."""
 
@@ -102,6 +115,7 @@ SCHEMAS: dict[str, type] = {
     "loadtest/poisson": PoissonOptions,
     "loadtest/constant": ConstantOptions,
     "loadtest/burst": BurstOptions,
+    "loadtest/slo_search": SloSearchOptions,
     "loadtest/none": NoneOptions,
 }
 

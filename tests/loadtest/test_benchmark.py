@@ -149,6 +149,22 @@ def test_nothing_to_start_and_nothing_to_send(tmp_path: Path) -> None:
         ServingBenchmark(config("external", "none", server={"url": "http://127.0.0.1:1"}), tmp_path)
 
 
+def test_a_search_without_an_slo(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^loadtest.slo_ms=null: loadtest=slo_search needs a latency to meet$"
+    ):
+        ServingBenchmark(config("batch", "slo_search", loadtest={"slo_ms": None}), tmp_path)
+
+
+def test_the_highest_rate_within_an_slo_is_found(tmp_path: Path) -> None:
+    """The service takes 20 ms, one by one: up to 50 a second, and less within 60 ms."""
+    load = {"slo_ms": 60.0, "request_rate": 25.0, "requests": 60, "tolerance": 0.5, "engine_ceiling": False}
+    plain = config("queue", "slo_search", loadtest=load, generator={"base_ms": 2.0})
+    record = measure(plain, tmp_path)
+    assert 5 < float(record.results["slo.max_rate_rps"] or 0) < 50
+    assert len(record.levels) >= 2
+
+
 SCRIPT = """
 import json, sys
 from pathlib import Path

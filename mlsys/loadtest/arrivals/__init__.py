@@ -21,11 +21,22 @@ class Process(Protocol):
         ...
 
 
+Done = Sequence[tuple[float, Mapping[str, Any]]]
+
+
 class Arrivals(Protocol):
-    """A kind of arrivals with its load levels."""
+    """A kind of arrivals with its load levels. `needs_slo`: it cannot do without `loadtest.slo_ms`."""
 
     name: str
-    levels: Sequence[float]
+    needs_slo: bool
+
+    def next_level(self, done: Done) -> float | None:
+        """The level to measure after those `done` (with their results); None: enough."""
+        ...
+
+    def conclusion(self, done: Done) -> dict[str, float | None]:
+        """What all levels together say."""
+        ...
 
     def describe(self, level: float) -> dict[str, float]:
         """The level as the record names it: `concurrency` or `offered_rate_rps`."""
@@ -38,6 +49,21 @@ class Arrivals(Protocol):
     def process(self, level: float, seed: int) -> Process:
         """The arrivals of one level."""
         ...
+
+
+class Listed:
+    """Levels that are known beforehand, measured in their order."""
+
+    needs_slo = False
+    levels: Sequence[float]
+
+    def next_level(self, done: Done) -> float | None:
+        """The next of the list."""
+        return self.levels[len(done)] if len(done) < len(self.levels) else None
+
+    def conclusion(self, done: Done) -> dict[str, float | None]:
+        """Nothing beyond the levels."""
+        return {}
 
 
 class OpenLoop:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import chain, cycle, repeat
 from typing import Any
 
-from mlsys.loadtest.arrivals import OpenLoop
+from mlsys.loadtest.arrivals import Listed, OpenLoop
 from mlsys.loadtest.options import positive
 
 
-class Burst:
+class Burst(Listed):
     """`request_rate`: requests/s on average, or a list; a burst comes every `burst_size / request_rate` s."""
 
     def __init__(self, name: str = "burst", request_rate: Any = 1.0, burst_size: int = 8) -> None:

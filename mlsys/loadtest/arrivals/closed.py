@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlsys.loadtest.arrivals import Listed
 from mlsys.loadtest.options import positive
 
 
-class Closed:
+class Closed(Listed):
     """`concurrency`: clients, a number or a list with one load level each."""
 
     def __init__(self, name: str = "closed", concurrency: Any = 8) -> None:

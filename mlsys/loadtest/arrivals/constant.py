@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import chain, repeat
 from typing import Any
 
-from mlsys.loadtest.arrivals import OpenLoop, open_loop_warmup
+from mlsys.loadtest.arrivals import Listed, OpenLoop, open_loop_warmup
 from mlsys.loadtest.options import positive
 
 
-class Constant:
+class Constant(Listed):
     """`request_rate`: requests/s, a number or a list with one load level each."""
 
     def __init__(self, name: str = "constant", request_rate: Any = 1.0) -> None:

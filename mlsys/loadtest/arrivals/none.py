@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from mlsys.loadtest.arrivals import Listed
 
-class Nothing:
+
+class Nothing(Listed):
     """No levels, no requests."""
 
     def __init__(self, name: str = "none") -> None:

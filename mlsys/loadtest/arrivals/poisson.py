@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mlsys.loadtest.arrivals import OpenLoop, open_loop_warmup
+from mlsys.loadtest.arrivals import Listed, OpenLoop, open_loop_warmup
 from mlsys.loadtest.options import positive
 
 
-class Poisson:
+class Poisson(Listed):
     """`request_rate`: requests/s on average, a number or a list with one load level each."""
 
     def __init__(self, name: str = "poisson", request_rate: Any = 1.0) -> None:
