@@ -20,7 +20,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from mlsys.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES_WITH_OPTIONS = ("rag", "serving", "loadtest", "sinks")
+PACKAGES_WITH_OPTIONS = ("distance", "rag", "serving", "loadtest", "sinks")
 OPTION_MODULES = tuple(f"mlsys.{package}.options" for package in PACKAGES_WITH_OPTIONS)
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
@@ -113,6 +113,8 @@ def register() -> None:
     OmegaConf.register_new_resolver("whole", whole, replace=True)
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     OmegaConf.register_new_resolver("outputs", outputs, replace=True)
+    OmegaConf.register_new_resolver("groups", groups, replace=True)
+    OmegaConf.register_new_resolver("baselines", baselines, replace=True)
 
 
 def whole(name: str, value: float) -> int:
@@ -135,6 +137,21 @@ def slug(text: str) -> str:
 def outputs() -> str:
     """Where results go: `MLSYS_OUTPUTS`, or `outputs/` beside run.py, whatever directory the command runs in."""
     return os.environ.get("MLSYS_OUTPUTS") or str(ROOT / "outputs")
+
+
+def groups() -> str:
+    """The groups of conf/ and their options, a line each, for --help."""
+    rows = []
+    for group in sorted(path for path in (ROOT / "conf").iterdir() if path.is_dir()):
+        options = " ".join(sorted(path.stem for path in group.glob("*.yaml")))
+        rows.append(f"  {group.name:<12} {options}")
+    return "\n".join(rows)
+
+
+def baselines() -> str:
+    """The names that `baselines=[…]` takes, for --help."""
+    modules = (ROOT / "mlsys" / "distance" / "baselines").glob("[!_]*.py")
+    return " ".join(sorted(path.stem for path in modules))
 
 
 def parse_bytes(name: str, text: str) -> int:

@@ -37,7 +37,7 @@ def command(outputs: Path, tmp_path: Path) -> Command:
     """Runs `python run.py …` as its user does, from another directory, without W&B unless a test asks for it."""
 
     def run(*words: str, tracking: str = "off", timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, str(ROOT / "run.py"), f"tracking={tracking}", *words]
+        line = [sys.executable, str(ROOT / "run.py"), *words, f"tracking={tracking}"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(
             line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False

@@ -1,0 +1,124 @@
+"""The command line as its user types it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlsys.config import ROOT
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+TINY = ("repeats=3", "warmup=1", "size=1e3")
+
+
+def records(outputs: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(outputs.rglob("record.json"))]
+
+
+def test_a_sweep_from_another_directory_leaves_records_table_and_page(command: Command, outputs: Path) -> None:
+    done = command("-m", "metric=l2,cosine", "size=1e3,2e3", "repeats=3", tracking="offline")
+    assert done.returncode == 0, done.stderr
+    found = records(outputs)
+    assert [(entry["status"], entry["config"]["metric"]["name"]) for entry in found] == [
+        ("ok", "cosine"),
+        ("ok", "cosine"),
+        ("ok", "l2"),
+        ("ok", "l2"),
+    ]
+    (sweep,) = outputs.glob("*/*-sweep")
+    assert {"table.md", "table.csv", "index.html", "metric=l2,size=1000.0"} <= {path.name for path in sweep.iterdir()}
+    assert f"page: {sweep / 'index.html'}" in done.stdout
+    assert not (Path.cwd() / "multirun").exists()
+
+
+def test_a_sweep_goes_on_after_a_failed_job_and_resumes(command: Command, outputs: Path) -> None:
+    line = ("-m", "size=1e3,1.5", "metric=l1", "repeats=3", f"hydra.sweep.dir={outputs}/again")
+    done = command(*line)
+    assert done.returncode == 1
+    assert "1 of 2 failed:" in done.stderr
+    assert "size=1.5 is not a whole number" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert sorted(entry["status"] for entry in records(outputs)) == ["failed", "ok"]
+    again = command(*line)
+    assert "done before" in again.stderr
+    assert len(records(outputs)) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["metric=l3"], 2, "metric=l3 is not an option; there are: cosine, dot, l1, l2, sqeuclidean"),
+        (["size=0"], 1, "size=0 must be at least 1"),
+        (["data=file", "data.x=absent.npy", "data.y=absent.npy"], 1, "data.x=absent.npy"),
+    ],
+)
+def test_a_mistake_is_one_line(command: Command, words: list[str], code: int, line: str) -> None:
+    done = command(*words)
+    assert done.returncode == code
+    assert done.stderr.splitlines()[-1].startswith(line)
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.stdout == ""
+
+
+def test_help_teaches(command: Command) -> None:
+    done = command("--help")
+    assert done.returncode == 0
+    for text in ("metric       cosine dot l1 l2 sqeuclidean", "-m metric=l2,cosine size=1e6,1e8", "MLSYS_OUTPUTS"):
+        assert text in done.stdout
+    assert "schema" not in done.stdout
+    assert "numpy_native" in done.stdout
+
+
+def test_cfg_job_shows_the_configuration(command: Command) -> None:
+    done = command("--cfg", "job", "size=1e7")
+    assert done.returncode == 0
+    assert "size: 10000000.0" in done.stdout
+
+
+def test_a_preset_sweeps_by_itself(command: Command, outputs: Path) -> None:
+    done = command("experiment=seed_distance", "hydra.sweeper.params.size=1e3", "repeats=3")
+    assert done.returncode == 0, done.stderr
+    assert {entry["config"]["metric"]["name"] for entry in records(outputs)} == {"l2", "l1", "cosine", "dot"}
+    assert all("speedup.torch_native" in entry["results"] for entry in records(outputs))
+
+
+def test_joblib_launches_jobs_in_parallel(command: Command, outputs: Path) -> None:
+    done = command("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "metric=l2,dot", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert [entry["status"] for entry in records(outputs)] == ["ok", "ok"]
+    assert list(outputs.glob("*/*-sweep/index.html"))
+
+
+def test_interleaved_variants_share_their_rounds(command: Command, outputs: Path) -> None:
+    done = command("-m", "metric=l2,dot", "compare.interleave=true", "compare.rounds=2", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert [len(entry["samples"]["latency_ms"]) for entry in records(outputs)] == [6, 6]
+
+
+def test_ctrl_c_stops_within_two_seconds_and_keeps_what_was_measured(outputs: Path) -> None:
+    line = [sys.executable, str(ROOT / "run.py"), "-m", "tracking=off", "metric=l2,l1", "repeats=100000"]
+    line += ["size=1e3,1e6", "time_limit_s=1000"]
+    process = subprocess.Popen(line, env={**os.environ}, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any(entry["results"].get("value") for entry in records(outputs)):
+        assert time.monotonic() < deadline, "nothing was measured"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 10  # two seconds on a machine that is not testing
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "goes on from here" in errors
+    (entry,) = records(outputs)
+    assert entry["error"].startswith("KeyboardInterrupt")
+    assert entry["results"]["value"]
