@@ -1,0 +1,87 @@
+"""Every option of every group composes, and those that measure distances run at a tiny size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import yaml
+from hydra.utils import get_class, instantiate
+
+from mlsys import build, config, timing
+from mlsys.config import ROOT
+from mlsys.record import Results
+
+CONF = ROOT / "conf"
+OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
+CHOICES = [option for option in OPTIONS if option.parts[0] != "experiment"]
+PRESETS = [option for option in OPTIONS if option.parts[0] == "experiment"]
+
+
+def compose(*overrides: str) -> dict[str, Any]:
+    config.register()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return config.resolved(hydra.compose("config", ["tracking=off", *overrides]))
+
+
+@pytest.mark.parametrize("option", CHOICES, ids=str)
+def test_every_option_composes_and_names_a_class_that_is_there(option: Path) -> None:
+    group, name = option.parts
+    chosen = compose(f"{group}={name}")[group]
+    if option.parts == ("server", "none"):
+        assert chosen is None
+        return
+    assert chosen["name"] == name
+    if "_target_" in chosen:
+        assert get_class(chosen["_target_"])
+
+
+@pytest.mark.parametrize("option", PRESETS, ids=str)
+def test_every_preset_composes_and_its_sweep_names_options_there_are(option: Path) -> None:
+    preset = yaml.safe_load((CONF / option).with_suffix(".yaml").read_text())
+    assert compose(f"experiment={option.parts[1]}")["n"] >= 1
+    swept = preset.get("hydra", {}).get("sweeper", {}).get("params", {})
+    for name, values in swept.items():
+        if (CONF / name).is_dir():
+            for value in str(values).split(","):
+                assert (CONF / name / f"{value}.yaml").exists(), f"{name}={value}"
+
+
+@pytest.mark.parametrize("metric", sorted(path.stem for path in (CONF / "metric").glob("*.yaml")))
+@pytest.mark.parametrize("reduction", sorted(path.stem for path in (CONF / "reduction").glob("*.yaml")))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_metric_runs_with_every_reduction(
+    metric: str, reduction: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(timing.COPY_BYTES, "cpu", 2**20)
+    monkeypatch.setattr(timing, "last_level_cache_bytes", lambda: 2**18)
+    plain = compose(
+        f"metric={metric}",
+        f"reduction={reduction}",
+        f"dtype={dtype}",
+        "size=3000",
+        "repeats=2",
+        "warmup=1",
+        "baselines=[]",
+    )
+    values: dict[str, Any] = {}
+    for part in build.build(plain, tmp_path).measure():
+        assert isinstance(part, Results)
+        values |= part.values
+    assert values["relative_error"] <= 1e-6
+    assert values["reduction"] == (reduction if reduction != "auto" else values["reduction"]) != "auto"
+
+
+@pytest.mark.parametrize("group", ["corpus", "embedder", "retriever", "generator"])
+def test_parts_of_the_pipeline_are_cheap_to_construct(group: str) -> None:
+    for path in (CONF / group).glob("*.yaml"):
+        if path.stem not in {"files", "model"}:  # these need a path or a model's name
+            instantiate(compose(f"{group}={path.stem}")[group])
+
+
+def test_the_first_file_a_newcomer_opens_names_every_group() -> None:
+    text = (CONF / "config.yaml").read_text()
+    for group in {option.parts[0] for option in OPTIONS} - {"experiment"}:
+        assert f"- {group}: " in text
