@@ -1,6 +1,6 @@
 """A panel and rows become a plotly figure (plain dicts): the page draws it, W&B takes it as it is.
 
-Every point carries the index of its row as `customdata`, so that the page can filter what it draws; every
+Every point carries the index of its row as `customdata`, so that the page can filter; every
 trace carries `meta.slot`, the place of its colour in the palette, so that the page can draw it light and dark.
 """
 
@@ -67,7 +67,7 @@ def _layout(panel: Panel, drawing: Drawing) -> Figure:
     if panel.kind == "line" and not panel.log_y:
         y["rangemode"] = "tozero"
     if panel.log_y:
-        y |= {"exponentformat": "power", "dtick": "D1" if panel.name.endswith("latency") else 1}
+        y |= {"tickformat": "~g", "dtick": 1} if panel.unit else {"exponentformat": "power", "dtick": 1}
     if panel.unit == "share":
         y |= {"tickformat": ".0%", "title": {"text": ""}}
     layout: Figure = {"xaxis": x, "yaxis": y, "barmode": "stack" if panel.kind == "stack" else "group"}

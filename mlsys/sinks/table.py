@@ -51,7 +51,7 @@ def columns(table: Sequence[Row], workload: str) -> list[str]:
         and _same(table, "reduction", "config.reduction.name")
     ):
         chosen.remove("config.reduction.name")
-    return ["run", *chosen, "status", *(["error"] if present.get("error", 0) is None else [])]
+    return ["run", *chosen, "status", *(["error"] if "error" in present else [])]
 
 
 def _same(table: Sequence[Row], left: str, right: str) -> bool:
@@ -70,9 +70,17 @@ def text(value: Any, column: str = "") -> str:
         return str(value)
     if column in {"copy_share", "success_rate", "goodput"}:
         return f"{100 * value:.1f} %"
-    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
-        return f"{int(value):,}" if abs(value) < 1e7 else f"{value:.4g}"
-    return f"{value:,.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if 1000 <= size < 1e7 or (float(value).is_integer() and size < 1000):
+        return f"{value:,.0f}"
+    return _short(f"{value:.4g}" if 1e-3 <= size < 1e7 else f"{value:.3g}")
+
+
+def _short(number: str) -> str:
+    """`1e+08` is `1e8`, `3.1e-09` is `3.1e-9`."""
+    return number.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
 def by_workload(runs: Runs) -> dict[str, list[Row]]:
@@ -119,7 +127,7 @@ def console(runs: Runs, width: int | None = None) -> str:
     stream = io.StringIO()
     terminal = Console().is_terminal
     out = Console(
-        file=stream, width=width or (None if terminal else 240), force_terminal=terminal, highlight=False
+        file=stream, width=width or (None if terminal else 4000), force_terminal=terminal, highlight=False
     )
     for workload, table in by_workload(runs).items():
         out.print(_rich(table, workload, terminal))

@@ -112,7 +112,9 @@ def _cell(row: Row, name: str, link: str) -> str:
         return f'<th scope=row data-v="{shown}"><a href="{escape(_url(link))}">{shown}</a></th>'
     if is_number(value):
         return f'<td class=n data-v="{value!r}" title="{value!r}">{shown}</td>'
-    return f'<td data-v="{shown}"{" class=error" if name == "error" else ""}>{shown}</td>'
+    if name == "error":
+        return f'<td class=error data-v="{shown}" title="{shown}">{shown}</td>'
+    return f'<td data-v="{shown}">{shown}</td>'
 
 
 def _url(path: str) -> str:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+
+from mlsys.sinks import figures, panels
+from mlsys.sinks.figures import Drawing
+from mlsys.sinks.rows import rows
+
+
+def drawn(name: str, records: list[Any]) -> list[dict[str, Any]]:
+    drawing = Drawing.of(rows([(Path(f"/o/{i}"), made) for i, made in enumerate(records)]))
+    panel = next(panel for panel in panels.PANELS if panel.name == name)
+    found = figures.figure(panel, drawing)
+    return found["data"] if found else []
+
+
+def test_bandwidth_is_a_line_a_metric_in_order_of_size_with_the_copy_as_limit() -> None:
+    records = [synthetic.distance(metric, n) for metric in ("l2", "dot") for n in (10**8, 10**4)]
+    l2, dot, copy = drawn("bandwidth", records)
+    assert (l2["name"], dot["name"], copy["name"]) == ("l2", "dot", "copy bandwidth")
+    assert l2["x"] == [10**4, 10**8]
+    assert l2["y"] == [records[1].results["bandwidth_gbps"], records[0].results["bandwidth_gbps"]]
+    assert l2["customdata"] == [1, 0]
+    assert set(copy["y"]) == {24.0}
+
+
+def test_reductions_share_their_metrics_colour_and_differ_in_dash() -> None:
+    one, two, *_ = drawn(
+        "bandwidth", [synthetic.distance("l2", reduction=name) for name in ("atomic", "single_pass")]
+    )
+    assert [one["name"], two["name"]] == ["atomic", "single_pass"]
+    assert one["meta"] == two["meta"]
+    assert one["line"]["dash"] != two["line"]["dash"]
+
+
+def test_an_exact_answer_is_drawn_on_the_log_axis() -> None:
+    record = synthetic.distance()
+    record.results["relative_error"] = 0.0
+    (trace,) = drawn("error", [record])
+    assert trace["y"] == [1e-17]
+
+
+def test_latency_shows_its_quartiles() -> None:
+    record = synthetic.distance(latency_ms=10.0)
+    (trace,) = drawn("latency", [record])
+    assert trace["error_y"]["array"] == [pytest.approx(0.2)]
+    assert trace["error_y"]["arrayminus"] == [pytest.approx(0.1)]
+
+
+def test_speedups_are_bars_a_baseline() -> None:
+    numpy, torch = drawn("speedup", [synthetic.distance("l2"), synthetic.distance("dot")])
+    assert [numpy["name"], torch["name"]] == ["numpy", "torch"]
+    assert numpy["x"] == ["l2", "dot"]
+
+
+def test_the_engines_ceiling_follows_the_load() -> None:
+    *lines, ceiling = drawn("throughput", [synthetic.serving("baseline"), synthetic.serving("batch")])
+    assert [line["name"] for line in lines] == ["baseline", "batch"]
+    assert ceiling["x"] == [1, 5, 10, 20]
+    assert ceiling["y"] == pytest.approx([0.66, 0.9, 1.2, 1.56])
+
+
+def test_percentiles_are_one_colour_and_three_dashes() -> None:
+    traces = drawn("percentiles", [synthetic.serving("batch")])
+    assert [trace["line"]["dash"] for trace in traces] == ["solid", "dash", "dot"]
+    assert [trace["showlegend"] for trace in traces] == [True, False, False]
+
+
+def test_stages_stand_in_the_order_of_a_requests_life() -> None:
+    names = [trace["name"] for trace in drawn("stages", [synthetic.serving("batch")])]
+    assert names == ["queue", "embed", "retrieve", "prompt", "generate", "respond"]
+
+
+def test_batch_sizes_show_the_highest_load_of_runs_that_batch() -> None:
+    record = synthetic.serving("batch")
+    (trace,) = drawn("batch_sizes", [synthetic.serving("queue"), record])
+    assert trace["name"] == "batch · at 20"
+    assert trace["x"] == list(range(1, 17))
+    assert trace["y"] == [record.levels[3][f"batch_size.hist.{size}"] for size in range(1, 17)]
+
+
+def test_settings_are_drawn_where_some_differ() -> None:
+    assert drawn("policy", [synthetic.serving("batch")]) == []
+    other = {"name": "hybrid", "max_size": 8, "timeout_ms": 20.0}
+    (trace,) = drawn(
+        "policy", [synthetic.serving("batch"), synthetic.serving("batch", config={"batching": other})]
+    )
+    assert [dimension["label"] for dimension in trace["dimensions"]] == [
+        "batching.max_size",
+        "load",
+        "e2e_ms.p95",
+        "throughput_rps",
+    ]
+
+
+def test_names_from_records_are_escaped() -> None:
+    (trace, *_) = drawn("bandwidth", [synthetic.distance("<b>x</b>"), synthetic.distance("l2")])
+    assert trace["name"] == "&lt;b&gt;x&lt;/b&gt;"
+    assert "<b>" not in figures.hover(
+        {"workload": "distance", "status": "<b>", "run": "r", "error": None}, ["status"]
+    )
+
+
+def test_nothing_to_show_is_no_figure() -> None:
+    assert drawn("bandwidth", [synthetic.failed()]) == []
