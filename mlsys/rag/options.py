@@ -103,12 +103,27 @@ class SmolLM2Options(ModelGeneratorOptions):
     model: str = "smollm2"
 
 
+@dataclass
+class RandomOptions:
+    """`generator=random`."""
+
+    _target_: str = "mlsys.rag.generator.random.Random"
+    name: str = "random"
+    shape: str = "smollm2-135m"
+    dtype: str = "float32"
+    max_new_tokens: int = 32
+    fixed_length: bool = True
+    max_prompt_tokens: int = 1024
+    compile: bool = False
+
+
 SCHEMAS = {
     "corpus/animals": AnimalsOptions,
     "corpus/pydocs": PydocsOptions,
     "embedder/minilm": MiniLMOptions,
     "embedder/model": ModelEmbedderOptions,
     "generator/model": ModelGeneratorOptions,
+    "generator/random": RandomOptions,
     "generator/smollm2": SmolLM2Options,
     "embedder/hashing": HashingOptions,
     "retriever/exact": ExactOptions,

@@ -161,6 +161,22 @@ class Decode:
         return attend_one(q, keys[:, :, :end], values[:, :, :end], seen, scale)
 
 
+class StaticDecode:
+    """`Decode` with its column in a tensor and the mask over the whole slot: nothing changes but values."""
+
+    def __init__(self, slots: Slots, seen: torch.Tensor, column: torch.Tensor) -> None:
+        self._slots, self._seen, self._column = slots, seen, column
+
+    def attend(
+        self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Write the new keys and values, then attend to what the mask allows."""
+        keys, values = self._slots.layer(layer, k)
+        keys.index_copy_(2, self._column, k[0].transpose(0, 1)[:, :, None])
+        values.index_copy_(2, self._column, v[0].transpose(0, 1)[:, :, None])
+        return attend_one(q, keys, values, self._seen, scale)
+
+
 def attend_one(
     q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, seen: torch.Tensor | None, scale: float
 ) -> torch.Tensor:

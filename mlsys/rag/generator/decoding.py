@@ -68,11 +68,7 @@ class Decoder:
         )
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor, plan: Plan, keep: Any = 0) -> torch.Tensor:
-        out = self._model(
-            input_ids=ids[None], position_ids=positions[None], use_cache=False, plan=plan, logits_to_keep=keep
-        )
-        logits: torch.Tensor = out.logits[0]
-        return logits
+        return forward(self._model, ids, positions, plan, keep)
 
     def _prefix(self, prompts: Sequence[Sequence[int]]) -> Shared | None:
         """The shared prefix's keys and values, if these prompts all start with it and say more."""
@@ -149,6 +145,16 @@ class Decoder:
 
     def _tensor(self, ids: Sequence[int]) -> torch.Tensor:
         return torch.tensor(ids, dtype=torch.long, device=self._device)
+
+
+def forward(model: Any, ids: torch.Tensor, positions: torch.Tensor, plan: Plan, keep: Any) -> torch.Tensor:
+    """Logits (tokens, vocabulary) of `ids` (tokens,), of all (`keep` 0), the last, or those that `keep`
+    names."""
+    out = model(
+        input_ids=ids[None], position_ids=positions[None], use_cache=False, plan=plan, logits_to_keep=keep
+    )
+    logits: torch.Tensor = out.logits[0]
+    return logits
 
 
 def cut(ids: list[int], ends: frozenset[int]) -> list[int]:

@@ -76,7 +76,7 @@ class ModelGenerator:
         trust = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
         config = AutoConfig.from_pretrained(path, **trust)
         network = AutoModelForCausalLM.from_pretrained(
-            path, config=config, dtype=dtype, attn_implementation=_implementation(config), **trust
+            path, config=config, dtype=dtype, attn_implementation=implementation(config), **trust
         )
         return AutoTokenizer.from_pretrained(path, **trust), network
 
@@ -141,7 +141,7 @@ class ModelGenerator:
         }
 
 
-def _implementation(config: Any) -> str | None:
+def implementation(config: Any) -> str | None:
     """The slot attention where the model is known to go with it, else what transformers chooses."""
     windowed = getattr(config, "use_sliding_window", False) or (
         config.model_type == "mistral" and getattr(config, "sliding_window", None)

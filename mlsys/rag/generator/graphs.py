@@ -1,0 +1,174 @@
+"""`generator.compile=true`: every shape is fixed beforehand and its kernels are launched as one CUDA graph.
+
+A small model's step on a large GPU is spent launching kernels. Batches and prompts are padded to a few sizes;
+for each of them reading the prompts is one graph and writing one token is another, which advances its own
+position, so that a whole answer is replayed without the CPU looking at it. On a CPU the same steps run
+without graphs (tests).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from mlsys import progress
+from mlsys.rag.generator.attention import PaddedPrefill, Plan, Slots, StaticDecode, additive
+from mlsys.rag.generator.decoding import cut, forward
+
+LENGTHS = (128, 192, 256, 384, 512, 768)
+LENGTH_STEP = 64
+PASS_TOKENS = 131_072  # rows times length of the largest prompts read at once
+MASK_STEP = 16  # attention kernels want aligned masks
+CHECK_STEPS = 8  # how often answers of free length are looked at
+
+
+class Bucket:
+    """The fixed tensors and the two recorded steps of one batch size and prompt length."""
+
+    def __init__(self, model: Any, slots: Slots, rows: int, length: int, new: int, pool: Any) -> None:
+        self._model, self._slots, self._length = model, slots, length
+        self.columns = -(-(length + new) // MASK_STEP) * MASK_STEP
+        device = next(model.parameters()).device
+        self.ids = torch.zeros(rows * length, dtype=torch.long, device=device)
+        self.last = torch.zeros(rows, dtype=torch.long, device=device)
+        self.ends = torch.zeros((rows, 1), dtype=torch.long, device=device)
+        self.tokens, self.positions = torch.zeros_like(self.last), torch.zeros_like(self.last)
+        self.seen = torch.zeros((rows, 1, 1, self.columns), dtype=model.dtype, device=device)
+        self.column = torch.zeros(1, dtype=torch.long, device=device)
+        self.out = torch.zeros((rows, new), dtype=torch.long, device=device)
+        self._each = torch.arange(length, device=device).repeat(rows)
+        self._all = torch.arange(self.columns, device=device)[None]
+        slots.resize(rows, self.columns)
+        self._prefill = PaddedPrefill(slots, rows, length)
+        self._decode = StaticDecode(slots, self.seen, self.column)
+        self.read = _recorded(self._read, device, pool)
+        self.write = _recorded(self._write, device, pool)
+
+    def _read(self) -> None:
+        self.column.fill_(self._length)
+        self.positions.copy_(self.ends[:, 0])
+        self.seen.copy_(additive(self._all < self.ends, self.seen.dtype)[:, None, None])
+        self._keep(self._forward(self.ids, self._each, self._prefill, self.last))
+
+    def _write(self) -> None:
+        self.seen.index_fill_(3, self.column, 0)
+        logits = self._forward(self.tokens, self.positions, self._decode, 0)
+        self.positions.add_(1)
+        self.column.add_(1)
+        self._keep(logits)
+
+    def _keep(self, logits: torch.Tensor) -> None:
+        self.tokens.copy_(logits.argmax(-1))
+        self.out.index_copy_(1, self.column - self._length, self.tokens[:, None])
+
+    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, plan: Plan, keep: Any) -> torch.Tensor:
+        return forward(self._model, ids, positions, plan, keep)
+
+    def use(self) -> None:
+        """Lay the slots out for this bucket: the same memory serves all of them."""
+        self._slots.resize(len(self.last), self.columns)
+
+
+def _recorded(work: Callable[[], None], device: torch.device, pool: Any) -> Callable[[], None]:
+    """`work` as a CUDA graph; without CUDA `work` itself."""
+    if device.type != "cuda":
+        return work
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        work()  # allocates and initialises what a graph must not
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool):
+        work()
+    return graph.replay
+
+
+class GraphDecoder:
+    """Greedy decoding over recorded shapes. `max_prompt`, `max_new`: tokens that must fit."""
+
+    shared_tokens = 0
+
+    def __init__(self, model: Any, ends: frozenset[int], max_prompt: int, max_new: int) -> None:
+        self._model, self._ends, self._max_new = model, ends, max_new
+        self._device = next(model.parameters()).device
+        self.name = "CUDA graphs" if self._device.type == "cuda" else "static shapes, without graphs"
+        top = -(-max_prompt // LENGTH_STEP) * LENGTH_STEP
+        self._lengths = [length for length in LENGTHS if length < top] + [top]
+        self._rows = [1]
+        self._slots, self._largest = Slots(), 0
+        self._buckets: dict[tuple[int, int], Bucket] = {}
+        self._pool: Any = torch.cuda.graph_pool_handle() if self._device.type == "cuda" else None
+        if self._device.type == "cuda":
+            _fuse_norms(model)
+
+    @torch.inference_mode()
+    def warm(self, max_batch: int) -> None:
+        """Record every bucket for batches of up to `max_batch`, largest first: it sizes the memory of all."""
+        self._rows = [1]
+        while self._rows[-1] < max_batch:
+            self._rows.append(min(self._rows[-1] * 2, max_batch))
+        pairs = [(r, n) for r in self._rows for n in self._lengths if r == 1 or r * n <= PASS_TOKENS]
+        pairs.sort(key=lambda pair: -pair[0] * (pair[1] + self._max_new + MASK_STEP))
+        with progress.step(f"recording {len(pairs)} shapes of {self.name}", len(pairs)) as step:
+            for rows, length in pairs:
+                self._bucket(rows, length)
+                step.advance()
+
+    def _bucket(self, rows: int, length: int) -> Bucket:
+        if (rows, length) not in self._buckets:
+            size = rows * (length + self._max_new + MASK_STEP)
+            if size > self._largest:  # the slots' memory will move: what was recorded points to the old
+                self._buckets.clear()
+                self._largest = size
+            bucket = Bucket(self._model, self._slots, rows, length, self._max_new, self._pool)
+            self._buckets[rows, length] = bucket
+        return self._buckets[rows, length]
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, fixed: bool) -> list[list[int]]:
+        """New ids of each prompt, at least one each. `fixed`: exactly `max_new_tokens`, end tokens or not."""
+        length = self._lengths[bisect_left(self._lengths, max(len(prompt) for prompt in prompts))]
+        most = max(r for r in self._rows if r == 1 or r * length <= PASS_TOKENS)
+        found: list[list[int]] = []
+        for start in range(0, len(prompts), most):
+            part = prompts[start : start + most]
+            rows = self._rows[bisect_left(self._rows, len(part))]
+            found += self._run(self._bucket(rows, length), part, rows, length, max_new_tokens, fixed)
+        return found
+
+    def _run(
+        self, bucket: Bucket, prompts: Sequence[Sequence[int]], rows: int, length: int, new: int, fixed: bool
+    ) -> list[list[int]]:
+        bucket.use()
+        filled = [*prompts, *[prompts[0]] * (rows - len(prompts))]
+        ids = torch.tensor([list(prompt) + [0] * (length - len(prompt)) for prompt in filled])
+        ends = torch.tensor([[len(prompt)] for prompt in filled])
+        bucket.ids.copy_(ids.flatten())
+        bucket.ends.copy_(ends)
+        bucket.last.copy_(torch.arange(rows) * length + ends[:, 0] - 1)
+        bucket.read()
+        for step in range(1, new):
+            if not fixed and step % CHECK_STEPS == 0 and self._all_ended(bucket, step):
+                new = step
+                break
+            bucket.write()
+        answers: list[list[int]] = bucket.out[: len(prompts), :new].tolist()
+        return answers if fixed else [cut(row, self._ends) for row in answers]
+
+    def _all_ended(self, bucket: Bucket, steps: int) -> bool:
+        return all(self._ends & set(row) for row in bucket.out[:, :steps].tolist())
+
+
+def _fuse_norms(model: Any) -> None:
+    """RMS norms as one kernel instead of seven, the same formula (Zhang and Sennrich, 2019)."""
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+            module.forward = _fused(module.weight, module.variance_epsilon)
+
+
+def _fused(weight: torch.Tensor, epsilon: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda hidden: torch.nn.functional.rms_norm(hidden, weight.shape, weight, epsilon)

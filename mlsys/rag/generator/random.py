@@ -1,0 +1,49 @@
+"""`generator=random`: random weights in the true shape of a named model: its speed without its weights.
+
+What it writes means nothing; how long that takes is the real model's, since greedy decoding of a fixed number
+of tokens costs the same whatever the weights are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlsys.errors import UserError
+from mlsys.rag import models
+from mlsys.rag.generator.model import ModelGenerator, implementation
+from mlsys.rag.generator.shapes import SHAPES, config
+from mlsys.rag.generator.vocabulary import build
+
+SMOLLM2_IDS = 49152
+
+
+class Random(ModelGenerator):
+    """`shape`: one of `SHAPES`. The pipeline's seed decides the weights."""
+
+    def __init__(self, shape: str = "smollm2-135m", name: str = "random", **knobs: Any) -> None:
+        if shape not in SHAPES:
+            raise UserError(f"generator.shape={shape} is none of {', '.join(SHAPES)}")
+        super().__init__(model=f"random {shape}", name=name, **knobs)
+        self.shape = shape
+        self._tokenizer_note = ""
+
+    def _open(self, path: str, dtype: Any, seed: int) -> tuple[Any, Any]:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        shape = config(self.shape)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = AutoModelForCausalLM.from_config(
+                shape, dtype=dtype, attn_implementation=implementation(shape)
+            )
+        if shape.vocab_size >= SMOLLM2_IDS and models.is_cached("smollm2"):
+            self._tokenizer_note = "SmolLM2's"
+            return AutoTokenizer.from_pretrained(models.packaged("smollm2")), network
+        self._tokenizer_note = "byte-level, made in memory"
+        return build(shape.vocab_size), network
+
+    def describe(self) -> dict[str, float | int | str | bool | None]:
+        """Says that the weights are random, and which tokenizer counts."""
+        note = "random weights: the answers mean nothing, their cost is the shape's"
+        return {**super().describe(), "shape": self.shape, "tokenizer": self._tokenizer_note, "note": note}
