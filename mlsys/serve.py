@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from mlsys.errors import UserError
+from mlsys.serving.options import Server
 from mlsys.serving.process import USER_ERROR_CODE
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -28,8 +29,10 @@ def main(arguments: list[str]) -> int:
         return USER_ERROR_CODE
     try:
         return serve(Path(arguments[0]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        if (mistake := _mistake(error)) is None:
+            raise
+        print(f"error: {mistake}", file=sys.stderr)
         return USER_ERROR_CODE
 
 
@@ -37,6 +40,10 @@ def serve(path: Path) -> int:
     """Check everything, take the port, then build and serve."""
     config = _read(path)
     mode = _make(config["server"])
+    if not isinstance(mode.options, Server):
+        raise UserError(
+            f"server={mode.options.name} is somebody else's service, it is not served"
+        )
     config["server"] = asdict(mode.options)
     for name in THREAD_VARIABLES:  # read when torch is imported, which is later
         os.environ[name] = str(mode.options.threads)
@@ -56,15 +63,16 @@ def serve(path: Path) -> int:
 
 
 def _make(section: dict[str, Any]) -> Any:
-    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    try:
-        return instantiate(section)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
+    return instantiate(section)
+
+
+def _mistake(error: BaseException | None) -> UserError | None:
+    """The user's mistake at the bottom of an error: Hydra wraps what a constructor raises."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
 
 
 def _pipeline(config: dict[str, Any]) -> Any:

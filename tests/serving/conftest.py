@@ -37,14 +37,19 @@ def configuration(mode: str, server: dict[str, Any], groups: dict[str, dict[str,
     return {"server": {"_target_": target, **server}, **chosen, "device": "cpu", "seed": 0, "threads": None}
 
 
-@contextmanager
-def launched(directory: Path, mode: str, **groups: dict[str, Any]) -> Iterator[tuple[str, Process]]:
-    """A server process, ready; killed in the end with all that it started."""
+def process_for(directory: Path, mode: str, **groups: dict[str, Any]) -> Process:
+    """The server's process, not yet started; configuration and log are in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(configuration(mode, groups.pop("server", {}), groups)))
     argv = [sys.executable, "-m", "mlsys.serve", str(path)]
-    with Process(argv, {"PYTHONPATH": str(ROOT)}, directory / "server.log") as process:
+    return Process(argv, {"PYTHONPATH": str(ROOT)}, directory / "server.log")
+
+
+@contextmanager
+def launched(directory: Path, mode: str, **groups: dict[str, Any]) -> Iterator[tuple[str, Process]]:
+    """A server process, ready; killed in the end with all that it started."""
+    with process_for(directory, mode, **groups) as process:
         yield process.wait_ready(READY_S), process
 
 

@@ -31,6 +31,8 @@ def test_every_answer_is_announced(operations, mode):
         def check(case):
             response = case.call(timeout=30)
             case.validate_response(response, excluded_checks=[schemathesis.checks.not_a_server_error])
-            assert response.status_code < 500 or response.status_code == 504, "504: its own timeout_ms was short"
+            assert response.status_code < 500 or response.status_code == 504, (
+                "504: its own timeout_ms was short"
+            )
 
         check()
