@@ -88,12 +88,17 @@ def check(x: torch.Tensor, y: torch.Tensor) -> None:
             raise UserError(f"{name} must be 1-D, not of shape {tuple(vector.shape)}")
         if vector.dtype not in DTYPES:
             raise UserError(f"{name} has dtype {_name(vector.dtype)}; distances take {_names()}")
-    if len(x) != len(y):
-        raise UserError(f"x has {len(x)} elements and y has {len(y)}: a distance needs as many in both")
-    if x.dtype != y.dtype:
-        raise UserError(f"x is {_name(x.dtype)} and y is {_name(y.dtype)}: a distance needs one dtype")
+    check_pair(len(x), len(y), x.dtype, y.dtype)
     if x.device != y.device:
         raise UserError(f"x is on {x.device} and y on {y.device}: a distance needs both on one device")
+
+
+def check_pair(x_n: int, y_n: int, x_dtype: torch.dtype, y_dtype: torch.dtype) -> None:
+    """Raise UserError unless both vectors have one length and one dtype."""
+    if x_n != y_n:
+        raise UserError(f"x has {x_n} elements and y has {y_n}: a distance needs as many in both")
+    if x_dtype != y_dtype:
+        raise UserError(f"x is {_name(x_dtype)} and y is {_name(y_dtype)}: a distance needs one dtype")
 
 
 def _read_only(vector: np.ndarray[Any, Any]) -> torch.Tensor:

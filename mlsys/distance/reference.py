@@ -10,8 +10,9 @@ import torch
 
 from mlsys.distance import metrics
 from mlsys.distance.metrics import Metric
-from mlsys.distance.reductions.blocked import BLOCK, spread
+from mlsys.distance.reductions.blocked import BLOCK, scratch
 from mlsys.distance.source import Source
+from mlsys.distance.threads import spread
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,19 @@ def reference(x: Source, y: Source, metric: str | Metric) -> Reference:
     partials = np.zeros((wide.sums, blocks))
     scales = np.full(blocks, np.nan)
 
-    def block(start: int, scratch: metrics.Array) -> None:
-        stop = min(start + BLOCK, x.n)
-        for source, row in ((x, scratch[1]), (y, scratch[2])):
+    def block(i: int) -> None:
+        start, stop = i * BLOCK, min((i + 1) * BLOCK, x.n)
+        c, a, b = (own[None, : stop - start] for own in scratch(np.float64))
+        for source, row in ((x, a[0]), (y, b[0])):
             narrow = torch.empty(stop - start, dtype=source.dtype)
             source.read(start, stop, narrow)
-            torch.from_numpy(row[: stop - start]).copy_(narrow)
-        a, b, c = (row[None, : stop - start] for row in (scratch[1], scratch[2], scratch[0]))
-        i = start // BLOCK
+            torch.from_numpy(row).copy_(narrow)
         wide.rows(a, b, c, partials[:, i : i + 1])
         scale = wide.scale(a, b)
         if scale is not None:
             scales[i] = scale
 
-    spread(block, range(0, x.n, BLOCK), np.float64)
+    spread(block, range(blocks))
     with np.errstate(all="ignore"):
         value = wide.distance([float(total) for total in partials.sum(axis=1)])
         scale = float(scales.sum())

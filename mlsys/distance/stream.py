@@ -1,16 +1,37 @@
-"""Vectors larger than the device's memory: read, copied and reduced piece by piece within a memory budget."""
+"""Vectors larger than the device's memory: read, copied and reduced piece by piece within a memory budget.
+
+On a GPU three slots of page-locked memory go round: threads fill one from the source while the copy engine empties
+another and the kernel works on what has arrived. On a CPU two slots do: threads read ahead while the cores compute.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
 
 from mlsys.distance import metrics, reductions
 from mlsys.distance.metrics import Metric
+from mlsys.distance.plan import check_pair
 from mlsys.distance.reductions import Reduction, Running, Shape
 from mlsys.distance.source import Source
+from mlsys.distance.threads import pool
 from mlsys.errors import UserError
+
+CHUNK_BYTES = 8 << 20  # of one vector; larger pieces copy no faster, and the first and the last are not overlapped
+FILLERS = 8  # threads that read; each piece of a vector is read in FILLERS / 2 parts
+
+
+@dataclass
+class Slot:
+    """Room for one piece of both vectors, and on a GPU the events that say when it is free again."""
+
+    host: tuple[torch.Tensor, torch.Tensor]
+    device: tuple[torch.Tensor, torch.Tensor]
+    copied: torch.cuda.Event | None = None
+    reduced: torch.cuda.Event | None = None
 
 
 @dataclass
@@ -22,9 +43,10 @@ class StreamPlan:
     running: Running
     device: torch.device
     chunk_n: int
-    buffers: list[torch.Tensor] = field(default_factory=list)
-    device_bytes: int = 0
-    pinned_bytes: int = 0
+    device_bytes: int
+    pinned_bytes: int
+    _slots: list[Slot] = field(default_factory=list, repr=False)
+    _copies: torch.cuda.Stream | None = field(default=None, repr=False)
 
     @property
     def reduction(self) -> str:
@@ -32,35 +54,91 @@ class StreamPlan:
         return self.running.name
 
     def __call__(self) -> torch.Tensor:
-        """Compute; 0-d tensor on the device."""
-        if not self.buffers:
-            self.buffers = [torch.empty(self.chunk_n, dtype=self.x.dtype) for _ in range(2)]
-        for start in range(0, self.x.n, self.chunk_n):
+        """Compute; 0-d tensor on the device. Returns when the last piece has been read and enqueued."""
+        if not self._slots:
+            self._slots = [self._slot() for _ in range(self.running.slots)]
+            self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        fillers = pool("mlsys-fill", FILLERS)
+        waiting: deque[tuple[int, int, Slot, list[Future[None]]]] = deque()
+        for i, start in enumerate(range(0, max(self.x.n, 1), self.chunk_n)):
+            if len(waiting) == len(self._slots) - 1:
+                self._reduce(*waiting.popleft())
+            slot = self._slots[i % len(self._slots)]
             stop = min(start + self.chunk_n, self.x.n)
-            a, b = (buffer[: stop - start] for buffer in self.buffers)
-            self.x.read(start, stop, a)
-            self.y.read(start, stop, b)
-            self.running.add(a, b, start)
+            waiting.append((start, stop, slot, self._fill(fillers, slot, start, stop)))
+        while waiting:
+            self._reduce(*waiting.popleft())
         return self.running.finish()
+
+    def _fill(self, fillers: ThreadPoolExecutor, slot: Slot, start: int, stop: int) -> list[Future[None]]:
+        """Begin to read a piece into the slot's host memory, as soon as its last copy is done."""
+        if slot.copied is not None:
+            slot.copied.synchronize()
+        part = max(1, -(-(stop - start) // (FILLERS // 2)))
+        return [
+            fillers.submit(source.read, begin, end := min(begin + part, stop), host[begin - start : end - start])
+            for source, host in zip((self.x, self.y), slot.host, strict=True)
+            for begin in range(start, stop, part)
+        ]
+
+    def _reduce(self, start: int, stop: int, slot: Slot, reads: list[Future[None]]) -> None:
+        """Take in a piece once it has been read; on a GPU only enqueue its copy and its kernel."""
+        for read in reads:
+            read.result()
+        host, device = ([vector[: stop - start] for vector in pair] for pair in (slot.host, slot.device))
+        if self._copies is None or slot.copied is None or slot.reduced is None:
+            self.running.add(host[0], host[1], start)
+            return
+        with torch.cuda.stream(self._copies):
+            self._copies.wait_event(slot.reduced)
+            for target, origin in zip(device, host, strict=True):
+                target.copy_(origin, non_blocking=True)
+            slot.copied.record(self._copies)
+        here = torch.cuda.current_stream(self.device)
+        here.wait_event(slot.copied)
+        self.running.add(device[0], device[1], start)
+        slot.reduced.record(here)
+
+    def _slot(self) -> Slot:
+        host = self._pair(pinned=self.device.type == "cuda")
+        if self.device.type != "cuda":
+            return Slot(host, host)
+        device = tuple(vector.to(self.device) for vector in host)
+        return Slot(host, (device[0], device[1]), torch.cuda.Event(), torch.cuda.Event())
+
+    def _pair(self, pinned: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        x, y = (torch.empty(self.chunk_n, dtype=self.x.dtype, pin_memory=pinned) for _ in range(2))
+        return x, y
 
 
 def stream(
     x: Source,
     y: Source,
-    metric: str | Metric,
-    reduction: str | Reduction,
-    device: torch.device | str,
-    memory_budget: int,
+    metric: str | Metric = "l2",
+    reduction: str | Reduction = "auto",
+    device: torch.device | str = "cpu",
+    memory_budget: int = 1 << 30,
 ) -> StreamPlan:
-    """Plan the distance of two sources of one length and dtype on `device`, within `memory_budget` bytes."""
-    if x.n != y.n:
-        raise UserError(f"x has {x.n} elements and y has {y.n}: a distance needs as many in both")
-    if x.dtype != y.dtype:
-        raise UserError(f"x is {x.dtype} and y is {y.dtype}: a distance needs one dtype")
+    """Plan the distance of two sources of one length and dtype on `device`.
+
+    memory_budget: bytes of device and page-locked memory (on a CPU: of buffers) that the pieces may take together.
+    Raises UserError for sources that do not match, a budget below one piece, or a reduction that cannot run there.
+    """
+    check_pair(x.n, y.n, x.dtype, y.dtype)
     place = torch.device(device)
+    if place.type == "cuda" and place.index is None:
+        place = torch.device("cuda", torch.cuda.current_device())
     running = reductions.get(reduction).start(Shape(x.n, x.dtype, place), metrics.get(metric))
-    bytes_each = 2 * x.dtype.itemsize
-    chunk = memory_budget // bytes_each // running.align * running.align
+    on_gpu = place.type == "cuda"
+    copies = running.slots * (2 if on_gpu else 1)  # of a piece of both vectors
+    bytes_per_element = 2 * x.dtype.itemsize * copies
+    needed = -(-max(x.n, 1) // running.align)
+    chunk = min(memory_budget // bytes_per_element, CHUNK_BYTES // x.dtype.itemsize) // running.align
     if chunk < 1:
-        raise UserError(f"memory_budget={memory_budget} is less than one piece, {running.align * bytes_each} bytes")
-    return StreamPlan(x, y, running, place, min(chunk, -(-max(x.n, 1) // running.align) * running.align))
+        chunk = 1
+        if memory_budget < running.align * bytes_per_element:
+            least = running.align * bytes_per_element
+            raise UserError(f"memory_budget={memory_budget} bytes is too small: {least} hold the least pieces")
+    chunk_n = min(chunk, needed) * running.align
+    taken = running.slots * 2 * x.dtype.itemsize * chunk_n
+    return StreamPlan(x, y, running, place, chunk_n, taken if on_gpu else 0, taken if on_gpu else 0)

@@ -8,16 +8,14 @@ with n, and the result depends neither on the number of threads nor on how the e
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 
 from mlsys.distance.metrics import Array, Metric, for_dtype
 from mlsys.distance.reductions import Running, Shape
+from mlsys.distance.threads import spread
 from mlsys.errors import UserError
 
 WIDTH = 8192  # elements a row: short enough for float32 sums, and for OpenBLAS to stay in the calling thread
@@ -54,16 +52,13 @@ class BlockedRun:
         """Sum the rows of one piece, which begins at a multiple of `align`."""
         row = first // WIDTH
         out = self.partials[:, row : row + -(-len(x) // WIDTH)]
-        blocks = range(0, len(x), BLOCK)
+        spread(lambda start: self._block(x, y, out, start), range(0, len(x), BLOCK))
         if self.shape.wide:
-            spread(lambda start, scratch: self._block(x, y, out, start, scratch), blocks, np.float64)
             return
-        spread(lambda start, scratch: self._block(x, y, out, start, scratch), blocks, np.float32)
         low, high = FLOAT32_SAFE
         size = np.abs(out)
         unsafe = np.flatnonzero(~((size >= low) & (size < high)).all(axis=0))
-        again = [int(row) * WIDTH for row in unsafe]
-        spread(lambda start, scratch: self._row(x, y, out, start, scratch), again, np.float64)
+        spread(lambda row: self._row(x, y, out, row), unsafe.tolist())
 
     def finish(self) -> torch.Tensor:
         """The distance, 0-d."""
@@ -75,81 +70,41 @@ class BlockedRun:
         with np.errstate(all="ignore"):
             return torch.from_numpy(self.partials.sum(axis=1))
 
-    def _block(self, x: torch.Tensor, y: torch.Tensor, out: Array, start: int, scratch: Array) -> None:
+    def _block(self, x: torch.Tensor, y: torch.Tensor, out: Array, start: int) -> None:
         stop = min(start + BLOCK, len(x))
         whole = start + (stop - start) // WIDTH * WIDTH
-        a, b = elements(x, start, stop, scratch[1]), elements(y, start, stop, scratch[2])
+        c, own_x, own_y = scratch(np.float64 if self.shape.wide else np.float32)
+        a, b = elements(x, start, stop, own_x), elements(y, start, stop, own_y)
         for begin, end, width in ((start, whole, WIDTH), (whole, stop, stop - whole)):
             if end > begin:
                 shape = ((end - begin) // width, width)
                 part = out[:, begin // WIDTH : begin // WIDTH + shape[0]]
                 p, q = (v[begin - start : end - start].reshape(shape) for v in (a, b))
-                self.metric.rows(p, q, scratch[0, : end - begin].reshape(shape), part)
+                self.metric.rows(p, q, c[: end - begin].reshape(shape), part)
 
-    def _row(self, x: torch.Tensor, y: torch.Tensor, out: Array, start: int, scratch: Array) -> None:
-        stop = min(start + WIDTH, len(x))
-        for tensor, wide in ((x, scratch[1]), (y, scratch[2])):
-            torch.from_numpy(wide[: stop - start]).copy_(tensor[start:stop])
-        a, b, c = (wide[None, : stop - start] for wide in (scratch[1], scratch[2], scratch[0]))
-        self.metric.rows(a, b, c, out[:, start // WIDTH : start // WIDTH + 1])
+    def _row(self, x: torch.Tensor, y: torch.Tensor, out: Array, row: int) -> None:
+        """A row again, in float64."""
+        stretch = slice(row * WIDTH, min((row + 1) * WIDTH, len(x)))
+        c, a, b = (own[: stretch.stop - stretch.start] for own in scratch(np.float64))
+        torch.from_numpy(a).copy_(x[stretch])
+        torch.from_numpy(b).copy_(y[stretch])
+        self.metric.rows(a[None], b[None], c[None], out[:, row : row + 1])
 
 
-def elements(tensor: torch.Tensor, start: int, stop: int, scratch: Array) -> Array:
-    """Elements start … stop as an array of scratch's dtype: a view where that is possible, else a copy in scratch."""
+def elements(tensor: torch.Tensor, start: int, stop: int, own: Array) -> Array:
+    """Elements start … stop as an array of own's dtype: a view where that is possible, else a copy in own."""
     if tensor.dtype in (torch.float32, torch.float64):
         array: Array = tensor.numpy()[start:stop]
         return array
-    torch.from_numpy(scratch[: stop - start]).copy_(tensor[start:stop])
-    return scratch[: stop - start]
-
-
-def spread(work: Callable[[int, Array], None], starts: Iterable[int], dtype: type) -> None:
-    """Call `work(start, scratch)` for every start on all threads; scratch is (3, BLOCK) and the thread's own."""
-    jobs = list(starts)
-    workers = min(worker_count(), len(jobs))
-    if workers <= 1:
-        with np.errstate(all="ignore"):
-            scratch = np.empty((3, BLOCK), dtype)
-            for start in jobs:
-                work(start, scratch)
-        return
-    waiting = iter(jobs)
-
-    def drain(_: int) -> None:
-        scratch = _scratch(dtype)
-        with np.errstate(all="ignore"):
-            for start in waiting:
-                work(start, scratch)
-
-    list(pool(worker_count()).map(drain, range(workers)))
-
-
-def worker_count() -> int:
-    """One thread more than torch's: while one waits for the interpreter, another computes."""
-    threads = torch.get_num_threads()
-    return threads + 1 if threads > 1 else 1
-
-
-@lru_cache(maxsize=2)
-def pool(workers: int) -> ThreadPoolExecutor:
-    """Threads whose own torch calls stay in the thread."""
-    before = torch.get_num_threads()
-    ready = threading.Barrier(workers)
-
-    def begin(_: int) -> None:
-        torch.set_num_threads(1)
-        ready.wait()
-
-    executor = ThreadPoolExecutor(workers, thread_name_prefix="mlsys-blocked")
-    list(executor.map(begin, range(workers)))
-    torch.set_num_threads(before)  # set_num_threads also sets what later threads begin with
-    return executor
+    torch.from_numpy(own[: stop - start]).copy_(tensor[start:stop])
+    return own[: stop - start]
 
 
 _own = threading.local()
 
 
-def _scratch(dtype: type) -> Array:
+def scratch(dtype: type) -> Array:
+    """The calling thread's own (3, BLOCK) of `dtype`."""
     buffers: dict[type, Array] = _own.__dict__
     if dtype not in buffers:
         buffers[dtype] = np.empty((3, BLOCK), dtype)

@@ -1,0 +1,65 @@
+"""reduction=hierarchical: a tree. Each block stores its sums, and launches of ever fewer programs add them up.
+
+Every level makes one sum of `fan` sums, so any number of partial sums takes as many levels as its logarithm asks.
+Bitwise the same result each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mlsys.distance.metrics import Metric
+from mlsys.distance.reductions import Running, Shape
+from mlsys.distance.reductions.kernels import FAN, partials_kernel, tree_kernel
+from mlsys.distance.reductions.launch import Call
+from mlsys.distance.reductions.segments import SegmentRun, Tuned
+
+
+@dataclass(frozen=True)
+class Hierarchical(Tuned):
+    """A tree of launches, bitwise deterministic."""
+
+    name: str = "hierarchical"
+    fan: int = FAN
+
+    def start(self, shape: Shape, metric: Metric) -> Running:
+        """Prepare. Raises UserError where there is no GPU."""
+        return HierarchicalRun(self.name, shape, metric, self, self.fan)
+
+
+class HierarchicalRun(SegmentRun):
+    """The partial sums of every level of the tree."""
+
+    def __init__(self, name: str, shape: Shape, metric: Metric, tuned: Tuned, fan: int = FAN) -> None:
+        super().__init__(name, shape, metric, tuned, fan)
+        self._kernel = self.kernel(partials_kernel)
+        counts = levels(self.total, fan)
+        partials = [self.empty(self.metric.sums * count) for count in counts]
+        self._partials = partials[0]
+        self._tree: list[Call] = []
+        for i, count in enumerate(counts):
+            root = i == len(counts) - 1
+            step = self.kernel(tree_kernel, ROOT=root)
+            above, width = (self._sums, 0) if root else (partials[i + 1], counts[i + 1])
+            programs = -(-count // fan)
+            self._tree.append(step.bind(programs, partials[i], above, self._sums, self._result, count, count, width))
+
+    def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Call:
+        """One launch of the lowest level."""
+        return self._kernel.bind(programs, x, y, self._partials, *self.scalars(x, y), segment, self.total)
+
+    def finish(self) -> torch.Tensor:
+        """Launch the upper levels."""
+        for level in self._tree:
+            level()
+        return self._result
+
+
+def levels(count: int, fan: int) -> list[int]:
+    """How many partial sums each level of the tree holds, from the blocks' down to those that the root adds up."""
+    counts = [count]
+    while counts[-1] > fan:
+        counts.append(-(-counts[-1] // fan))
+    return counts

@@ -1,0 +1,230 @@
+"""The Triton kernels of all metrics and all GPU reductions.
+
+A program sums one segment of the vectors, `TILES` tiles of `TILE` elements, into one float64 value for each of the
+metric's sums. Where segments begin depends on n alone, so sums of segments are the same whether the vectors lie in
+memory or arrive in pieces. What differs between reductions is only how these values travel on.
+
+A metric comes in as two functions: `TERMS` of two tiles and `FINISH` of three finished sums. Scalars are int64 and
+never specialised; only the alignment of the vectors is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlsys.distance.language import jit, tl, triton
+
+SCALARS = ["n", "x_stride", "y_stride", "first", "total", "count", "in_stride", "out_stride"]
+FAN = 1024  # partial sums that one step of a tree adds up
+SLOTS = 64  # accumulators over which atomic adds spread, so that they seldom meet
+
+
+def kernel(function: Any) -> Any:
+    """A kernel to launch, whose integers are compiled for any value."""
+    if triton is None:
+        return function
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    return triton.jit(function, do_not_specialize=[name for name in SCALARS if name in names])
+
+
+@jit
+def segment_sums(  # type: ignore[no-untyped-def]
+    x, y, n, x_stride, y_stride,
+    TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
+    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    STAGES: tl.constexpr, EVICTION: tl.constexpr, MASKED: tl.constexpr,
+):  # fmt: skip
+    """The metric's sums over one segment, which has n elements left from x and y on.
+
+    `FOLD` neighbouring elements, which one thread loads at once, are added before they reach the running sums.
+    """
+    lanes = tl.arange(0, TILE)
+    a = tl.zeros([TILE // FOLD], tl.float64)
+    b = tl.zeros([TILE // FOLD], tl.float64)
+    c = tl.zeros([TILE // FOLD], tl.float64)
+    for i in tl.range(0, TILES, num_stages=STAGES):
+        at = i * TILE + lanes
+        if CONTIGUOUS:
+            p, q = x + at, y + at
+        else:
+            p, q = x + at.to(tl.int64) * x_stride, y + at.to(tl.int64) * y_stride
+        if MASKED:
+            inside = at < n
+            u = tl.load(p, mask=inside, other=0, eviction_policy=EVICTION)
+            v = tl.load(q, mask=inside, other=0, eviction_policy=EVICTION)
+            terms = TERMS(u.to(ELEMENT), v.to(ELEMENT))
+            a += tl.sum(tl.reshape(tl.where(inside, terms[0], 0.0), [TILE // FOLD, FOLD]), axis=1)
+            if SUMS == 3:
+                b += tl.sum(tl.reshape(tl.where(inside, terms[1], 0.0), [TILE // FOLD, FOLD]), axis=1)
+                c += tl.sum(tl.reshape(tl.where(inside, terms[2], 0.0), [TILE // FOLD, FOLD]), axis=1)
+        else:
+            u = tl.load(p, eviction_policy=EVICTION)
+            v = tl.load(q, eviction_policy=EVICTION)
+            terms = TERMS(u.to(ELEMENT), v.to(ELEMENT))
+            a += tl.sum(tl.reshape(terms[0], [TILE // FOLD, FOLD]), axis=1)
+            if SUMS == 3:
+                b += tl.sum(tl.reshape(terms[1], [TILE // FOLD, FOLD]), axis=1)
+                c += tl.sum(tl.reshape(terms[2], [TILE // FOLD, FOLD]), axis=1)
+    second = tl.full([], 0.0, tl.float64)
+    third = tl.full([], 0.0, tl.float64)
+    if SUMS == 3:
+        second = tl.sum(b)
+        third = tl.sum(c)
+    return tl.sum(a), second, third
+
+
+@jit
+def own_sums(  # type: ignore[no-untyped-def]
+    x, y, n, x_stride, y_stride,
+    TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
+    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    STAGES: tl.constexpr, EVICTION: tl.constexpr,
+):  # fmt: skip
+    """The sums over this program's segment. Only the last, partial segment pays for masks."""
+    start = tl.program_id(0).to(tl.int64) * (TILE * TILES)
+    x += start * x_stride
+    y += start * y_stride
+    if start + TILE * TILES <= n:
+        a, b, c = segment_sums(
+            x, y, n, x_stride, y_stride,
+            TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION, False,
+        )  # fmt: skip
+    else:
+        a, b, c = segment_sums(
+            x, y, n - start, x_stride, y_stride,
+            TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION, True,
+        )  # fmt: skip
+    return a, b, c
+
+
+@jit
+def sum_row(values, count, FAN: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The sum of `count` float64 values, in an order that only `count` decides; read past the first-level cache."""
+    lanes = tl.arange(0, FAN)
+    total = tl.zeros([FAN], tl.float64)
+    for i in range(0, count, FAN):
+        total += tl.load(values + i + lanes, mask=i + lanes < count, other=0.0, cache_modifier=".cg")
+    return tl.sum(total)
+
+
+@jit
+def finish_sums(a, b, c, sums, out, FINISH: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Store the finished sums and the distance."""
+    tl.store(sums, a)
+    tl.store(sums + 1, b)
+    tl.store(sums + 2, c)
+    tl.store(out, FINISH(a, b, c).to(out.dtype.element_ty))
+
+
+@kernel
+def single_pass_kernel(  # type: ignore[no-untyped-def]
+    x, y, partials, counter, sums, out,
+    n: "i64", x_stride: "i64", y_stride: "i64", first: "i64", total: "i64",  # noqa: F821
+    TERMS: tl.constexpr, FINISH: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
+    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    STAGES: tl.constexpr, EVICTION: tl.constexpr, FAN: tl.constexpr,
+):  # fmt: skip
+    """Every program stores its segment's sums; the last to do so, of all launches for `total` segments, adds them up.
+
+    The counter's increment releases this program's partial and acquires all others. The last program reads them in
+    index order, whoever it is, and sets the counter back for the next call.
+    """
+    a, b, c = own_sums(
+        x, y, n, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION
+    )  # fmt: skip
+    if total == 1:
+        finish_sums(a, b, c, sums, out, FINISH)
+    else:
+        slot = partials + first + tl.program_id(0)
+        tl.store(slot, a)
+        if SUMS == 3:
+            tl.store(slot + total, b)
+            tl.store(slot + 2 * total, c)
+        if tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu") == total - 1:
+            a = sum_row(partials, total, FAN)
+            if SUMS == 3:
+                b = sum_row(partials + total, total, FAN)
+                c = sum_row(partials + 2 * total, total, FAN)
+            finish_sums(a, b, c, sums, out, FINISH)
+            tl.store(counter, 0)
+
+
+@kernel
+def partials_kernel(  # type: ignore[no-untyped-def]
+    x, y, partials,
+    n: "i64", x_stride: "i64", y_stride: "i64", first: "i64", total: "i64",  # noqa: F821
+    TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
+    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    STAGES: tl.constexpr, EVICTION: tl.constexpr,
+):  # fmt: skip
+    """The first level of a tree: every program stores its segment's sums."""
+    a, b, c = own_sums(
+        x, y, n, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION
+    )  # fmt: skip
+    slot = partials + first + tl.program_id(0)
+    tl.store(slot, a)
+    if SUMS == 3:
+        tl.store(slot + total, b)
+        tl.store(slot + 2 * total, c)
+
+
+@kernel
+def tree_kernel(  # type: ignore[no-untyped-def]
+    partials, above, sums, out, count: "i64", in_stride: "i64", out_stride: "i64",  # noqa: F821
+    FINISH: tl.constexpr, SUMS: tl.constexpr, ROOT: tl.constexpr, FAN: tl.constexpr,
+):  # fmt: skip
+    """One level of a tree: every program adds up FAN partial sums; the root's only program finishes."""
+    begin = tl.program_id(0).to(tl.int64) * FAN
+    left = count - begin
+    here = tl.minimum(left, FAN)
+    a = sum_row(partials + begin, here, FAN)
+    b = tl.full([], 0.0, tl.float64)
+    c = tl.full([], 0.0, tl.float64)
+    if SUMS == 3:
+        b = sum_row(partials + in_stride + begin, here, FAN)
+        c = sum_row(partials + 2 * in_stride + begin, here, FAN)
+    if ROOT:
+        finish_sums(a, b, c, sums, out, FINISH)
+    else:
+        slot = above + tl.program_id(0)
+        tl.store(slot, a)
+        if SUMS == 3:
+            tl.store(slot + out_stride, b)
+            tl.store(slot + 2 * out_stride, c)
+
+
+@kernel
+def atomic_kernel(  # type: ignore[no-untyped-def]
+    x, y, slots,
+    n: "i64", x_stride: "i64", y_stride: "i64", first: "i64",  # noqa: F821
+    TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
+    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    STAGES: tl.constexpr, EVICTION: tl.constexpr, SLOTS: tl.constexpr,
+):  # fmt: skip
+    """Every program adds its segment's sums to one of `SLOTS` accumulators of each sum."""
+    a, b, c = own_sums(
+        x, y, n, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION
+    )  # fmt: skip
+    slot = slots + (first + tl.program_id(0)) % SLOTS
+    tl.atomic_add(slot, a, sem="relaxed")
+    if SUMS == 3:
+        tl.atomic_add(slot + SLOTS, b, sem="relaxed")
+        tl.atomic_add(slot + 2 * SLOTS, c, sem="relaxed")
+
+
+@kernel
+def collect_kernel(  # type: ignore[no-untyped-def]
+    slots, sums, out, FINISH: tl.constexpr, SUMS: tl.constexpr, SLOTS: tl.constexpr
+):  # fmt: skip
+    """Add up the accumulators, finish, and empty them for the next call."""
+    lanes = tl.arange(0, SLOTS)
+    a = tl.sum(tl.load(slots + lanes))
+    tl.store(slots + lanes, tl.zeros([SLOTS], tl.float64))
+    b = tl.full([], 0.0, tl.float64)
+    c = tl.full([], 0.0, tl.float64)
+    if SUMS == 3:
+        b = tl.sum(tl.load(slots + SLOTS + lanes))
+        c = tl.sum(tl.load(slots + 2 * SLOTS + lanes))
+        tl.store(slots + SLOTS + lanes, tl.zeros([SLOTS], tl.float64))
+        tl.store(slots + 2 * SLOTS + lanes, tl.zeros([SLOTS], tl.float64))
+    finish_sums(a, b, c, sums, out, FINISH)

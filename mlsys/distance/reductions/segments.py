@@ -1,0 +1,112 @@
+"""What the Triton reductions share: where segments begin, which version of a kernel is meant, memory of their own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mlsys.distance import tuning
+from mlsys.distance.language import tl, why_not
+from mlsys.distance.metrics import Metric, for_dtype
+from mlsys.distance.reductions import Shape
+from mlsys.distance.reductions.kernels import FAN, SLOTS
+from mlsys.distance.reductions.launch import Call, Kernel
+from mlsys.distance.tuning import Settings
+from mlsys.errors import UserError
+
+VECTOR_BYTES = 16  # what one thread loads at once
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The knobs of a Triton reduction; null takes the measured value for the GPU and the size."""
+
+    tile_bytes: int | None = None
+    tiles: int | None = None
+    warps: int | None = None
+    stages: int | None = None
+    evict_first: bool | None = None
+
+    def settings(self, shape: Shape) -> Settings:
+        """The settings for `shape`. Raises UserError for a knob out of range."""
+        found = tuning.settings(shape.device, shape.n * shape.dtype.itemsize)
+        own = {name: getattr(self, name) for name in Settings.__dataclass_fields__ if getattr(self, name) is not None}
+        for name in ("tile_bytes", "warps"):
+            value = own.get(name, 1)
+            if value < 1 or value & (value - 1):
+                raise UserError(f"reduction.{name}={value} must be a power of two")
+        if own.get("tile_bytes", 4096) < 128:
+            raise UserError(f"reduction.tile_bytes={own['tile_bytes']} must be at least 128")
+        for name in ("tiles", "stages"):
+            if own.get(name, 1) < 1:
+                raise UserError(f"reduction.{name}={own[name]} must be at least 1")
+        return Settings(**{**found.__dict__, **own})
+
+
+class SegmentRun(ABC):
+    """A Triton reduction under way. Its memory belongs to the stream that was current when it was first used."""
+
+    name: str
+    slots = 3
+
+    def __init__(self, name: str, shape: Shape, metric: Metric, tuned: Tuned, fan: int = FAN) -> None:
+        reason = why_not(shape.device.type)
+        if reason:
+            raise UserError(f"reduction={name} {reason}")
+        self.name, self.shape, self.metric, self.fan = name, shape, for_dtype(metric, shape.wide), fan
+        self.settings = tuned.settings(shape)
+        itemsize = shape.dtype.itemsize
+        self.align = self.settings.segment_n(itemsize)
+        self.total = max(1, -(-shape.n // self.align))
+        self.constants = {
+            "TERMS": type(self.metric).terms,
+            "FINISH": type(self.metric).finish,
+            "SUMS": self.metric.sums,
+            "ELEMENT": tl.float64 if shape.wide else tl.float32,
+            "TILE": self.settings.tile_n(itemsize),
+            "TILES": self.settings.tiles,
+            "FOLD": VECTOR_BYTES // itemsize,
+            "STAGES": self.settings.stages,
+            "EVICTION": "evict_first" if self.settings.evict_first else "",
+            "CONTIGUOUS": shape.contiguous,
+            "FAN": fan,
+            "SLOTS": SLOTS,
+        }
+        self._result = torch.zeros((), dtype=shape.result_dtype, device=shape.device)
+        self._sums = torch.zeros(3, dtype=torch.float64, device=shape.device)
+        self._added: tuple[Any, Call] | None = None
+
+    def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
+        """Launch on one piece, which begins at a multiple of `align`."""
+        key = (x.data_ptr(), y.data_ptr(), len(x), first)
+        if self._added is None or self._added[0] != key:
+            programs = max(1, -(-len(x) // self.align))
+            self._added = (key, self.bind(x, y, first // self.align, programs))
+        self._added[1]()
+
+    def sums(self) -> torch.Tensor:
+        """The metric's finished sums; call after `finish`."""
+        return self._sums[: self.metric.sums]
+
+    def empty(self, *shape: int) -> torch.Tensor:
+        """Float64 memory on the device, not initialised."""
+        return torch.empty(shape, dtype=torch.float64, device=self.shape.device)
+
+    def kernel(self, function: Any, **constants: Any) -> Kernel:
+        """`function` with the constants of this reduction."""
+        return Kernel(function, self.constants | constants, self.settings.warps)
+
+    def scalars(self, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, int]:
+        """n and the strides of a piece."""
+        return len(x), x.stride(0), y.stride(0)
+
+    @abstractmethod
+    def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Call:
+        """The launch on a piece that begins at `segment`."""
+
+    @abstractmethod
+    def finish(self) -> torch.Tensor:
+        """The distance, 0-d on the device; the next call overwrites it."""

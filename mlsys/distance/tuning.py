@@ -1,0 +1,92 @@
+"""How a GPU's kernels are cut, by architecture: measured where `tuning.json` names it, a plain guess elsewhere.
+
+A table holds `settings`, rows by the bytes of one vector, and `auto`, rows by its length that name the fastest
+reduction. `python run.py experiment=tune` measures a table for another GPU; the file named in `MLSYS_TUNING` is read
+before the one in the package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mlsys.errors import UserError
+
+SHIPPED = Path(__file__).with_name("tuning.json")
+VARIABLE = "MLSYS_TUNING"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a vector is cut: `tiles` tiles of `tile_bytes` of each vector are one program's segment.
+
+    `warps` run a program; `stages` above 1 pipelines its loads; `evict_first` keeps the stream out of the cache.
+    """
+
+    tile_bytes: int = 32768
+    tiles: int = 4
+    warps: int = 8
+    stages: int = 1
+    evict_first: bool = False
+
+    def segment_n(self, itemsize: int) -> int:
+        """Elements in a segment."""
+        return self.tile_n(itemsize) * self.tiles
+
+    def tile_n(self, itemsize: int) -> int:
+        """Elements in a tile."""
+        return self.tile_bytes // itemsize
+
+
+def architecture(device: torch.device) -> str:
+    """Name under which `device` stands in the table: "sm_90" for an H100; "interpreter" on a CPU."""
+    if device.type != "cuda":
+        return "interpreter"
+    return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
+
+
+def settings(device: torch.device, vector_bytes: int) -> Settings:
+    """Settings for two vectors of `vector_bytes` each."""
+    return _row(_table(architecture(device))["settings"], vector_bytes, "up_to_bytes")
+
+
+def fastest(device: torch.device, n: int) -> str:
+    """The reduction that was the fastest for `n` elements."""
+    for row in _table(architecture(device))["auto"]:
+        if row["up_to_n"] is None or n <= row["up_to_n"]:
+            return str(row["reduction"])
+    raise UserError(f"{VARIABLE}={os.environ.get(VARIABLE)}: its `auto` has no last row with up_to_n null")
+
+
+def measured(device: torch.device) -> bool:
+    """Whether the table for `device` was measured on its architecture, not guessed."""
+    return architecture(device) in _tables(os.environ.get(VARIABLE))
+
+
+def _row(rows: list[dict[str, Any]], amount: int, key: str) -> Settings:
+    for row in rows:
+        if row[key] is None or amount <= row[key]:
+            return Settings(**{name: value for name, value in row.items() if name != key})
+    raise UserError(f"{VARIABLE}={os.environ.get(VARIABLE)}: its `settings` have no last row with {key} null")
+
+
+def _table(name: str) -> dict[str, Any]:
+    tables = _tables(os.environ.get(VARIABLE))
+    return tables.get(name) or tables["default"]
+
+
+@lru_cache(maxsize=4)
+def _tables(own: str | None) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = json.loads(SHIPPED.read_text())
+    if own:
+        try:
+            tables |= json.loads(Path(own).read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise UserError(f"{VARIABLE}={own} cannot be read: {error}") from error
+    return tables
