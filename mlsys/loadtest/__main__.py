@@ -60,7 +60,7 @@ class Generator:
         self.spec, self.client = spec, client
         self.load, self.arrivals = Load(**spec.load), make(spec.arrivals)
         self.progress, self.rows = Progress(), list[Row]()
-        self.driver = Driver(client, self.progress.answered)
+        self.driver = Driver(client, self.progress.answered, spec.hang_up)
 
     async def run(self) -> None:
         """Measure every level, saying each as it ends."""

@@ -110,6 +110,7 @@ class ServingBenchmark:
             load=asdict(self.load),
             seed=self.config["seed"],
             expected_tokens=expected_tokens(self.config),
+            hang_up=not self.external,
             questions=asked,
         )
         self.directory.mkdir(parents=True, exist_ok=True)

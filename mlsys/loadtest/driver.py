@@ -11,11 +11,12 @@ from mlsys.loadtest.arrivals import Process
 from mlsys.loadtest.client import Client
 from mlsys.loadtest.phases import Phases
 from mlsys.loadtest.questions import Order
-from mlsys.loadtest.rows import OK, Row
+from mlsys.loadtest.rows import ABANDONED, OK, Row
 from mlsys.loadtest.watch import Watch
 
 PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
+BATCH_MATES_S = 0.2
 
 
 @dataclass
@@ -27,10 +28,14 @@ class Level:
 
 
 class Driver:
-    """Runs levels one after the other with the same client. `answered` is called after each request."""
+    """Runs levels one after the other with the same client. `answered` is called after each request.
 
-    def __init__(self, client: Client, answered: Callable[[], None]) -> None:
-        self._client, self._answered = client, answered
+    `hang_up`: do not wait for cool-down requests, but close connections a moment after the last measured
+    answer (a service that notices frees their places at once).
+    """
+
+    def __init__(self, client: Client, answered: Callable[[], None], hang_up: bool = False) -> None:
+        self._client, self._answered, self._hang_up = client, answered, hang_up
 
     async def run(
         self, process: Process, phases: Phases, questions: Order, blank: Callable[[], Row]
@@ -38,7 +43,7 @@ class Driver:
         """Send until the phases say that it is enough, and wait for every answer."""
         level = _Running(self._client, self._answered, process, phases, questions, blank)
         async with Watch() as watch:
-            await level.send_all()
+            await level.send_all(self._hang_up)
         return Level(level.rows, watch)
 
 
@@ -56,6 +61,7 @@ class _Running:
         self.questions, self.blank = questions, blank
         self.rows: list[Row] = []
         self.in_flight = 0
+        self.tasks: set[asyncio.Task[None]] = set()
         self.freed = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self.started, self.started_at = self.loop.time(), time.time()
@@ -63,19 +69,28 @@ class _Running:
     def clock(self) -> float:
         return self.loop.time() - self.started
 
-    async def send_all(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                due_s = self.process.due_s(self.clock(), self.in_flight)
-                if due_s is None:
-                    self.freed.clear()
-                    await self.freed.wait()
-                    continue
-                phase = self.phases.next(due_s)
-                if phase is None:
-                    return
-                await asyncio.sleep(max(due_s - self.clock(), 0.0))
-                tasks.create_task(self._send(self._row(phase, due_s)))
+    async def send_all(self, hang_up: bool) -> None:
+        async with asyncio.TaskGroup() as group:
+            await self._send_due(group)
+            if hang_up and self.tasks and self.phases.keep_load:
+                await asyncio.sleep(BATCH_MATES_S)
+                for task in list(self.tasks):
+                    task.cancel()
+
+    async def _send_due(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            due_s = self.process.due_s(self.clock(), self.in_flight)
+            if due_s is None:
+                self.freed.clear()
+                await self.freed.wait()
+                continue
+            phase = self.phases.next(due_s)
+            if phase is None:
+                return
+            await asyncio.sleep(max(due_s - self.clock(), 0.0))
+            task = group.create_task(self._send(self._row(phase, due_s)))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     def _row(self, phase: str, due_s: float) -> Row:
         row = self.blank()
@@ -92,7 +107,11 @@ class _Running:
         row.sent_s = self.clock()
         if not self.process.open_loop:
             row.intended_s = row.sent_s
-        await self.client.ask(row, self.questions[row.id], self.clock)
+        try:
+            await self.client.ask(row, self.questions[row.id], self.clock)
+        except asyncio.CancelledError:
+            row.outcome, row.done_s = ABANDONED, self.clock()
+            raise
         self.phases.done(row.phase)
         self.answered()
         if row.outcome != OK and not self.process.open_loop:

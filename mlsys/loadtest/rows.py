@@ -13,6 +13,7 @@ import pandas as pd
 FILE_NAME = "requests.parquet"
 STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
 OK, REJECTED, TIMED_OUT, FAILED = "ok", "rejected", "timed_out", "failed"
+ABANDONED = "abandoned"  # a cool-down request that the client hung up on
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ class Spec:
     load: dict[str, Any]
     seed: int
     expected_tokens: int | None = None
+    hang_up: bool = False
     questions: list[Question] = field(default_factory=list)
 
     def write(self) -> Path:

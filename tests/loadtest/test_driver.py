@@ -14,9 +14,9 @@ from mlsys.loadtest.arrivals.closed import Closed
 from mlsys.loadtest.arrivals.constant import Constant
 from mlsys.loadtest.arrivals.poisson import Poisson
 from mlsys.loadtest.driver import Driver
-from mlsys.loadtest.phases import MEASURED, Phases
+from mlsys.loadtest.phases import COOLDOWN, MEASURED, Phases
 from mlsys.loadtest.questions import Order, Question
-from mlsys.loadtest.rows import OK, REJECTED, Row
+from mlsys.loadtest.rows import ABANDONED, OK, REJECTED, Row
 from mlsys.loadtest.statistics import summarise
 
 QUESTIONS = [Question(i, str(i), None) for i in range(7)]
@@ -55,9 +55,11 @@ class Service:
         self.busy = False
 
 
-def run(service: Any, process: Process, warmup: int, requests: int) -> tuple[list[Row], dict[str, Any]]:
+def run(
+    service: Any, process: Process, warmup: int, requests: int, hang_up: bool = False
+) -> tuple[list[Row], dict[str, Any]]:
     phases = Phases(warmup, requests, None, keep_load=not process.open_loop)
-    work = Driver(service, lambda: None).run(process, phases, Order(QUESTIONS, 0), lambda: Row(0, 0))
+    work = Driver(service, lambda: None, hang_up).run(process, phases, Order(QUESTIONS, 0), lambda: Row(0, 0))
     level = virtual_time.run(work)
     return level.rows, dict(summarise([level.rows], slo_ms=None)[0])
 
@@ -90,6 +92,14 @@ def test_a_closed_loop_on_a_batching_service_measures_whole_batches() -> None:
     _, found = run(Service(1.0, batch=8), Closed(concurrency=8).process(8, 0), warmup=8, requests=20)
     assert found["throughput_rps"] == pytest.approx(8 / 1.001, rel=1e-3)
     assert found["batch_size.max"] == 8
+
+
+def test_cool_down_requests_are_hung_up_on_but_not_the_batch_mates_of_the_last_measured() -> None:
+    rows, found = run(Service(1.0, batch=4), Closed(concurrency=8).process(8, 0), 8, 10, hang_up=True)
+    assert {row.phase for row in rows if row.outcome == ABANDONED} == {COOLDOWN}
+    assert sum(row.outcome == ABANDONED for row in rows) == 4
+    assert max(row.done_s for row in rows) < max(row.done_s for row in rows if row.phase == MEASURED) + 0.25
+    assert found["throughput_rps"] == pytest.approx(4 / 1.001, rel=1e-3)
 
 
 def test_an_open_loop_does_not_wait_and_counts_from_the_intended_time() -> None:

@@ -60,5 +60,5 @@ async def test_a_specification_in_levels_and_rows_out(tmp_path: Path) -> None:
 
 
 def test_a_specification_is_read_as_it_was_written(tmp_path: Path) -> None:
-    spec = Spec("http://x", str(tmp_path), CLOSED, {}, 3, None, [Question(0, "é", None)])
+    spec = Spec("http://x", str(tmp_path), CLOSED, {}, 3, None, False, [Question(0, "é", None)])
     assert Spec.read(spec.write()) == spec
