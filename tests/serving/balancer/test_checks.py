@@ -1,0 +1,101 @@
+"""Active checks against replicas that say one thing and do another."""
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import aiohttp
+from aiohttp import web
+
+from mlsys.serving import options
+from mlsys.serving.balancer.backend import Backend
+from mlsys.serving.balancer.checks import Checks
+
+from ..doubles import eventually
+
+FAST = replace(
+    options.LoadBalancer(), check_interval_s=0.01, check_timeout_s=0.2, probe_idle_s=0.05, probe_timeout_s=0.2
+)
+
+
+class Replica:
+    ready, answers = 200, 200
+    probes = 0
+
+    async def on_ready(self, request):
+        if self.ready == "hangs":
+            await asyncio.sleep(10)
+        return web.Response(status=self.ready)
+
+    async def on_rag(self, request):
+        self.probes += 1
+        if self.answers == "hangs":
+            await asyncio.sleep(10)
+        return web.Response(status=self.answers)
+
+
+@asynccontextmanager
+async def watched(replica, chosen=FAST):
+    async with AsyncExitStack() as stack:
+        app = web.Application()
+        app.router.add_get("/ready", replica.on_ready)
+        app.router.add_post("/rag", replica.on_rag)
+        runner = web.AppRunner(app, shutdown_timeout=0.01)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        stack.push_async_callback(runner.cleanup)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        host, port = runner.addresses[0][:2]
+        backend = Backend("replica", f"http://{host}:{port}", chosen)
+        checks = Checks([backend], chosen, session)
+        stack.push_async_callback(checks.stop)
+        yield backend
+
+
+async def test_unready_falls_ready_rises():
+    replica = Replica()
+    async with watched(replica) as backend:
+        replica.ready = 503
+        await eventually(lambda: not backend.health.up)
+        replica.ready = 200
+        await eventually(lambda: backend.health.up)
+
+
+async def test_a_hanging_check_is_a_bad_check():
+    replica = Replica()
+    async with watched(replica, replace(FAST, check_timeout_s=0.02)) as backend:
+        replica.ready = "hangs"
+        await eventually(lambda: not backend.health.up)
+
+
+async def test_well_in_word_but_not_in_deed():
+    """/ready says 200 all the time; real questions fail."""
+    replica = Replica()
+    async with watched(replica) as backend:
+        replica.answers = 500
+        await eventually(lambda: not backend.health.up)
+        replica.answers = 200
+        await eventually(lambda: backend.health.up)
+
+
+async def test_a_hanging_answer_is_no_proof():
+    replica = Replica()
+    async with watched(replica, replace(FAST, probe_timeout_s=0.02)) as backend:
+        replica.answers = "hangs"
+        await eventually(lambda: not backend.health.up)
+
+
+async def test_who_answers_clients_is_not_probed():
+    replica = Replica()
+    async with watched(replica, replace(FAST, probe_idle_s=3600)) as backend:
+        backend.proved()
+        await asyncio.sleep(0.1)
+        assert replica.probes == 0
+        assert backend.health.up
+
+
+async def test_probes_can_be_off():
+    replica = Replica()
+    async with watched(replica, replace(FAST, probe_idle_s=0.0)):
+        await asyncio.sleep(0.1)
+        assert replica.probes == 0
