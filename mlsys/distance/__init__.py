@@ -1,4 +1,4 @@
-"""Vector distances on CPUs and GPUs: `distance(x, y, "cosine")`, and the parts from which it is put together."""
+"""Vector distances on CPUs and GPUs: `distance(x, y, "cosine")`, and the parts of which it is made."""
 
 from mlsys.distance.plan import Plan, distance, plan
 from mlsys.distance.reference import Reference, reference

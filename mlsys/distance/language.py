@@ -16,6 +16,8 @@ except ImportError:  # not Linux
     triton = None
     tl = None
 
+__all__ = ["INTERPRETED", "jit", "tl", "triton", "why_not"]
+
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 

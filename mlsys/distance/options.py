@@ -24,6 +24,7 @@ class FileOptions:
     y: str | None = None
     x_key: str | None = None
     y_key: str | None = None
+    flatten: bool = False
 
 
 SCHEMAS: dict[str, Any] = {"data/random": RandomOptions, "data/file": FileOptions}

@@ -20,8 +20,8 @@ DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int
 class Plan:
     """A distance of two fixed buffers.
 
-    Calling it computes the distance of what the buffers hold then, enqueued on the device's current stream without
-    waiting, and returns a 0-d tensor; the next call may overwrite that tensor.
+    Calling it computes the distance of what the buffers hold then, enqueued on the device's current stream
+    without waiting, and returns a 0-d tensor; the next call may overwrite that tensor.
     """
 
     x: torch.Tensor
@@ -48,7 +48,8 @@ def plan(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduction
     """Plan the distance of two 1-D vectors of one length, dtype and device.
 
     x, y: torch tensors or numpy arrays of float64, float32, float16, bfloat16 or int8, contiguous or strided.
-    Raises UserError (a ValueError) for other dtypes, 2-D input, unequal lengths, or a reduction that cannot run there.
+    Raises UserError (a ValueError) for other dtypes, 2-D input, unequal lengths, or a reduction that cannot
+    run there.
     """
     a, b = as_tensor("x", x), as_tensor("y", y)
     check(a, b)
@@ -59,8 +60,9 @@ def plan(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduction
 def distance(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduction = "auto") -> Any:
     """The distance of two 1-D vectors: a 0-d tensor on their device, for numpy arrays a numpy scalar.
 
-    float32, for float64 input float64. Definitions are those of scipy.spatial.distance (dot: the inner product).
-    Empty vectors: 0, cosine nan; a zero norm: cosine nan; nan and inf propagate. Raises what `plan` raises.
+    float32, for float64 input float64. Definitions are those of scipy.spatial.distance (dot: the inner
+    product). Empty vectors: 0, cosine nan; a zero norm: cosine nan; nan and inf propagate. Raises what `plan`
+    raises.
     """
     result = plan(x, y, metric, reduction)()
     return result.numpy()[()] if isinstance(x, np.ndarray) else result

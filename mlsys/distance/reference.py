@@ -26,7 +26,8 @@ class Reference:
     scale: float
 
     def relative_error(self, value: float) -> float:
-        """|value − reference| over the scale; 0 where both are equal or both nan, inf where only one is finite."""
+        """|value − reference| over the scale; 0 where both are equal or both nan, inf where only one is
+        finite."""
         if value == self.value or (math.isnan(value) and math.isnan(self.value)):
             return 0.0
         if not (math.isfinite(value) and math.isfinite(self.value)) or self.scale == 0.0:

@@ -11,11 +11,22 @@ COUNT_CHUNK = 1 << 22
 
 
 class Source(Protocol):
-    """A vector of `n` elements of `dtype` that can be read piece by piece, by several threads at a time."""
+    """A vector that can be read piece by piece, by several threads at a time."""
 
-    n: int
-    dtype: torch.dtype
-    description: str
+    @property
+    def n(self) -> int:
+        """Number of elements."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Element type."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What it is, for the record."""
+        ...
 
     def read(self, start: int, stop: int, out: torch.Tensor) -> None:
         """Copy elements start … stop into `out`, 1-D contiguous on the CPU, of `dtype` and that length."""
@@ -38,12 +49,12 @@ class TensorSource:
     description: str = "in memory"
 
     @property
-    def n(self) -> int:  # type: ignore[override]
+    def n(self) -> int:
         """Number of elements."""
         return len(self.vector)
 
     @property
-    def dtype(self) -> torch.dtype:  # type: ignore[override]
+    def dtype(self) -> torch.dtype:
         """Element type."""
         return self.vector.dtype
 

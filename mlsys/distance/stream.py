@@ -1,7 +1,8 @@
 """Vectors larger than the device's memory: read, copied and reduced piece by piece within a memory budget.
 
-On a GPU three slots of page-locked memory go round: threads fill one from the source while the copy engine empties
-another and the kernel works on what has arrived. On a CPU two slots do: threads read ahead while the cores compute.
+On a GPU three slots of page-locked memory go round: threads fill one from the source while the copy engine
+empties another and the kernel works on what has arrived. On a CPU two slots do: threads read ahead while the
+cores compute.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from mlsys.distance.source import Source
 from mlsys.distance.threads import pool
 from mlsys.errors import UserError
 
-CHUNK_BYTES = 8 << 20  # of one vector; larger pieces copy no faster, and the first and the last are not overlapped
+CHUNK_BYTES = (
+    8 << 20
+)  # of one vector; larger pieces copy no faster, and the first and the last are not overlapped
 FILLERS = 8  # threads that read; each piece of a vector is read in FILLERS / 2 parts
 
 
@@ -36,7 +39,8 @@ class Slot:
 
 @dataclass
 class StreamPlan:
-    """A distance of two sources; each call reads them anew and gives bitwise what vectors in memory would give."""
+    """A distance of two sources; each call reads them anew and gives bitwise what vectors in memory would
+    give."""
 
     x: Source
     y: Source
@@ -57,7 +61,8 @@ class StreamPlan:
         """Compute; 0-d tensor on the device. Returns when the last piece has been read and enqueued."""
         if not self._slots:
             self._slots = [self._slot() for _ in range(self.running.slots)]
-            self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+            if self.device.type == "cuda":
+                self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         fillers = pool("mlsys-fill", FILLERS)
         waiting: deque[tuple[int, int, Slot, list[Future[None]]]] = deque()
         for i, start in enumerate(range(0, max(self.x.n, 1), self.chunk_n)):
@@ -76,7 +81,9 @@ class StreamPlan:
             slot.copied.synchronize()
         part = max(1, -(-(stop - start) // (FILLERS // 2)))
         return [
-            fillers.submit(source.read, begin, end := min(begin + part, stop), host[begin - start : end - start])
+            fillers.submit(
+                source.read, begin, end := min(begin + part, stop), host[begin - start : end - start]
+            )
             for source, host in zip((self.x, self.y), slot.host, strict=True)
             for begin in range(start, stop, part)
         ]
@@ -104,7 +111,8 @@ class StreamPlan:
         if self.device.type != "cuda":
             return Slot(host, host)
         device = tuple(vector.to(self.device) for vector in host)
-        return Slot(host, (device[0], device[1]), torch.cuda.Event(), torch.cuda.Event())
+        copied, reduced = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
+        return Slot(host, (device[0], device[1]), copied, reduced)
 
     def _pair(self, pinned: bool) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = (torch.empty(self.chunk_n, dtype=self.x.dtype, pin_memory=pinned) for _ in range(2))
@@ -121,24 +129,21 @@ def stream(
 ) -> StreamPlan:
     """Plan the distance of two sources of one length and dtype on `device`.
 
-    memory_budget: bytes of device and page-locked memory (on a CPU: of buffers) that the pieces may take together.
-    Raises UserError for sources that do not match, a budget below one piece, or a reduction that cannot run there.
+    memory_budget: bytes of device and page-locked memory (on a CPU: of buffers) that the pieces may take
+    together. Raises UserError for sources that do not match, a budget below one piece, or a reduction that
+    cannot run there.
     """
     check_pair(x.n, y.n, x.dtype, y.dtype)
-    place = torch.device(device)
-    if place.type == "cuda" and place.index is None:
-        place = torch.device("cuda", torch.cuda.current_device())
+    place = torch.empty(0, device=device).device  # with its index
     running = reductions.get(reduction).start(Shape(x.n, x.dtype, place), metrics.get(metric))
     on_gpu = place.type == "cuda"
     copies = running.slots * (2 if on_gpu else 1)  # of a piece of both vectors
     bytes_per_element = 2 * x.dtype.itemsize * copies
+    least = running.align * bytes_per_element
+    if memory_budget < least:
+        raise UserError(f"memory_budget={memory_budget} bytes is too small: the least pieces take {least}")
+    chunk = max(1, min(memory_budget // least, CHUNK_BYTES // x.dtype.itemsize // running.align))
     needed = -(-max(x.n, 1) // running.align)
-    chunk = min(memory_budget // bytes_per_element, CHUNK_BYTES // x.dtype.itemsize) // running.align
-    if chunk < 1:
-        chunk = 1
-        if memory_budget < running.align * bytes_per_element:
-            least = running.align * bytes_per_element
-            raise UserError(f"memory_budget={memory_budget} bytes is too small: {least} hold the least pieces")
     chunk_n = min(chunk, needed) * running.align
     taken = running.slots * 2 * x.dtype.itemsize * chunk_n
     return StreamPlan(x, y, running, place, chunk_n, taken if on_gpu else 0, taken if on_gpu else 0)

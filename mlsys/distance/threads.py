@@ -1,7 +1,7 @@
 """Pools of threads that call NumPy and torch, each call staying in its thread.
 
-torch would split every call over threads of its own. `torch.set_num_threads` in a worker stops that for the worker,
-but also changes what threads made later begin with, so a pool puts that back.
+torch would split every call over threads of its own. `torch.set_num_threads` in a worker stops that for the
+worker, but also changes what threads made later begin with, so a pool puts that back.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def _pool(name: str, workers: int) -> ThreadPoolExecutor:
 
 
 def spread(work: Callable[[int], None], jobs: Iterable[int]) -> None:
-    """Call `work` for every job on as many threads as torch has, in no fixed order, and return when all are done.
+    """Call `work` for every job on as many threads as torch has, in no fixed order, and return when all are
+    done.
 
     Floating-point warnings of NumPy are off in `work`: infinities and nans are results here.
     """

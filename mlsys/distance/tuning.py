@@ -1,8 +1,9 @@
-"""How a GPU's kernels are cut, by architecture: measured where `tuning.json` names it, a plain guess elsewhere.
+"""How a GPU's kernels are cut, by architecture: measured where `tuning.json` names it, a plain guess
+elsewhere.
 
-A table holds `settings`, rows by the bytes of one vector, and `auto`, rows by its length that name the fastest
-reduction. `python run.py experiment=tune` measures a table for another GPU; the file named in `MLSYS_TUNING` is read
-before the one in the package.
+A table holds `settings`, rows by the bytes of one vector, and `auto`, rows by its length that name the
+fastest reduction. `python run.py experiment=tune` measures a table for another GPU; the file named in
+`MLSYS_TUNING` is read before the one in the package.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ VARIABLE = "MLSYS_TUNING"
 class Settings:
     """How a vector is cut: `tiles` tiles of `tile_bytes` of each vector are one program's segment.
 
-    `warps` run a program; `stages` above 1 pipelines its loads; `evict_first` keeps the stream out of the cache.
+    `warps` run a program; `stages` above 1 pipelines its loads; `evict_first` keeps the stream out of the
+    cache.
     """
 
     tile_bytes: int = 32768

@@ -1,4 +1,5 @@
-"""data=random: two independent vectors of standard normal numbers, the same for the same seed on every machine."""
+"""data=random: two independent vectors of standard normal numbers, the same for the same seed on every
+machine."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ class RandomSource:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
-    def description(self) -> str:  # type: ignore[override]
+    def description(self) -> str:
         """What it is, for the record."""
         kind = "standard normal" if self.dtype.is_floating_point else "uniform from -127 to 127"
         return f"{kind}, seed {self.seed[0]}"
@@ -61,7 +62,9 @@ class RandomSource:
         return count_nan(self)
 
     def _draw(self, out: torch.Tensor, start: int) -> None:
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((*self.seed, start // BLOCK))))
+        generator = np.random.Generator(
+            np.random.Philox(np.random.SeedSequence((*self.seed, start // BLOCK)))
+        )
         if self.dtype == torch.float64:
             generator.standard_normal(len(out), out=out.numpy())
         elif self.dtype.is_floating_point:

@@ -1,7 +1,8 @@
-"""What a metric says: what one pair of elements contributes (its terms), and how the sums become the distance.
+"""What a metric says: what one pair of elements contributes (its terms), and how the sums become the
+distance.
 
-A metric says it twice, once for Triton and once for NumPy, because the two have no common language. It knows nothing
-of blocks, devices and files; every reduction and every source works with every metric.
+A metric says it twice, once for Triton and once for NumPy, because the two have no common language. It knows
+nothing of blocks, devices and files; every reduction and every source works with every metric.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ Array = npt.NDArray[Any]
 class Metric(ABC):
     """A distance of two vectors: `sums` running sums over the elements and a finish in float64.
 
-    `terms` is a `jit` function of two equal tiles, float32 or float64, that returns a tuple of `sums` float64 tiles.
-    `finish` is a `jit` function of three float64 scalars (those beyond `sums` are zero) that returns the distance.
+    `terms` is a `jit` function of two equal tiles, float32 or float64, that returns a tuple of `sums` float64
+    tiles. `finish` is a `jit` function of three float64 scalars (those beyond `sums` are zero) that returns
+    the distance.
     """
 
     name: str
@@ -51,7 +53,8 @@ class Metric(ABC):
         return self
 
     def scale(self, x: Array, y: Array) -> float | None:
-        """What the error of float64 blocks x and y is measured against, summed over blocks; None: the value itself."""
+        """What the error of float64 blocks x and y is measured against, summed over blocks; None: the value
+        itself."""
         return None
 
 
@@ -73,5 +76,5 @@ def for_dtype(metric: Metric, wide: bool) -> Metric:
 
 
 def row_dots(x: Array, y: Array, out: Array) -> None:
-    """Inner product of each row of x with that of y, (rows, width), into out (rows,): one call, one thread."""
+    """Inner products of the rows of x and y, (rows, width), into out (rows,): one call, one thread."""
     np.vecdot(x, y, out=out)

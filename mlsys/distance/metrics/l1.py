@@ -13,7 +13,7 @@ from mlsys.distance.metrics import Array, Metric, row_dots
 
 @jit
 def l1_terms(x, y):  # type: ignore[no-untyped-def]
-    """The absolute difference; widened after the subtraction, which rounds each term by half a unit at most."""
+    """The absolute difference; widened after the subtraction, whose rounding does not add up."""
     return (tl.abs(x - y).to(tl.float64),)
 
 

@@ -1,8 +1,9 @@
 """Euclidean distance: √Σ (x − y)², right wherever the result is representable.
 
-float32 and narrower: squares are summed in float64, which they cannot leave. float64: three sums, of the differences
-as they are, scaled down and scaled up by a power of two, and the finish takes the one that kept its range. This is
-Blue's method ("A portable Fortran program to find the Euclidean norm of a vector", 1978) without its branches.
+float32 and narrower: squares are summed in float64, which they cannot leave. float64: three sums, of the
+differences as they are, scaled down and scaled up by a power of two, and the finish takes the one that kept
+its range. This is Blue's method ("A portable Fortran program to find the Euclidean norm of a vector", 1978)
+without its branches.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class L2Wide(Metric):
     finish = l2_wide_finish
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
-        """Σ (x − y)² of each row; the scaled sums in full only for the rows where the plain one left its range."""
+        """Σ (x − y)² of each row; the scaled sums in full only for the rows where the plain one left its
+        range."""
         np.subtract(x, y, out=scratch)
         row_dots(scratch, scratch, out[0])
         out[1] = out[0] * DOWN * DOWN

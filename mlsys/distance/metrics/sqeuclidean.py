@@ -26,7 +26,7 @@ def sqeuclidean_finish(a, b, c):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class Sqeuclidean(Metric):
-    """Squared euclidean distance; of vectors of length 0: 0. Where the square is not representable: inf or 0."""
+    """Squared euclidean distance; of vectors of length 0: 0. Beyond the range of the result: inf or 0."""
 
     name: str = "sqeuclidean"
     sums = 1

@@ -1,8 +1,8 @@
 """What a reduction says: how sums travel from the elements to the end.
 
-A reduction starts a `Running` for vectors of one length, dtype, device and metric. It takes the elements in pieces
-(one piece when they lie in memory, many when they stream) and cuts them at the same places whatever the pieces are, so
-that the result does not depend on how the elements arrived.
+A reduction starts a `Running` for vectors of one length, dtype, device and metric. It takes the elements in
+pieces (one piece when they lie in memory, many when they stream) and cuts them at the same places whatever
+the pieces are, so that the result does not depend on how the elements arrived.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Running(Protocol):
     slots: int  # how many pieces of a stream may be under way at a time
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
-        """Take in elements first … first + len(x) of both vectors, 1-D on the device; pieces come in order."""
+        """Take in elements first … first + len(x) of both vectors, 1-D on the device, in order."""
         ...
 
     def finish(self) -> torch.Tensor:

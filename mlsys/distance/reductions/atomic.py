@@ -1,7 +1,9 @@
-"""reduction=atomic: each block adds its sums to running sums with atomic adds, in whatever order blocks finish.
+"""reduction=atomic: each block adds its sums to running sums with atomic adds, in whatever order blocks
+finish.
 
-The adds are float64 and spread over a few accumulators, so that they seldom wait for each other; a second launch of
-one program adds those up. The order of additions, and with it the last bits, may differ from call to call.
+The adds are float64 and spread over a few accumulators, so that they seldom wait for each other; a second
+launch of one program adds those up. The order of additions, and with it the last bits, may differ from call
+to call.
 """
 
 from __future__ import annotations

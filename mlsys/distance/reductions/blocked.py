@@ -1,8 +1,9 @@
 """reduction=blocked: the CPU's reduction, in blocks that stay in a core's cache, on all cores.
 
-The vectors are cut into rows of fixed width. NumPy sums each row in the elements' precision (float32 for narrower
-types), a row's sum is float64, and the rows' sums are added at the end in one fixed order. So the error does not grow
-with n, and the result depends neither on the number of threads nor on how the elements arrived.
+The vectors are cut into rows of fixed width. NumPy sums each row in the elements' precision (float32 for
+narrower types), a row's sum is float64, and the rows' sums are added at the end in one fixed order. So the
+error does not grow with n, and the result depends neither on the number of threads nor on how the elements
+arrived.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from mlsys.errors import UserError
 WIDTH = 8192  # elements a row: short enough for float32 sums, and for OpenBLAS to stay in the calling thread
 ROWS = 16  # rows a block: two float32 blocks and their difference fit the second-level cache
 BLOCK = WIDTH * ROWS
-FLOAT32_SAFE = (1e-25, 3e38)  # beyond, a float32 sum may have lost terms or overflowed: the row is summed in float64
+FLOAT32_SAFE = (
+    1e-25,
+    3e38,
+)  # beyond, a float32 sum may have lost terms or overflowed: the row is summed in float64
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ _own = threading.local()
 
 def scratch(dtype: type) -> Array:
     """The calling thread's own (3, BLOCK) of `dtype`."""
-    buffers: dict[type, Array] = _own.__dict__
-    if dtype not in buffers:
-        buffers[dtype] = np.empty((3, BLOCK), dtype)
-    return buffers[dtype]
+    name = dtype.__name__
+    if not hasattr(_own, name):
+        setattr(_own, name, np.empty((3, BLOCK), dtype))
+    own: Array = getattr(_own, name)
+    return own

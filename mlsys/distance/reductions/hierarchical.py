@@ -1,7 +1,8 @@
-"""reduction=hierarchical: a tree. Each block stores its sums, and launches of ever fewer programs add them up.
+"""reduction=hierarchical: a tree. Each block stores its sums, and launches of ever fewer programs add them
+up.
 
-Every level makes one sum of `fan` sums, so any number of partial sums takes as many levels as its logarithm asks.
-Bitwise the same result each time.
+Every level makes one sum of `fan` sums, so any number of partial sums takes as many levels as its logarithm
+asks. Bitwise the same result each time.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class HierarchicalRun(SegmentRun):
             step = self.kernel(tree_kernel, ROOT=root)
             above, width = (self._sums, 0) if root else (partials[i + 1], counts[i + 1])
             programs = -(-count // fan)
-            self._tree.append(step.bind(programs, partials[i], above, self._sums, self._result, count, count, width))
+            self._tree.append(
+                step.bind(programs, partials[i], above, self._sums, self._result, count, count, width)
+            )
 
     def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Call:
         """One launch of the lowest level."""
@@ -58,7 +61,8 @@ class HierarchicalRun(SegmentRun):
 
 
 def levels(count: int, fan: int) -> list[int]:
-    """How many partial sums each level of the tree holds, from the blocks' down to those that the root adds up."""
+    """How many partial sums each level of the tree holds, from the blocks' down to those that the root adds
+    up."""
     counts = [count]
     while counts[-1] > fan:
         counts.append(-(-counts[-1] // fan))

@@ -1,11 +1,11 @@
 """The Triton kernels of all metrics and all GPU reductions.
 
-A program sums one segment of the vectors, `TILES` tiles of `TILE` elements, into one float64 value for each of the
-metric's sums. Where segments begin depends on n alone, so sums of segments are the same whether the vectors lie in
-memory or arrive in pieces. What differs between reductions is only how these values travel on.
+A program sums one segment of the vectors, `TILES` tiles of `TILE` elements, into one float64 value for each
+of the metric's sums. Where segments begin depends on n alone, so sums of segments are the same whether the
+vectors lie in memory or arrive in pieces. What differs between reductions is only how these values travel on.
 
-A metric comes in as two functions: `TERMS` of two tiles and `FINISH` of three finished sums. Scalars are int64 and
-never specialised; only the alignment of the vectors is.
+A metric comes in as two functions: `TERMS` of two tiles and `FINISH` of three finished sums. Scalars are
+int64 and never specialised; only the alignment of the vectors is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from mlsys.distance.language import jit, tl, triton
 
+i64 = int  # how Triton spells an argument that is always an int64
 SCALARS = ["n", "x_stride", "y_stride", "first", "total", "count", "in_stride", "out_stride"]
 FAN = 1024  # partial sums that one step of a tree adds up
 SLOTS = 64  # accumulators over which atomic adds spread, so that they seldom meet
@@ -36,7 +37,8 @@ def segment_sums(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The metric's sums over one segment, which has n elements left from x and y on.
 
-    `FOLD` neighbouring elements, which one thread loads at once, are added before they reach the running sums.
+    `FOLD` neighbouring elements, which one thread loads at once, are added before they reach the running
+    sums.
     """
     lanes = tl.arange(0, TILE)
     a = tl.zeros([TILE // FOLD], tl.float64)
@@ -99,7 +101,8 @@ def own_sums(  # type: ignore[no-untyped-def]
 
 @jit
 def sum_row(values, count, FAN: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The sum of `count` float64 values, in an order that only `count` decides; read past the first-level cache."""
+    """The sum of `count` float64 values, in an order that only `count` decides; read past the first-level
+    cache."""
     lanes = tl.arange(0, FAN)
     total = tl.zeros([FAN], tl.float64)
     for i in range(0, count, FAN):
@@ -119,15 +122,16 @@ def finish_sums(a, b, c, sums, out, FINISH: tl.constexpr):  # type: ignore[no-un
 @kernel
 def single_pass_kernel(  # type: ignore[no-untyped-def]
     x, y, partials, counter, sums, out,
-    n: "i64", x_stride: "i64", y_stride: "i64", first: "i64", total: "i64",  # noqa: F821
-    TERMS: tl.constexpr, FINISH: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
-    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    n: i64, x_stride: i64, y_stride: i64, first: i64, total: i64,
+    TERMS: tl.constexpr, FINISH: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr,
+    CONTIGUOUS: tl.constexpr, TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
     STAGES: tl.constexpr, EVICTION: tl.constexpr, FAN: tl.constexpr,
 ):  # fmt: skip
-    """Every program stores its segment's sums; the last to do so, of all launches for `total` segments, adds them up.
+    """Every program stores its segment's sums; the last to do so, of all launches for `total` segments, adds
+    them up.
 
-    The counter's increment releases this program's partial and acquires all others. The last program reads them in
-    index order, whoever it is, and sets the counter back for the next call.
+    The counter's increment releases this program's partial and acquires all others. The last program reads
+    them in index order, whoever it is, and sets the counter back for the next call.
     """
     a, b, c = own_sums(
         x, y, n, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION
@@ -152,7 +156,7 @@ def single_pass_kernel(  # type: ignore[no-untyped-def]
 @kernel
 def partials_kernel(  # type: ignore[no-untyped-def]
     x, y, partials,
-    n: "i64", x_stride: "i64", y_stride: "i64", first: "i64", total: "i64",  # noqa: F821
+    n: i64, x_stride: i64, y_stride: i64, first: i64, total: i64,
     TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
     TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
     STAGES: tl.constexpr, EVICTION: tl.constexpr,
@@ -170,7 +174,7 @@ def partials_kernel(  # type: ignore[no-untyped-def]
 
 @kernel
 def tree_kernel(  # type: ignore[no-untyped-def]
-    partials, above, sums, out, count: "i64", in_stride: "i64", out_stride: "i64",  # noqa: F821
+    partials, above, sums, out, count: i64, in_stride: i64, out_stride: i64,
     FINISH: tl.constexpr, SUMS: tl.constexpr, ROOT: tl.constexpr, FAN: tl.constexpr,
 ):  # fmt: skip
     """One level of a tree: every program adds up FAN partial sums; the root's only program finishes."""
@@ -196,7 +200,7 @@ def tree_kernel(  # type: ignore[no-untyped-def]
 @kernel
 def atomic_kernel(  # type: ignore[no-untyped-def]
     x, y, slots,
-    n: "i64", x_stride: "i64", y_stride: "i64", first: "i64",  # noqa: F821
+    n: i64, x_stride: i64, y_stride: i64, first: i64,
     TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
     TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
     STAGES: tl.constexpr, EVICTION: tl.constexpr, SLOTS: tl.constexpr,

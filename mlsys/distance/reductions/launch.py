@@ -1,9 +1,10 @@
 """Launching a Triton kernel at the cost of the launch alone.
 
-`kernel[grid](…)` inspects every argument on every call to find the compiled version that suits. Here a compiled
-version is chosen once for a set of arguments and called directly. What Triton would have looked at is this module's
-duty: the device, the argument types (fixed by the kernel's caller), and whether the vectors are aligned to 16 bytes.
-Integers are compiled for any value, and memory that torch allocates is always aligned.
+`kernel[grid](…)` inspects every argument on every call to find the compiled version that suits. Here a
+compiled version is chosen once for a set of arguments and called directly. What Triton would have looked at
+is this module's duty: the device, the argument types (fixed by the kernel's caller), and whether the vectors
+are aligned to 16 bytes. Integers are compiled for any value, and memory that torch allocates is always
+aligned.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Kernel:
         self._compiled: dict[Any, Any] = {}
 
     def bind(self, programs: int, *arguments: torch.Tensor | int) -> Call:
-        """A call that launches `programs` programs on these arguments, on the stream that is current when called."""
+        """A call that launches `programs` programs on these arguments, on the stream that is current when
+        called."""
         if INTERPRETED:
             return lambda: self._interpret(programs, arguments)
         tensors = [argument for argument in arguments if isinstance(argument, torch.Tensor)]

@@ -1,4 +1,5 @@
-"""What the Triton reductions share: where segments begin, which version of a kernel is meant, memory of their own."""
+"""What the Triton reductions share: where segments begin, which version of a kernel is meant, memory of their
+own."""
 
 from __future__ import annotations
 
@@ -33,7 +34,11 @@ class Tuned:
     def settings(self, shape: Shape) -> Settings:
         """The settings for `shape`. Raises UserError for a knob out of range."""
         found = tuning.settings(shape.device, shape.n * shape.dtype.itemsize)
-        own = {name: getattr(self, name) for name in Settings.__dataclass_fields__ if getattr(self, name) is not None}
+        own = {
+            name: getattr(self, name)
+            for name in Settings.__dataclass_fields__
+            if getattr(self, name) is not None
+        }
         for name in ("tile_bytes", "warps"):
             value = own.get(name, 1)
             if value < 1 or value & (value - 1):
@@ -47,7 +52,7 @@ class Tuned:
 
 
 class SegmentRun(ABC):
-    """A Triton reduction under way. Its memory belongs to the stream that was current when it was first used."""
+    """A Triton reduction under way. It has memory of its own, so one stream at a time may run it."""
 
     name: str
     slots = 3

@@ -1,7 +1,7 @@
 """reduction=single_pass: one launch, in which the last block to finish adds up what all left behind.
 
-The pattern of CUDA's threadFenceReduction sample: each block stores its partial sums and takes a ticket, and the
-block with the last ticket reads them all, in order. Bitwise the same result each time.
+The pattern of CUDA's threadFenceReduction sample: each block stores its partial sums and takes a ticket, and
+the block with the last ticket reads them all, in order. Bitwise the same result each time.
 """
 
 from __future__ import annotations
