@@ -24,6 +24,18 @@ class PydocsOptions:
 
 
 @dataclass
+class FilesOptions:
+    """`corpus=files`."""
+
+    _target_: str = "mlsys.rag.corpus.files.Files"
+    name: str = "files"
+    path: str = ""
+    chunk_tokens: int = 160
+    overlap_tokens: int = 32
+    text_field: str = "text"
+
+
+@dataclass
 class ModelEmbedderOptions:
     """`embedder=model`."""
 
@@ -63,6 +75,19 @@ class ExactOptions:
     _target_: str = "mlsys.rag.retriever.exact.Exact"
     name: str = "exact"
     metric: str = "cosine"
+
+
+@dataclass
+class FaissOptions:
+    """`retriever=faiss`."""
+
+    _target_: str = "mlsys.rag.retriever.faiss.Faiss"
+    name: str = "faiss"
+    metric: str = "cosine"
+    index: str = "flat"
+    hnsw_m: int = 32
+    ef_construction: int = 200
+    ef_search: int = 64
 
 
 @dataclass
@@ -119,6 +144,7 @@ class RandomOptions:
 
 SCHEMAS = {
     "corpus/animals": AnimalsOptions,
+    "corpus/files": FilesOptions,
     "corpus/pydocs": PydocsOptions,
     "embedder/minilm": MiniLMOptions,
     "embedder/model": ModelEmbedderOptions,
@@ -127,5 +153,6 @@ SCHEMAS = {
     "generator/smollm2": SmolLM2Options,
     "embedder/hashing": HashingOptions,
     "retriever/exact": ExactOptions,
+    "retriever/faiss": FaissOptions,
     "generator/simulated": SimulatedOptions,
 }

@@ -17,7 +17,7 @@ from mlsys.rag.embedder import Embedder
 from mlsys.rag.generator import Generator
 from mlsys.rag.item import Hit, Item, Stage
 from mlsys.rag.prompt import PromptStage
-from mlsys.rag.retriever import Retriever
+from mlsys.rag.retriever import Retriever, Rows
 from mlsys.rag.stages import EmbedStage, GenerateStage, RetrieveStage
 
 __all__ = ["Hit", "Item", "Pipeline", "Stage"]
@@ -50,6 +50,7 @@ class Pipeline:
         self.corpus, self.embedder, self.retriever, self.generator = corpus, embedder, retriever, generator
         self.threads, self.device, self.seed, self.k = threads, device, seed, k
         self.stages: tuple[Stage, ...] = ()
+        self.rows: Rows
         self.load_s: dict[str, float] = {}
 
     def load(self) -> None:
@@ -60,8 +61,8 @@ class Pipeline:
         with self._timed("corpus"):
             self.corpus.load(self.embedder.token_spans)
         with self._timed("index"):
-            rows = index.rows(self.corpus, self.embedder)
-            self.retriever.load(rows, self.device, index.digest(self.corpus, self.embedder))
+            self.rows = index.rows(self.corpus, self.embedder)
+            self.retriever.load(self.rows, self.device, index.digest(self.corpus, self.embedder))
         with self._timed("generator"):
             self.generator.load(self.device, self.seed)
         self.stages = (

@@ -1,10 +1,12 @@
-"""How good retrieval is: the share of known questions whose passage is among the first k."""
+"""How good retrieval is: how often the known passage is found, and what an approximation misses."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from mlsys.rag.retriever.exact import Exact
 
 if TYPE_CHECKING:
     from mlsys.rag.pipeline import Pipeline
@@ -16,19 +18,37 @@ BATCH = 32
 def hit_rates(pipeline: Pipeline, limit: int | None = None) -> dict[str, float | int | str | bool | None]:
     """Hit rates at 1, 3, 5, 10 and at the k in use, and `retrieval_questions`, how many were asked.
 
-    A cut-off larger than the corpus is left out. No questions: all are None.
+    A cut-off larger than the corpus is left out; no questions: the rate is None. Where the retriever is not
+    the exact one, `recall.<k>` is the share of the exact k nearest passages that it found.
     """
     questions = pipeline.questions[:limit]
-    places = [*HIT_RATES_AT, pipeline.k]
     if not questions:
         return {"retrieval_hit_rate": None, "retrieval_questions": 0}
-    deepest = min(max(places), len(pipeline.corpus.passages))
-    found = []
-    for start in range(0, len(questions), BATCH):
-        vectors = pipeline.embedder.queries([question.text for question in questions[start : start + BATCH]])
-        found.append(pipeline.retriever.search(vectors, deepest)[1])
-    ranks = np.concatenate(found)
-    right = ranks == np.array([question.passage_id for question in questions])[:, None]
-    rates = {f"hit_rate.{k}": float(right[:, :k].any(axis=1).mean()) for k in HIT_RATES_AT if k <= deepest}
-    used = float(right[:, : pipeline.k].any(axis=1).mean())
-    return {"retrieval_hit_rate": used, **rates, "retrieval_questions": len(questions)}
+    count = len(pipeline.corpus.passages)
+    deepest = min(max(*HIT_RATES_AT, pipeline.k), count)
+    vectors = np.concatenate(
+        [
+            pipeline.embedder.queries([question.text for question in questions[start : start + BATCH]])
+            for start in range(0, len(questions), BATCH)
+        ]
+    )
+    found = pipeline.retriever.search(vectors, deepest)[1]
+    right = found == np.array([question.passage_id for question in questions])[:, None]
+    depths = [k for k in HIT_RATES_AT if k <= deepest]
+    used = min(pipeline.k, deepest)
+    rates: dict[str, float | int | str | bool | None] = {
+        "retrieval_hit_rate": float(right[:, :used].any(axis=1).mean()),
+        **{f"hit_rate.{k}": float(right[:, :k].any(axis=1).mean()) for k in depths},
+        "retrieval_questions": len(questions),
+    }
+    if not isinstance(pipeline.retriever, Exact):
+        exact = Exact(metric=pipeline.retriever.metric)
+        exact.load(pipeline.rows, pipeline.device, "")
+        nearest = exact.search(vectors, deepest)[1]
+        rates |= {f"recall.{k}": _recall(found[:, :k], nearest[:, :k]) for k in sorted({*depths, used})}
+    return rates
+
+
+def _recall(found: np.ndarray, nearest: np.ndarray) -> float:  # type: ignore[type-arg]
+    shared = [len(set(some) & set(all_)) for some, all_ in zip(found.tolist(), nearest.tolist(), strict=True)]
+    return sum(shared) / nearest.size

@@ -1,0 +1,96 @@
+"""`retriever=faiss`: the library peer; `index=flat` compares every passage, `hnsw` walks a graph.
+
+Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable
+Small World graphs" (2018). Its recall against `retriever=exact` is in the record.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlsys.errors import UserError
+from mlsys.rag import cache
+from mlsys.rag.retriever import Found, Rows, check_metric, scores
+
+KINDS = ("flat", "hnsw")
+
+
+class Faiss:
+    """`hnsw_m`: neighbours of a node; `ef_*`: candidates kept while building and while searching."""
+
+    def __init__(
+        self,
+        name: str = "faiss",
+        metric: str = "cosine",
+        index: str = "flat",
+        hnsw_m: int = 32,
+        ef_construction: int = 200,
+        ef_search: int = 64,
+    ) -> None:
+        if index not in KINDS:
+            raise UserError(f"retriever.index={index} is none of {', '.join(KINDS)}")
+        for knob, value, least in (("hnsw_m", hnsw_m, 2), ("ef_construction", ef_construction, 1)):
+            if value < least:
+                raise UserError(f"retriever.{knob}={value} must be at least {least}")
+        if ef_search < 1:
+            raise UserError(f"retriever.ef_search={ef_search} must be at least 1")
+        self.name, self.metric, self.kind = name, check_metric(metric), index
+        self._hnsw_m, self._ef_construction, self._ef_search = hnsw_m, ef_construction, ef_search
+        self._index: Any = None
+
+    def load(self, rows: Rows, device: str, digest: str) -> None:
+        """Build over rows (N, dim) float32, or read the graph that an earlier run built for `digest`."""
+        import faiss
+        import torch
+
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        rows = self._prepared(rows)
+        if self.kind == "flat":
+            self._index = faiss.IndexFlat(rows.shape[1], self._faiss_metric())
+            self._index.add(rows)
+            return
+        graph = f"{digest}-{self.metric}-hnsw{self._hnsw_m}-{self._ef_construction}.faiss"
+        path = cache.directory("index") / graph
+        with cache.locked(path):
+            if not path.exists():
+                built = faiss.IndexHNSWFlat(rows.shape[1], self._hnsw_m, self._faiss_metric())
+                built.hnsw.efConstruction = self._ef_construction
+                built.add(rows)
+                with cache.replacing(path) as temporary:
+                    faiss.write_index(built, str(temporary))
+            self._index = faiss.read_index(str(path))
+        self._index.hnsw.efSearch = self._ef_search
+
+    def _faiss_metric(self) -> int:
+        import faiss
+
+        metrics = {"l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
+        metric: int = metrics.get(self.metric, faiss.METRIC_INNER_PRODUCT)
+        return metric
+
+    def _prepared(self, rows: Rows) -> Rows:
+        if self.metric != "cosine":
+            return np.ascontiguousarray(rows)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.ascontiguousarray(rows / np.where(norms > 0, norms, np.float32(1)))
+
+    def search(self, queries: Rows, k: int) -> Found:
+        """(Q, k) scores, largest first, and row numbers; -1 where the graph's walk found no more."""
+        if self._index is None:
+            raise RuntimeError("the retriever is not loaded")
+        if self.kind == "hnsw":
+            self._index.hnsw.efSearch = max(self._ef_search, k)
+        found, rows = self._index.search(self._prepared(queries), k)
+        if self.metric == "l2":
+            found = np.sqrt(np.maximum(found, 0))  # faiss returns squares
+        return (found if self.metric == "cosine" else scores(self.metric, found)), rows
+
+    def describe(self) -> dict[str, float | int | str | bool | None]:
+        """Metric and how the index was built."""
+        knobs: dict[str, float | int | str | bool | None] = {"metric": self.metric, "index": self.kind}
+        if self.kind == "hnsw":
+            knobs |= {"hnsw_m": self._hnsw_m, "ef_construction": self._ef_construction}
+            knobs |= {"ef_search": self._ef_search}
+        return knobs
