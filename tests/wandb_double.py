@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ NOW = "2026-11-24T09:00:00"
 class Store:
     """All that has arrived."""
 
+    key: str = KEY
     address: str = ""
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -47,9 +49,9 @@ class Store:
 
 
 @contextmanager
-def serve() -> Iterator[Store]:
+def serve(key: str = KEY) -> Iterator[Store]:
     """The double on a free port of 127.0.0.1 while the body runs."""
-    store = Store()
+    store = Store(key=key)
     server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"store": store}))
     store.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -82,6 +84,8 @@ class Handler(BaseHTTPRequestHandler):
             self._graphql(json.loads(body))
         elif match := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", self.path):
             self._file_stream(match[1], json.loads(body))
+        elif self.path == "/sdk/otel/v1/metrics":
+            self._send({})
         else:
             self.store.unknown.append(f"POST {self.path}")
             self._send({}, 404)
@@ -111,9 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         query, variables = request["query"], request.get("variables") or {}
         operation = request.get("operationName") or re.search(r"(?:query|mutation)\s+(\w+)", query)
         name = operation if isinstance(operation, str) else operation[1] if operation else "?"
-        if "Basic" not in self.headers.get("Authorization", "") and "Bearer" not in self.headers.get(
-            "Authorization", ""
-        ):
+        if b64encode(f"api:{self.store.key}".encode()).decode() not in self.headers.get("Authorization", ""):
             self._send({"errors": [{"message": "user is not logged in"}]}, 401)
             return
         with self.store.lock:
@@ -280,8 +282,8 @@ class Handler(BaseHTTPRequestHandler):
         return {"createAgent": {"agent": {"id": "agent1"}}}
 
     def _on_Heartbeat(self, variables: Variables) -> Answer:
-        busy = "running" in (variables.get("runState") or "").lower()
-        commands = [] if busy else [self.store.commands.pop(0) if self.store.commands else {"type": "exit"}]
+        busy = "true" in (variables.get("runState") or "").lower()
+        commands = [self.store.commands.pop(0)] if self.store.commands and not busy else []
         return {"agentHeartbeat": {"agent": {"id": "agent1"}, "commands": json.dumps(commands)}}
 
     def _storage(self, path: str) -> str:

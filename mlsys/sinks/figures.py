@@ -1,7 +1,7 @@
 """A panel and rows become a plotly figure (plain dicts): the page draws it, W&B takes it as it is.
 
-Every point carries the index of its row as `customdata`, so that the page can filter; every
-trace carries `meta.slot`, the place of its colour in the palette, so that the page can draw it light and dark.
+Every point carries the index of its row as `customdata`, so the page can filter;
+every trace carries `meta.slot`, the place of its colour in the palette, so that the page can change it.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from mlsys.record import FILE_NAME, Record
 from mlsys.sinks import figures, panels
 from mlsys.sinks.reach import check_server
 from mlsys.sinks.rows import Row, is_number, rows
+from mlsys.sinks.table import text
 
 MODES = ("offline", "online", "disabled")
 STEPS = {"serving": "load", "distance": "n", "search": "queries"}
@@ -92,8 +93,7 @@ class WandbSink:
 
     def _fill(self, wandb: Any, run: Any, record: Record, directory: Path) -> None:
         table = rows([(directory, record)])
-        history(run, record.workload, table)
-        plots(wandb, run, record.workload, table)
+        history(run, record.workload, table, media(wandb, record.workload, table))
         artifact = wandb.Artifact(f"record-{run.id}", type="record")
         requests = directory / "requests.parquet"
         for path in (directory / FILE_NAME, *([requests] if self.requests and requests.is_file() else [])):
@@ -145,15 +145,14 @@ def run_id(record: Record) -> str | None:
 
 
 def run_name(row: Row) -> str:
-    """A name that says what ran: `l2 · blocked · n=1e+08`, `batch`."""
+    """A name that says what ran: `l2 blocked float32 1e6`, `batch hybrid`, `queue`."""
     if row["workload"] == "serving":
-        words = [row.get("config.server.name"), row.get("config.batching.name")][
-            : 2 if row.get("batch_size.mean") else 1
-        ]
+        mode = row.get("config.server.name")
+        words = [mode, row.get("config.batching.name") if mode == "batch" else None]
     else:
         words = [row.get("config.metric.name"), row.get("reduction"), row.get("config.dtype")]
-    if is_number(size := row.get("n") or row.get("queries")) and row["workload"] != "serving":
-        words.append(f"{size:.4g}")
+        size = row.get("n") or row.get("queries")
+        words.append(text(size) if is_number(size) else None)
     return " ".join(str(word) for word in words if word) or str(row["workload"])
 
 
@@ -174,37 +173,39 @@ def summary(table: list[Row]) -> dict[str, Any]:
     return {key: value for key, value in last.items() if key not in left_out and value is not None}
 
 
-def history(run: Any, workload: str, table: list[Row]) -> None:
-    """One point a load level (else one in all) over its step metric, so that dashboards can draw lines."""
+def history(run: Any, workload: str, table: list[Row], last: dict[str, Any]) -> None:
+    """One point a load level (else one in all) over its step metric, so that dashboards can draw lines.
+
+    `last` goes with the last point: a call of its own would repeat that point's step metric.
+    """
     step = STEPS.get(workload, "level")
     run.define_metric(step)
     run.define_metric("*", step_metric=step)
-    for row in table:
-        figures_of = {
-            key: value for key, value in row.items() if is_number(value) and not key.startswith("config.")
+    for i, row in enumerate(table):
+        point: dict[str, Any] = {
+            key: value
+            for key, value in row.items()
+            if is_number(value) and key != "record" and not key.startswith("config.")
         }
-        figures_of.pop("record", None)
-        if figures_of:
-            run.log(figures_of)
+        run.log(point | (last if i == len(table) - 1 else {}))
 
 
-def plots(wandb: Any, run: Any, workload: str, table: list[Row]) -> None:
-    """The panels that say something of one run alone, and its levels as a table."""
+def media(wandb: Any, workload: str, table: list[Row]) -> dict[str, Any]:
+    """The panels that say something of one run alone, and its rows as a table."""
     import plotly.graph_objects as go
 
-    media: dict[str, Any] = {}
+    made: dict[str, Any] = {}
     if len(table) > 1:
         drawing = figures.Drawing.of(table)
         for panel in panels.of(workload):
             if figure := figures.figure(panel, drawing):
-                media[f"plots/{panel.name}"] = wandb.Plotly(go.Figure(figure))
+                made[f"plots/{panel.name}"] = wandb.Plotly(go.Figure(figure))
     names = [
         key for key in dict.fromkeys(key for row in table for key in row) if not key.startswith("config.")
     ]
     names = [name for name in names if name not in {"record", "run"}]
     data = [[_cell(row.get(name)) for name in names] for row in table]
-    media["rows"] = wandb.Table(columns=names, data=data, allow_mixed_types=True)
-    run.log(media)
+    return made | {"rows": wandb.Table(columns=names, data=data, allow_mixed_types=True)}
 
 
 def _cell(value: Any) -> Any:

@@ -1,0 +1,85 @@
+"""`conf/wandb_sweep.yaml` with the real `wandb sweep` and `wandb agent`, the double and the real run.py."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb_double
+import yaml
+
+from mlsys import record
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = [
+    "generator=simulated",
+    "embedder=hashing",
+    "corpus=animals",
+    "loadtest.requests=4",
+    "loadtest.warmup_requests=0",
+]
+SMALL += ["loadtest.engine_ceiling=false", "loadtest.quality_questions=0"]
+
+
+def commands(parameters: dict[str, list[Any]], method: str) -> list[dict[str, Any]]:
+    """What the server would have an agent run: all of a grid; two settings that a search might try."""
+    settings = [
+        dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())
+    ]
+    chosen = settings if method == "grid" else [settings[0], settings[-1]]
+    return [
+        {
+            "type": "run",
+            "run_id": f"{method}{i}",
+            "program": "run.py",
+            "args": {key: {"value": value} for key, value in setting.items()},
+        }
+        for i, setting in enumerate(chosen)
+    ]
+
+
+@pytest.mark.parametrize("method", ["grid", "bayes"])
+def test_an_agent_runs_the_sweep(method: str, tmp_path: Path) -> None:
+    sweep = yaml.safe_load((ROOT / "conf" / "wandb_sweep.yaml").read_text())
+    assert sweep["method"] == "bayes"
+    sweep["method"] = method
+    sweep["command"] = [*sweep["command"][:-1], *SMALL, sweep["command"][-1]]
+    used = {"batching.max_size": [1, 4], "batching.timeout_ms": [5], "loadtest.concurrency": [5]}
+    assert set(used) == set(sweep["parameters"])
+    for key, values in used.items():
+        assert set(values) <= set(sweep["parameters"][key]["values"])
+        sweep["parameters"][key]["values"] = values
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    with wandb_double.serve() as store:
+        address = _run(store, tmp_path, "sweep", str(path))
+        name = re.search(r"wandb agent (\S+)", address)
+        assert name, address
+        store.commands += commands(used, method)
+        _run(store, tmp_path, "agent", "--count", "2", name[1])
+    runs = record.find([tmp_path / "outputs"])
+    assert [made.status for _, made in runs] == ["ok", "ok"], [made.error for _, made in runs]
+    assert [made.config["batching"]["max_size"] for _, made in runs] == [1, 4]
+    assert set(store.runs) == {f"{method}0", f"{method}1"} == store.exited
+    assert all(run["sweep"] == name[1].rsplit("/", 1)[-1] for run in store.runs.values())
+    for run, (_, made) in zip(sorted(store.runs), runs, strict=True):
+        assert store.summary[run]["throughput_rps"] == made.levels[-1]["throughput_rps"]
+
+
+def _run(store: wandb_double.Store, home: Path, *words: str) -> str:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"  # the agent calls `python`
+    variables = {"WANDB_BASE_URL": store.address, "WANDB_API_KEY": store.key, "HOME": str(home), "PATH": path}
+    variables |= {"MLSYS_OUTPUTS": str(home / "outputs"), "WANDB_DIR": str(home), "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "wandb", *words]
+    done = subprocess.run(
+        line, cwd=ROOT, env=kept | variables, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout + done.stderr
