@@ -17,7 +17,7 @@ import yaml
 
 from mlsys.errors import UserError
 from mlsys.serving.options import Server
-from mlsys.serving.process import USER_ERROR_CODE
+from mlsys.serving.process import USER_ERROR_CODE, StartError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -29,6 +29,9 @@ def main(arguments: list[str]) -> int:
         return USER_ERROR_CODE
     try:
         return serve(Path(arguments[0]))
+    except (StartError, TimeoutError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except Exception as error:
         if (mistake := _mistake(error)) is None:
             raise

@@ -29,6 +29,7 @@ from mlsys.serving.service import Service
 POLL_S = 0.01
 BACKLOG = 2048
 SAME_STOP_S = 1.0
+CLOSE_S = 5  # for connections that hold no request: an unfinished body, say
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -88,6 +89,7 @@ async def _serve(service: Service, options: Server, listener: socket.socket) -> 
     config = uvicorn.Config(
         app.create(desk), http="httptools", access_log=False, log_level="warning", lifespan="off",
         backlog=BACKLOG, timeout_keep_alive=75, server_header=False,
+        timeout_graceful_shutdown=CLOSE_S,
     )  # fmt: skip
     http = _Http(config)
     stop = _Stop()

@@ -30,6 +30,10 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
+class StartError(RuntimeError):
+    """A process ended before it was ready, for no mistake of the user's."""
+
+
 class Process:
     """One child process. Start it from a thread that lives as long as the child should: its end kills the
     child.
@@ -75,7 +79,7 @@ class Process:
     def address(self) -> str | None:
         """What follows `serving on ` in its output, once that has been printed; None before.
 
-        Raises UserError with the child's own line if it refused the configuration, RuntimeError if it has
+        Raises UserError with the child's own line if it refused the configuration, StartError if it has
         ended.
         """
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -86,9 +90,7 @@ class Process:
             lines = [line for line in text.splitlines() if line.strip()]
             if self.returncode == USER_ERROR_CODE and lines:
                 raise UserError(lines[-1].removeprefix("error: "))
-            raise RuntimeError(
-                f"{self._name} ended with {self.returncode} before it was ready: {_tail(lines)}"
-            )
+            raise StartError(f"{self._name} ended with {self.returncode} before it was ready: {_tail(lines)}")
         return None
 
     def wait_ready(self, timeout_s: float) -> str:

@@ -7,6 +7,8 @@ the budget starts full; replicas that keep failing get at most `share` more load
 
 from __future__ import annotations
 
+FOR_DEATHS = 0.5  # of the purse is kept for broken connections: busy replicas must not empty it
+
 
 class RetryBudget:
     """A purse of retries."""
@@ -19,9 +21,9 @@ class RetryBudget:
         """A request has come."""
         self.left = min(self.burst, self.left + self.share)
 
-    def spend(self) -> bool:
-        """Take one retry; False if there is none left."""
-        if self.left < 1:
+    def spend(self, reserve: float = 0.0) -> bool:
+        """Take one retry; False if fewer than `reserve` (a share of `burst`) would be left."""
+        if self.left - 1 < reserve * self.burst:
             return False
         self.left -= 1
         return True

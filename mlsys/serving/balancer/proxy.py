@@ -13,7 +13,7 @@ from types import TracebackType
 import aiohttp
 
 from mlsys.serving.balancer.backend import Backend, Backends
-from mlsys.serving.balancer.budget import RetryBudget
+from mlsys.serving.balancer.budget import FOR_DEATHS, RetryBudget
 from mlsys.serving.request import Request, Unavailable
 from mlsys.serving.service import Answer
 
@@ -61,7 +61,8 @@ class Proxy:
         answer: Answer | None = None
         while True:
             backend = self.backends.choose(tried)
-            if backend is None or (tried and not self.budget.spend()):
+            reserve = 0.0 if answer is None else FOR_DEATHS
+            if backend is None or (tried and not self.budget.spend(reserve)):
                 break
             self.retries += bool(tried)
             tried.append(backend)

@@ -16,6 +16,12 @@ def test_starts_full_then_earns_its_share():
     assert [budget.spend(), budget.spend()] == [True, False]
 
 
+def test_a_reserve_is_left_untouched():
+    budget = RetryBudget(share=0.0, burst=4)
+    assert [budget.spend(reserve=0.5) for _ in range(3)] == [True, True, False]
+    assert [budget.spend() for _ in range(3)] == [True, True, False]
+
+
 @given(st.lists(st.booleans(), max_size=500))
 def test_retries_never_exceed_burst_and_share(steps):
     budget = RetryBudget(share=0.5, burst=4)

@@ -128,6 +128,13 @@ async def test_retries_end_with_the_budget():
         assert backends[0].in_flight == 0
 
 
+async def test_busy_replicas_leave_half_of_the_budget_for_deaths():
+    async with balanced(429, 429, budget=RetryBudget(share=0.0, burst=10)) as (proxy, _, _):
+        for _ in range(20):
+            assert (await proxy.forward(Request("q", 1))).status == 429
+        assert proxy.budget.left == 5
+
+
 async def test_none_up():
     async with balanced(200) as (proxy, backends, _):
         backends[0].lose()
