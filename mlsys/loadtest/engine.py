@@ -60,7 +60,10 @@ def main(path: Path) -> None:
         rate_rps = pipeline.engine_rate(batch, max(FEWEST_BATCHES, -(-load.engine_requests // batch)))
         _say("rate", batch=batch, rate_rps=rate_rps)
     values = pipeline.quality(load.quality_questions) if load.quality_questions else {}
-    _say("end", values={name: value for name, value in values.items() if name.startswith("hit_rate")})
+    _say(
+        "end",
+        values={name: value for name, value in values.items() if name.startswith(("hit_rate", "recall"))},
+    )
 
 
 def _say(event: str, **content: Any) -> None:
