@@ -16,7 +16,9 @@ config.register()
 def run(experiment: DictConfig) -> None:
     """Measure one configuration into its output directory."""
     config.register()  # a launcher may run this in a process of its own
-    job.run(experiment, HydraConfig.get(), ["run.py", *sys.argv[1:]], Path(HydraConfig.get().runtime.output_dir))
+    job.run(
+        experiment, HydraConfig.get(), ["run.py", *sys.argv[1:]], Path(HydraConfig.get().runtime.output_dir)
+    )
 
 
 if __name__ == "__main__":

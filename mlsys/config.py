@@ -22,7 +22,17 @@ from mlsys.errors import UserError
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES_WITH_OPTIONS = ("distance", "rag", "serving", "loadtest", "sinks")
 OPTION_MODULES = tuple(f"mlsys.{package}.options" for package in PACKAGES_WITH_OPTIONS)
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
 
 
 class WorkloadKind(Enum):

@@ -13,9 +13,19 @@ from typing import Any
 import psutil
 
 PACKAGES = (
-    "torch triton numpy scipy hydra-core omegaconf transformers sentence-transformers fastapi uvicorn aiohttp wandb "
-    "pandas faiss-cpu numkong cupy-cuda13x cupy-cuda12x"
-).split()
+    *(
+        "torch",
+        "triton",
+        "numpy",
+        "scipy",
+        "hydra-core",
+        "omegaconf",
+        "transformers",
+        "sentence-transformers",
+    ),
+    *("fastapi", "uvicorn", "aiohttp", "wandb", "pandas", "faiss-cpu", "numkong", "scikit-learn"),
+    *("cupy-cuda13x", "cupy-cuda12x"),
+)
 BUSY_CORES = 0.5
 WATCH_S = 0.3
 
@@ -34,7 +44,9 @@ def describe() -> dict[str, Any]:
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "last_level_cache_bytes": last_level_cache_bytes(),
             "gpu": gpus[0]["name"] if gpus else None,
-            "gpus": [{key: gpu[key] for key in ("name", "uuid", "memory_gib", "power_limit_w")} for gpu in gpus],
+            "gpus": [
+                {key: gpu[key] for key in ("name", "uuid", "memory_gib", "power_limit_w")} for gpu in gpus
+            ],
         },
         "driver": _driver(),
         "before": moment(),
@@ -55,7 +67,10 @@ def moment() -> dict[str, Any]:
         "cpu_mhz": round(frequency.current) if frequency else None,
         "memory_available_gib": round(psutil.virtual_memory().available / 2**30, 1),
         "gpus": [
-            {key: gpu[key] for key in ("sm_mhz", "memory_mhz", "temperature_c", "power_w", "utilization_percent")}
+            {
+                key: gpu[key]
+                for key in ("sm_mhz", "memory_mhz", "temperature_c", "power_w", "utilization_percent")
+            }
             for gpu in _gpus()
         ],
     }

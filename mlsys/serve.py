@@ -44,9 +44,7 @@ def serve(path: Path) -> int:
     config = _read(path)
     mode = _make(config["server"])
     if not isinstance(mode.options, Server):
-        raise UserError(
-            f"server={mode.options.name} is somebody else's service, it is not served"
-        )
+        raise UserError(f"server={mode.options.name} is somebody else's service, it is not served")
     config["server"] = asdict(mode.options)
     for name in THREAD_VARIABLES:  # read when torch is imported, which is later
         os.environ[name] = str(mode.options.threads)

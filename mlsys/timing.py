@@ -67,7 +67,9 @@ class Clock:
         """What the caller of the Python function waits, the device's work included, caches as they are."""
         return self._rounds(functions, self._once_wall)
 
-    def _rounds(self, functions: Mapping[str, Function], once: Callable[[Function], float]) -> dict[str, Timing]:
+    def _rounds(
+        self, functions: Mapping[str, Function], once: Callable[[Function], float]
+    ) -> dict[str, Timing]:
         wanted = {}
         for name, function in functions.items():
             for _ in range(max(self.warmup, 1)):
@@ -87,7 +89,7 @@ class Clock:
         self._flush.fill_(1)
         if self.device.type != "cuda":
             return self._once_wall(function)
-        torch.cuda._sleep(HIDE_CYCLES)
+        torch.cuda._sleep(HIDE_CYCLES)  # type: ignore[no-untyped-call]
         return self._events(function)
 
     def _once_hot(self, function: Function) -> float:
@@ -95,11 +97,11 @@ class Clock:
             function()
             return self._once_wall(function)
         function()
-        torch.cuda._sleep(HIDE_CYCLES)
+        torch.cuda._sleep(HIDE_CYCLES)  # type: ignore[no-untyped-call]
         return self._events(function)
 
     def _events(self, function: Function) -> float:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()
         function()
         end.record()

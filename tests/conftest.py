@@ -40,7 +40,13 @@ def command(outputs: Path, tmp_path: Path) -> Command:
         line = [sys.executable, str(ROOT / "run.py"), *words, f"tracking={tracking}"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(
-            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+            line,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
         )
 
     return run

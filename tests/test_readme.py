@@ -48,7 +48,11 @@ def test_the_second_command_is_what_ci_runs() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     assert SECOND == 'pip install -c constraints.txt -e ".[test]" && pytest'
     found = subprocess.run(
-        ["bash", "-c", next(line for line in script.splitlines() if line.startswith("command=")) + '; echo "$command"'],
+        [
+            "bash",
+            "-c",
+            next(line for line in script.splitlines() if line.startswith("command=")) + '; echo "$command"',
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -57,7 +61,9 @@ def test_the_second_command_is_what_ci_runs() -> None:
     assert found.stdout.strip() == SECOND
 
 
-@pytest.mark.parametrize("line", re.findall(r"^    python (run\.py.*|-m mlsys\.\w+.*)$", README, re.MULTILINE))
+@pytest.mark.parametrize(
+    "line", re.findall(r"^    python (run\.py.*|-m mlsys\.\w+.*)$", README, re.MULTILINE)
+)
 def test_every_line_names_what_there_is(line: str, command: Command) -> None:
     """Composed, not run: groups and values on README's lines exist."""
     words = shlex.split(line, comments=True)

@@ -24,7 +24,9 @@ def records(outputs: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(outputs.rglob("record.json"))]
 
 
-def test_a_sweep_from_another_directory_leaves_records_table_and_page(command: Command, outputs: Path) -> None:
+def test_a_sweep_from_another_directory_leaves_records_table_and_page(
+    command: Command, outputs: Path
+) -> None:
     done = command("-m", "metric=l2,cosine", "size=1e3,2e3", "repeats=3", tracking="offline")
     assert done.returncode == 0, done.stderr
     found = records(outputs)
@@ -35,7 +37,9 @@ def test_a_sweep_from_another_directory_leaves_records_table_and_page(command: C
         ("ok", "l2"),
     ]
     (sweep,) = outputs.glob("*/*-sweep")
-    assert {"table.md", "table.csv", "index.html", "metric=l2,size=1000.0"} <= {path.name for path in sweep.iterdir()}
+    assert {"table.md", "table.csv", "index.html", "metric=l2,size=1000.0"} <= {
+        path.name for path in sweep.iterdir()
+    }
     assert f"page: {sweep / 'index.html'}" in done.stdout
     assert not (Path.cwd() / "multirun").exists()
 
@@ -72,7 +76,11 @@ def test_a_mistake_is_one_line(command: Command, words: list[str], code: int, li
 def test_help_teaches(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0
-    for text in ("metric       cosine dot l1 l2 sqeuclidean", "-m metric=l2,cosine size=1e6,1e8", "MLSYS_OUTPUTS"):
+    for text in (
+        "metric       cosine dot l1 l2 sqeuclidean",
+        "-m metric=l2,cosine size=1e6,1e8",
+        "MLSYS_OUTPUTS",
+    ):
         assert text in done.stdout
     assert "schema" not in done.stdout
     assert "numpy_native" in done.stdout
@@ -107,7 +115,9 @@ def test_interleaved_variants_share_their_rounds(command: Command, outputs: Path
 def test_ctrl_c_stops_within_two_seconds_and_keeps_what_was_measured(outputs: Path) -> None:
     line = [sys.executable, str(ROOT / "run.py"), "-m", "tracking=off", "metric=l2,l1", "repeats=100000"]
     line += ["size=1e3,1e6", "time_limit_s=1000"]
-    process = subprocess.Popen(line, env={**os.environ}, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        line, env={**os.environ}, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while not any(entry["results"].get("value") for entry in records(outputs)):
         assert time.monotonic() < deadline, "nothing was measured"

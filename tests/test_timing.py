@@ -34,7 +34,9 @@ def test_hot_means_called_just_before() -> None:
     assert calls["a"] == 1 + 2 * 4
 
 
-def test_a_slow_function_gets_fewer_repeats_but_never_fewer_than_three(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_function_gets_fewer_repeats_but_never_fewer_than_three(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
 
@@ -59,4 +61,6 @@ def test_device_time_leaves_the_launch_out() -> None:
     device = torch.device("cuda")
     x = torch.rand(1000, device=device)
     gpu = Clock(device, 20, 3, 10, x.nbytes)
-    assert gpu.hot({"x": lambda: x.add_(1)})["x"].median_ms < gpu.wall({"x": lambda: x.add_(1)})["x"].median_ms
+    assert (
+        gpu.hot({"x": lambda: x.add_(1)})["x"].median_ms < gpu.wall({"x": lambda: x.add_(1)})["x"].median_ms
+    )

@@ -79,28 +79,34 @@ class DistanceBenchmark:
     def _prepare(self, sources: tuple[Source, Source]) -> tuple[Any, dict[str, Scalar]]:
         """The call to time, and what it took to get there: transfer and first call (compilation) in ms."""
         x, y = sources
+        call: Any
         if self.placement == "host":
             call = stream(x, y, self.metric, self.reduction, self.device, self.memory_budget)
-            facts: dict[str, Scalar] = {
-                "stream.chunk_n": call.chunk_n,
-                "stream.device_bytes": call.device_bytes,
-                "stream.pinned_bytes": call.pinned_bytes,
-                "memory_budget_bytes": self.memory_budget,
-            }
-        else:
-            self._must_fit(x.n * x.dtype.itemsize * 2)
-            with progress.step(f"making two vectors of {x.n:.4g} {str(x.dtype).removeprefix('torch.')}"):
-                host = (x.tensor(), y.tensor())
-                start = time.perf_counter()
-                on_device = tuple(tensor.to(self.device) for tensor in host)
-                self._wait()
-            facts = {"transfer_ms": (time.perf_counter() - start) * 1e3 if self.device.type == "cuda" else 0.0}
-            call = plan(*on_device, self.metric, self.reduction)
+            return self._first_call(
+                call,
+                {
+                    "stream.chunk_n": call.chunk_n,
+                    "stream.device_bytes": call.device_bytes,
+                    "stream.pinned_bytes": call.pinned_bytes,
+                    "memory_budget_bytes": self.memory_budget,
+                },
+            )
+        self._must_fit(x.n * x.dtype.itemsize * 2)
+        with progress.step(f"making two vectors of {x.n:.4g} {str(x.dtype).removeprefix('torch.')}"):
+            host_x, host_y = x.tensor(), y.tensor()
+            start = time.perf_counter()
+            device_x, device_y = host_x.to(self.device), host_y.to(self.device)
+            self._wait()
+        moved_ms = (time.perf_counter() - start) * 1e3 if self.device.type == "cuda" else 0.0
+        call = plan(device_x, device_y, self.metric, self.reduction)
+        return self._first_call(call, {"transfer_ms": moved_ms})
+
+    def _first_call(self, call: Any, facts: dict[str, Scalar]) -> tuple[Any, dict[str, Scalar]]:
         start = time.perf_counter()
         call()
         self._wait()
-        facts |= {"reduction": call.reduction, "first_call_ms": (time.perf_counter() - start) * 1e3}
-        return call, facts
+        first_ms = (time.perf_counter() - start) * 1e3
+        return call, {**facts, "reduction": call.reduction, "first_call_ms": first_ms}
 
     def _value(self, call: Any, sources: tuple[Source, Source]) -> dict[str, Scalar]:
         value = float(call())
@@ -130,7 +136,11 @@ class DistanceBenchmark:
             "copy_share": bandwidth / copy,
             "repeats": len(cold.samples_ms),
         }
-        samples = {"latency_ms": cold.samples_ms, "latency_hot_ms": hot.samples_ms, "wall_ms": wall.samples_ms}
+        samples = {
+            "latency_ms": cold.samples_ms,
+            "latency_hot_ms": hot.samples_ms,
+            "wall_ms": wall.samples_ms,
+        }
         return Results(values, samples)
 
     def _baselines(
@@ -167,7 +177,9 @@ class DistanceBenchmark:
             values |= _quartiles(f"baseline.{name}.latency_ms", timing)
             values[f"baseline.{name}.expression"] = chosen[name].expression
             values[f"speedup.{name}"] = timing.median_ms / ours.median_ms
-        return Results(values, {f"baseline.{name}.latency_ms": row.samples_ms for name, row in timings.items()})
+        return Results(
+            values, {f"baseline.{name}.latency_ms": row.samples_ms for name, row in timings.items()}
+        )
 
     def _clock(self, sources: tuple[Source, Source]) -> Clock:
         return Clock(self.device, self.repeats, self.warmup, self.time_limit_s, self._bytes(sources))

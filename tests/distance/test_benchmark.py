@@ -74,7 +74,7 @@ def test_every_metric_is_right_in_either_placement(metric: str, placement: str) 
     assert values["relative_error"] <= 1e-6
     assert values["placement"] == placement
     if placement == "host":
-        assert 0 < values["stream.chunk_n"]
+        assert values["stream.chunk_n"] > 0
         assert values["memory_budget_bytes"] == 2**22
 
 

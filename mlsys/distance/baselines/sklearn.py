@@ -19,4 +19,6 @@ def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
     if metric not in METRICS:
         raise Unavailable(f"scikit-learn has no {metric}")
     u, v, name = as_numpy(x[None], "scikit-learn"), as_numpy(y[None], "scikit-learn"), METRICS[metric]
-    return Prepared(lambda: paired_distances(u, v, metric=name), f"paired_distances([x], [y], metric='{name}')")
+    return Prepared(
+        lambda: paired_distances(u, v, metric=name), f"paired_distances([x], [y], metric='{name}')"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
 
@@ -15,7 +16,8 @@ WHERE = "device"
 def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
     """Compile the expression of `metric` now, so that only the compiled call is timed."""
     expression = eager(x, y, metric).expression
-    function = torch.compile(eval(f"lambda x, y: {expression}"), dynamic=False)
+    plain: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = eval(f"lambda x, y: {expression}")
+    function = torch.compile(plain, dynamic=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own deprecations
         function(x, y)
