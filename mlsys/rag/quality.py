@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlsys.rag.retriever.exact import Exact
 
@@ -49,6 +50,6 @@ def hit_rates(pipeline: Pipeline, limit: int | None = None) -> dict[str, float |
     return rates
 
 
-def _recall(found: np.ndarray, nearest: np.ndarray) -> float:  # type: ignore[type-arg]
+def _recall(found: NDArray[np.int64], nearest: NDArray[np.int64]) -> float:
     shared = [len(set(some) & set(all_)) for some, all_ in zip(found.tolist(), nearest.tolist(), strict=True)]
     return sum(shared) / nearest.size

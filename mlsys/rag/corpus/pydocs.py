@@ -25,7 +25,7 @@ from mlsys.rag.corpus import Passage, Question, TokenSpans, digest
 
 FEWEST_WORDS = 20
 SUMMARY_WORDS = range(4, 21)
-FORMAT = 1  # of the file of gathered text; a change here gathers anew
+FORMAT = 2  # of the file of gathered text; a change here gathers anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +140,10 @@ def _paragraphs() -> list[_Text]:
         topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
     except ModuleNotFoundError:  # some distributions leave it out
         return []
-    return [
-        _Text(f"topic {topic}", position, " ".join(paragraph.split()))
-        for topic, text in sorted(topics.items())
-        for position, paragraph in enumerate(text.split("\n\n"))
-        if len(paragraph.split()) >= FEWEST_WORDS
-    ]
+    found: dict[str, _Text] = {}  # some paragraphs stand under several topics
+    for topic, text in sorted(topics.items()):
+        for position, paragraph in enumerate(text.split("\n\n")):
+            words = paragraph.split()
+            if len(words) >= FEWEST_WORDS:
+                found.setdefault(" ".join(words), _Text(f"topic {topic}", position, " ".join(words)))
+    return list(found.values())

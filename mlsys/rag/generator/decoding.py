@@ -148,8 +148,7 @@ class Decoder:
 
 
 def forward(model: Any, ids: torch.Tensor, positions: torch.Tensor, plan: Plan, keep: Any) -> torch.Tensor:
-    """Logits (tokens, vocabulary) of `ids` (tokens,), of all (`keep` 0), the last, or those that `keep`
-    names."""
+    """Logits of `ids` (tokens,): of all (`keep` 0), the last (1), or those whose places `keep` has."""
     out = model(
         input_ids=ids[None], position_ids=positions[None], use_cache=False, plan=plan, logits_to_keep=keep
     )

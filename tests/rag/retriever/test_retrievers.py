@@ -1,0 +1,77 @@
+"""The exact retriever against definitions, faiss against the exact one."""
+
+import numpy as np
+import pytest
+
+from mlsys.errors import UserError
+from mlsys.rag.retriever import METRICS
+from mlsys.rag.retriever.exact import Exact
+from mlsys.rag.retriever.faiss import Faiss
+
+ROWS = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
+QUERIES = np.random.default_rng(1).normal(size=(7, 16)).astype(np.float32)
+
+
+def defined(metric: str) -> np.ndarray:
+    """Scores (7, 200) by definition, in float64; larger is nearer."""
+    x, y = QUERIES[:, None].astype(float), ROWS[None].astype(float)
+    if metric == "l2":
+        return -np.sqrt(((x - y) ** 2).sum(-1))
+    if metric == "l1":
+        return -np.abs(x - y).sum(-1)
+    products = (x * y).sum(-1)
+    return products if metric == "dot" else products / np.linalg.norm(x, axis=-1) / np.linalg.norm(y, axis=-1)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setenv("MLSYS_CACHE", str(tmp_path))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("made", [Exact, Faiss])
+def test_the_nearest_come_first_with_their_scores(made, metric: str):
+    retriever = made(metric=metric)
+    retriever.load(ROWS, "cpu", "digest")
+    scores, rows = retriever.search(QUERIES, 5)
+    expected = np.argsort(-defined(metric), axis=1, kind="stable")[:, :5]
+    assert (rows == expected).all()
+    np.testing.assert_allclose(scores, np.take_along_axis(defined(metric), expected, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_equal_rows_go_to_the_lowest(metric: str):
+    retriever = Exact(metric=metric)
+    retriever.load(np.ones((6, 4), np.float32), "cpu", "digest")
+    assert retriever.search(np.ones((1, 4), np.float32), 3)[1].tolist() == [[0, 1, 2]]
+
+
+def test_a_graph_is_built_once_and_finds_nearly_all(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    exact, graph = Exact(metric="l2"), Faiss(metric="l2", index="hnsw", hnsw_m=8, ef_construction=40)
+    exact.load(ROWS, "cpu", "digest")
+    graph.load(ROWS, "cpu", "digest")
+    found, nearest = graph.search(QUERIES, 10)[1], exact.search(QUERIES, 10)[1]
+    assert (
+        np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), nearest.tolist(), strict=True)])
+        > 0.9
+    )
+    assert len(list((tmp_path / "index").glob("*.faiss"))) == 1
+    monkeypatch.setattr("faiss.IndexHNSWFlat", lambda *_: pytest.fail("built again"))
+    again = Faiss(metric="l2", index="hnsw", hnsw_m=8, ef_construction=40)
+    again.load(ROWS, "cpu", "digest")
+    assert (again.search(QUERIES, 10)[1] == found).all()
+    assert again.describe()["index"] == "hnsw"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Faiss(index="ivf"), r"retriever.index=ivf is none of flat, hnsw"),
+        (lambda: Faiss(metric="l3"), r"retriever.metric=l3 is none of l2, l1, cosine, dot"),
+        (lambda: Faiss(hnsw_m=1), r"retriever.hnsw_m=1 must be at least 2"),
+        (lambda: Faiss(ef_search=0), r"retriever.ef_search=0 must be at least 1"),
+    ],
+)
+def test_bad_knobs_are_named(make, message: str):
+    with pytest.raises(UserError, match=message):
+        make()
