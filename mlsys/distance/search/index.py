@@ -8,15 +8,18 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from mlsys.distance.language import why_not
 from mlsys.distance.search.cityblock import MaximumScorer
+from mlsys.distance.search.gpu import KernelSearch
 from mlsys.distance.search.ranking import ranking
-from mlsys.distance.search.scores import ProductScorer, Scorer
+from mlsys.distance.search.scores import ProductScorer
 from mlsys.distance.search.settle import margin, propose, settle
 from mlsys.errors import UserError
 
 Array = TypeVar("Array", torch.Tensor, np.ndarray[Any, Any])
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 QUERY_BLOCK = 256
+METHODS = ("auto", "kernels", "blocks")
 
 
 def search(queries: Array, rows: Array, k: int, metric: object = "l2") -> tuple[Array, Array]:
@@ -40,35 +43,79 @@ def search(queries: Array, rows: Array, k: int, metric: object = "l2") -> tuple[
 
 
 class Index:
-    """Rows to be searched many times with one metric: keeps what must be known of them (one number a row)."""
+    """Rows to be searched many times with one metric: keeps what must be known of them (one number a row).
 
-    def __init__(self, rows: Any, metric: object = "l2") -> None:
+    Args:
+        rows: (N, d), see `search`; they stay where they are and are not copied.
+        metric: see `search`.
+        method: kernels (Triton, on a GPU), blocks (matrix products, anywhere) or auto: kernels on a GPU.
+    """
+
+    def __init__(self, rows: Any, metric: object = "l2", method: str = "auto") -> None:
         self.ranking = ranking(metric)
         self.rows = _tensor(rows, "rows")
-        self._scorer = _scorer(self.rows, self.ranking.name)
+        self.method = _method(method, self.rows.device.type)
+        self._scorer = scorer_of(self.rows, self.ranking.name)
+        kernels = self.method == "kernels"
+        self._kernels = KernelSearch(self.rows, self.ranking.name, self._scorer) if kernels else None
 
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
         """The k nearest rows of each of `queries` (Q, d): see `search`."""
         wanted = _tensor(queries, "queries")
         _check(wanted, self.rows, k)
-        k = int(k)
-        parts = [self._nearest(block, k) for block in wanted.to(self.rows.device).split(QUERY_BLOCK)]  # type: ignore[no-untyped-call]
-        distances = torch.cat([part[0] for part in parts]).to(wanted.device)
-        index = torch.cat([part[1] for part in parts]).to(wanted.device)
+        keys, index = self.keys(wanted.to(self.rows.device), int(k))
+        distances, index = self.ranking.finish(keys).float().to(wanted.device), index.to(wanted.device)
         if isinstance(queries, np.ndarray):
             return distances.numpy(), index.numpy()
         return distances, index
 
-    def _nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def keys(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys (Q, k) float64 ascending, see `ranking`, and rows (Q, k): of checked queries."""
+        if self._kernels is None or not self._kernels.can(queries, k):
+            return self._certain(queries, k)
+        count = self._kernels.most_queries(len(queries), k)
+        parts = [self._kernels.nearest(some, k) for some in _split(queries, count)]
+        keys, index, status = (_joined(list(part)) for part in zip(*parts, strict=True))
+        if int(status.amax()) > 0:
+            doubtful = status.nonzero()[:, 0]
+            keys[doubtful], index[doubtful] = self._certain(queries[doubtful], k)
+        return keys, index
+
+    def _certain(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if not bool(torch.isfinite(queries).all()):
+            raise UserError("queries hold nan or infinity")
+        parts = [self._certain_block(some, k) for some in _split(queries, QUERY_BLOCK)]
+        return _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
+
+    def _certain_block(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         exact = torch.promote_types(queries.dtype, self.rows.dtype)
         queries = queries.to(torch.promote_types(exact, torch.float32))
         queries = queries.to(self._scorer.precision(queries))
         found = propose(self._scorer, queries, len(self.rows), margin(k, len(self.rows)))
-        keys, index = settle(self.ranking, self.rows, self._scorer, queries, found, k)
-        return self.ranking.finish(keys).float(), index
+        return settle(self.ranking, self.rows, self._scorer, queries, found, k)
 
 
-def _scorer(rows: torch.Tensor, metric: str) -> Scorer:
+def _method(method: str, device: str) -> str:
+    if method not in METHODS:
+        raise UserError(f"method={method} must be one of {', '.join(METHODS)}")
+    reason = why_not(device)
+    if method == "kernels" and reason is not None:
+        raise UserError(f"method=kernels {reason}".replace("reduction=blocked", "method=blocks"))
+    if method == "auto":
+        return "kernels" if device == "cuda" and reason is None else "blocks"
+    return method
+
+
+def _split(queries: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
+    return queries.split(count)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def scorer_of(rows: torch.Tensor, metric: str) -> ProductScorer | MaximumScorer:
+    """What scores rows (N, d) for a metric, after reading them once."""
     return MaximumScorer.of(rows) if metric == "l1" else ProductScorer.of(rows, metric)
 
 
@@ -95,5 +142,3 @@ def _check(queries: torch.Tensor, rows: torch.Tensor, k: int) -> None:
         raise UserError(f"k={k!r} must be a whole number")
     if not 1 <= k <= len(rows):
         raise UserError(f"k={k} must be from 1 to the number of rows, {len(rows)}")
-    if not bool(torch.isfinite(queries).all()):
-        raise UserError("queries hold nan or infinity")

@@ -8,6 +8,7 @@ of d terms in floating point in any order (Higham, Accuracy and Stability of Num
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,7 +81,8 @@ class ProductScorer:
 
     def block(self, queries: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """See `Scorer`."""
-        scores: torch.Tensor = queries @ self.rows[start:stop].to(queries.dtype).T
+        with full_precision():
+            scores: torch.Tensor = queries @ self.rows[start:stop].to(queries.dtype).T
         if self.scale is not None:
             scores *= self.scale[start:stop].to(queries.dtype)
         if self.bias is not None:
@@ -121,6 +123,17 @@ def _norms(rows: torch.Tensor) -> torch.Tensor:
     if odd.any():
         squares[odd] = rows[odd].double().square().sum(1)
     return squares.sqrt_()
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Float32 products without tf32 or bf16, whatever the program has chosen: the error bounds rest on it."""
+    chosen = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(chosen)
 
 
 def check_finite(norms: torch.Tensor, start: int = 0) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from mlsys.distance.language import why_not
+from mlsys.distance.search import direct
 from mlsys.distance.search.ranking import Ranking, nearest
 from mlsys.distance.search.scores import Scorer
 from mlsys.distance.search.select import best
@@ -72,16 +74,24 @@ def _order(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sort candidates (Q, m) by key, then by index, and keep k."""
     index = index.sort(1).values
-    lines, m = index.shape
-    keys = torch.empty(lines, m, dtype=torch.float64, device=rows.device)
-    width = max(1, STEP_BYTES // (24 * rows.shape[1]))
-    count = max(1, width // m)
-    for line in range(0, lines, count):
-        for column in range(0, m, width):
-            part = (slice(line, line + count), slice(column, column + width))
-            keys[part] = ranking.keys(queries[part[0], None].double(), rows[index[part]].double())
+    line = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
+    keys = pair_keys(ranking, queries, rows, line.flatten(), index.flatten()).view_as(index)
     keys, order = torch.sort(keys, dim=1, stable=True)
     return keys[:, :k].clone(), index.gather(1, order[:, :k])
+
+
+def pair_keys(
+    ranking: Ranking, queries: torch.Tensor, rows: torch.Tensor, line: torch.Tensor, row: torch.Tensor
+) -> torch.Tensor:
+    """Keys (P,) float64 of pairs of a query and a row, equal for equal rows."""
+    if rows.is_cuda and why_not("cuda") is None:
+        return direct.pair_keys(ranking.name, queries, rows, line, row)
+    keys = torch.empty(len(line), dtype=torch.float64, device=rows.device)
+    width = max(1, STEP_BYTES // (24 * rows.shape[1]))
+    for start in range(0, len(line), width):
+        some = slice(start, start + width)
+        keys[some] = ranking.keys(queries[line[some]].double(), rows[row[some]].double())
+    return keys
 
 
 def _scan(
@@ -95,7 +105,7 @@ def _scan(
         hits = (scorer.block(queries, start, stop) >= floor[:, None]).nonzero()
         for some in hits.split(width):  # type: ignore[no-untyped-call]
             row = some[:, 1] + start
-            found = ranking.keys(queries[some[:, 0]].double(), rows[row].double())
+            found = pair_keys(ranking, queries, rows, some[:, 0], row)
             line, key, index = nearest(
                 torch.cat([line, some[:, 0]]), torch.cat([key, found]), torch.cat([index, row]), k
             )

@@ -1,0 +1,118 @@
+"""Triton kernels of the search: from scores to group maxima, to the best groups, to certain neighbours.
+
+The score matrix is never written. Rows are cut into tiles of BN and each tile into CLASSES groups: group c of
+a tile holds its rows c, c + CLASSES, c + 2·CLASSES and so on, which in the matrix unit's layout is a maximum
+within each thread. The k best rows lie in the k groups with the best maxima: only their rows are read again.
+
+Shapes: queries x (Q, D), rows y (N, D), contiguous; maxima (Q, groups) float32, groups = CLASSES · tiles.
+"""
+
+from __future__ import annotations
+
+from mlsys.distance.language import jit, tl
+
+
+@jit
+def product_maxima(  # type: ignore[no-untyped-def]
+    x, y, scale, bias, maxima, queries, rows, groups,
+    D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CLASSES: tl.constexpr,
+    SCALED: tl.constexpr, BIASED: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
+    FLATTEN: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """Group maxima of x·y·scale + bias. With TMA x and y are descriptors of blocks (BM, BK) and (BN, BK)."""
+    query_tiles = tl.cdiv(queries, BM)
+    tiles = query_tiles * tl.cdiv(rows, BN)
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=FLATTEN):
+        line = (tile % query_tiles) * BM
+        first = (tile // query_tiles) * BN
+        q = line + tl.arange(0, BM)
+        r = first + tl.arange(0, BN)
+        acc = tl.zeros([BM, BN], tl.float32)
+        if TMA:
+            for k in tl.range(0, D, BK, num_stages=STAGES):
+                acc = tl.dot(x.load([line, k]), y.load([first, k]).T, acc, input_precision=PRECISION)
+        else:
+            inner = tl.arange(0, BK)
+            a = x + tl.minimum(q, queries - 1)[:, None] * D + inner[None, :]
+            b = y + tl.minimum(r, rows - 1).to(tl.int64)[None, :] * D + inner[:, None]
+            for k in tl.range(0, D, BK, num_stages=STAGES):
+                if D % BK == 0:
+                    acc = tl.dot(tl.load(a + k), tl.load(b + k), acc, input_precision=PRECISION)
+                else:
+                    inside = inner < D - k
+                    some = tl.load(a + k, mask=inside[None, :], other=0.0)
+                    acc = tl.dot(
+                        some, tl.load(b + k, mask=inside[:, None], other=0.0), acc, input_precision=PRECISION
+                    )
+        if SCALED:
+            acc *= tl.load(scale + r, mask=r < rows, other=0.0)[None, :]
+        if BIASED:
+            acc += tl.load(bias + r, mask=r < rows, other=-float("inf"))[None, :]
+        else:
+            acc += tl.where(r < rows, 0.0, -float("inf"))[None, :]
+        best = tl.max(tl.reshape(acc, [BM, BN // CLASSES, CLASSES]), axis=1)
+        group = (tile // query_tiles) * CLASSES + tl.arange(0, CLASSES)
+        out = maxima + q.to(tl.int64)[:, None] * groups + group[None, :]
+        tl.store(out, best, mask=(q < queries)[:, None])
+
+
+@jit
+def vector_maxima(  # type: ignore[no-untyped-def]
+    x, y, scale, bias, maxima, queries, rows, groups,
+    D: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CLASSES: tl.constexpr,
+    SCALED: tl.constexpr, BIASED: tl.constexpr,
+):  # fmt: skip
+    """`product_maxima` for a few queries, one after the other: each row is read once for each query."""
+    tile = tl.program_id(0)
+    line = tl.program_id(1)
+    r = tile * BN + tl.arange(0, BN)
+    inner = tl.arange(0, BK)
+    b = y + tl.minimum(r, rows - 1).to(tl.int64)[:, None] * D + inner[None, :]
+    acc = tl.zeros([BN, BK], tl.float32)
+    for k in tl.static_range(0, D, BK):
+        inside = inner < D - k
+        some = tl.load(x + line * D + k + inner, mask=inside, other=0.0).to(tl.float32)
+        if D % BK == 0:
+            acc += some[None, :] * tl.load(b + k).to(tl.float32)
+        else:
+            acc += some[None, :] * tl.load(b + k, mask=inside[None, :], other=0.0).to(tl.float32)
+    score = tl.sum(acc, axis=1)
+    if SCALED:
+        score *= tl.load(scale + r, mask=r < rows, other=0.0)
+    if BIASED:
+        score += tl.load(bias + r, mask=r < rows, other=-float("inf"))
+    else:
+        score += tl.where(r < rows, 0.0, -float("inf"))
+    best = tl.max(tl.reshape(score, [BN // CLASSES, CLASSES]), axis=0)
+    tl.store(maxima + line.to(tl.int64) * groups + tile * CLASSES + tl.arange(0, CLASSES), best)
+
+
+@jit
+def cityblock_maxima(  # type: ignore[no-untyped-def]
+    x, y, zeros, maxima, queries, rows, groups, x_stride, y_stride,
+    D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, UNROLL: tl.constexpr,
+):  # fmt: skip
+    """Group maxima of -Σ|x - y|, of transposed queries x (D, x_stride) and rows y (D, y_stride).
+
+    Both are padded to whole tiles, D is a multiple of UNROLL. Sums start from `zeros` (BN,) in memory: that
+    load has the layout in which a thread holds four neighbouring rows of several queries; the loop keeps it.
+    """
+    query_tiles = tl.cdiv(queries, BM)
+    line = (tl.program_id(0) % query_tiles) * BM
+    tile = tl.program_id(0) // query_tiles
+    q = tl.arange(0, BM)
+    r = tl.arange(0, BN)
+    x += line
+    y += tile * BN
+    acc = tl.load(zeros + q[:, None] * 0 + r[None, :])
+    for _ in range(0, D, UNROLL):
+        for _ in tl.static_range(UNROLL):
+            acc += tl.abs(tl.load(x + q).to(tl.float32)[:, None] - tl.load(y + r).to(tl.float32)[None, :])
+            x += x_stride
+            y += y_stride
+    q += line
+    acc = tl.where((tile * BN + r < rows)[None, :], -acc, -float("inf"))
+    best = tl.max(tl.reshape(acc, [BM, BN // CLASSES, CLASSES]), axis=1)
+    group = tile * CLASSES + tl.arange(0, CLASSES)
+    out = maxima + q.to(tl.int64)[:, None] * groups + group[None, :]
+    tl.store(out, best, mask=(q < queries)[:, None])

@@ -1,0 +1,110 @@
+"""Launches of the kernels that score all rows and keep only the maxima of groups."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from mlsys.distance.search import kernels
+from mlsys.distance.search.cityblock import MaximumScorer
+from mlsys.distance.search.scores import ProductScorer
+from mlsys.distance.search.settings import Tile, cityblock_tile, product_tile
+
+PADDED = 128  # rows and queries of the l1 kernel: the largest side of its tiles
+TF32_EPS = 2.0**-9  # two factors cut to 10 bits
+
+
+class ProductMaxima:
+    """Group maxima of x·y·scale + bias, for all metrics but l1."""
+
+    def __init__(self, scorer: ProductScorer) -> None:
+        self.rows = scorer.rows
+        self.scale = None if scorer.scale is None else scorer.scale.float()
+        self.bias = None if scorer.bias is None else scorer.bias.float()
+        self.shortest = scorer.smallest * (1 - 1e-6)
+        self.longest = 1.0 if scorer.metric == "cosine" else scorer.largest * (1 + 1e-6)
+        rounding = 4 * (self.rows.shape[1] + 16) * torch.finfo(torch.float32).eps
+        self.tolerance = rounding + (TF32_EPS if self.rows.dtype == torch.float32 else 0.0)
+
+    def cast(self, queries: torch.Tensor) -> torch.Tensor:
+        """Queries in the dtype that `launch` takes."""
+        return queries.to(self.rows.dtype)
+
+    def tile(self, queries: int) -> Tile:
+        """The cut for so many queries."""
+        return product_tile(queries, self.rows.dtype, self.rows.shape[1])
+
+    def launch(self, queries: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """Maxima (Q, groups) float32 of queries (Q, d)."""
+        count, dim = queries.shape
+        tiles = -(-len(self.rows) // tile.BN)
+        groups = tiles * tile.CLASSES
+        maxima = torch.empty(count, groups, dtype=torch.float32, device=queries.device)
+        sides = (self.scale, self.bias, maxima, count, len(self.rows), groups)
+        shape = {"D": dim, "BN": tile.BN, "BK": tile.BK, "CLASSES": tile.CLASSES, "num_warps": tile.warps}
+        given = {"SCALED": self.scale is not None, "BIASED": self.bias is not None}
+        if tile.BM == 1:
+            kernels.vector_maxima[(tiles, count)](queries, self.rows, *sides, **shape, **given)
+            return maxima
+        tiles *= -(-count // tile.BM)
+        grid = (min(tiles, tile.programs * _processors(self.rows)) if tile.programs else tiles,)
+        x: object = queries
+        y: object = self.rows
+        if tile.tma:
+            x, y = _descriptor(queries, tile.BM, tile.BK), _descriptor(self.rows, tile.BN, tile.BK)
+        kernels.product_maxima[grid](
+            x, y, *sides, BM=tile.BM, PRECISION="tf32", TMA=tile.tma, FLATTEN=tile.programs > 0,
+            STAGES=tile.stages, **shape, **given,
+        )  # fmt: skip
+        return maxima
+
+
+class CityblockMaxima:
+    """Group maxima of -Σ|x - y|. Keeps a transposed copy of the rows."""
+
+    def __init__(self, scorer: MaximumScorer) -> None:
+        self.count = len(scorer.rows)
+        self.transposed = _transposed(scorer.rows)
+        self.zeros = torch.zeros(PADDED, dtype=torch.float32, device=scorer.rows.device)
+        self.shortest, self.longest = 1.0, scorer.largest
+        self.tolerance = 4 * (scorer.rows.shape[1] + 16) * torch.finfo(torch.float32).eps
+
+    def cast(self, queries: torch.Tensor) -> torch.Tensor:
+        """Queries as they are: the kernel works in float32."""
+        return queries
+
+    def tile(self, queries: int) -> Tile:
+        """The cut for so many queries."""
+        return cityblock_tile(queries)
+
+    def launch(self, queries: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """Maxima (Q, groups) float32 of queries (Q, d)."""
+        count, dim = queries.shape
+        tiles = -(-self.count // tile.BN)
+        groups = tiles * tile.CLASSES
+        maxima = torch.empty(count, groups, dtype=torch.float32, device=queries.device)
+        x, y = _transposed(queries), self.transposed
+        kernels.cityblock_maxima[(tiles * -(-count // tile.BM),)](
+            x, y, self.zeros, maxima, count, self.count, groups, x.shape[1], y.shape[1],
+            D=dim, BM=tile.BM, BN=tile.BN, CLASSES=tile.CLASSES, UNROLL=math.gcd(dim, tile.BK),
+            num_warps=tile.warps,
+        )  # fmt: skip
+        return maxima
+
+
+def _transposed(rows: torch.Tensor) -> torch.Tensor:
+    """A copy (d, N) padded with zeros to whole tiles."""
+    padded = rows.new_zeros(rows.shape[1], -(-len(rows) // PADDED) * PADDED)
+    padded[:, : len(rows)] = rows.T
+    return padded
+
+
+def _descriptor(rows: torch.Tensor, lines: int, width: int) -> object:
+    from triton.tools.tensor_descriptor import TensorDescriptor
+
+    return TensorDescriptor.from_tensor(rows, [lines, width])
+
+
+def _processors(rows: torch.Tensor) -> int:
+    return torch.cuda.get_device_properties(rows.device).multi_processor_count if rows.is_cuda else 4

@@ -1,0 +1,129 @@
+"""The kernels, interpreted or compiled, against a float64 search; and that they know their limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlsys.distance.language import why_not
+from mlsys.distance.search.gpu import KernelSearch
+from mlsys.distance.search.index import Index, scorer_of
+from mlsys.distance.search.reference import DISTANCES, reference
+from mlsys.distance.search.settings import Tile
+from mlsys.errors import UserError
+
+METRICS = sorted(DISTANCES)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SMALL = Tile(16, 64, 16, 8, 4, 2)
+pytestmark = pytest.mark.skipif(why_not(DEVICE) is not None, reason="needs Triton")
+
+
+def kernels(rows: torch.Tensor, metric: str) -> KernelSearch:
+    rows = rows.to(DEVICE)
+    return KernelSearch(rows, metric, scorer_of(rows, metric))
+
+
+def normal(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("count", [1, 5])
+def test_certain_lines_are_what_a_float64_search_finds(metric: str, dtype: torch.dtype, count: int) -> None:
+    rows, queries = normal(700, 40, seed=1, dtype=dtype), normal(count, 40, seed=2, dtype=dtype)
+    tile = None if count == 1 or metric == "l1" else SMALL
+    keys, index, status = kernels(rows, metric).nearest(queries.to(DEVICE), 4, tile)
+    wanted, numbers = reference(queries, rows, 4, metric)
+    assert status.tolist() == [0] * count
+    np.testing.assert_array_equal(index.cpu().numpy(), numbers)
+    key = {"l2": wanted**2, "dot": -wanted}.get(metric, wanted)
+    np.testing.assert_allclose(keys.cpu().numpy(), key, rtol=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_equal_rows_come_by_their_number(metric: str) -> None:
+    few = normal(12, 20, seed=3)
+    rows = few[torch.arange(500) % 12]
+    distances, index = Index(rows.to(DEVICE), metric, method="kernels").search(few[:3].to(DEVICE) + 0.1, 60)
+    wanted, numbers = reference(few[:3] + 0.1, rows, 60, metric)
+    np.testing.assert_array_equal(index.cpu().numpy(), numbers)
+    np.testing.assert_allclose(distances.cpu().numpy(), wanted, rtol=1e-6, atol=1e-13)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.data())
+def test_small_whole_numbers_full_of_ties(data: st.DataObject) -> None:
+    metric = data.draw(st.sampled_from(["l2", "l1", "dot"]))
+    count, dim = data.draw(st.integers(1, 300)), data.draw(st.integers(1, 33))
+    k = data.draw(st.integers(1, min(count, 128)))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 9999)))
+    rows = torch.randint(-2, 3, (count, dim), generator=generator).half()
+    queries = torch.randint(-2, 3, (data.draw(st.integers(1, 3)), dim), generator=generator).half()
+    _, index = Index(rows.to(DEVICE), metric, method="kernels").search(queries.to(DEVICE), k)
+    np.testing.assert_array_equal(index.cpu().numpy(), reference(queries, rows, k, metric)[1])
+
+
+def test_queries_wider_than_the_rows_are_searched_as_they_are() -> None:
+    """Scored in float16 they are other queries: the answer must be that of the float32 ones."""
+    rows, queries = normal(600, 24, seed=5, dtype=torch.float16), normal(4, 24, seed=6)
+    _, index = Index(rows.to(DEVICE), "l2", method="kernels").search(queries.to(DEVICE), 5)
+    np.testing.assert_array_equal(index.cpu().numpy(), reference(queries, rows, 5, "l2")[1])
+
+
+@pytest.mark.parametrize("metric", ["l2", "l1", "cosine"])
+def test_near_duplicates_leave_the_kernels_in_doubt_and_the_index_right(metric: str) -> None:
+    rows = 1000 + 1e-3 * normal(600, 16, seed=7)
+    queries = 1000 + 1e-3 * normal(2, 16, seed=8)
+    if metric != "l1":
+        assert kernels(rows, metric).nearest(queries.to(DEVICE), 3)[2].tolist() == [1, 1]
+    _, index = Index(rows.to(DEVICE), metric, method="kernels").search(queries.to(DEVICE), 3)
+    np.testing.assert_array_equal(index.cpu().numpy(), reference(queries, rows, 3, metric)[1])
+
+
+INTERPRETED_NAN = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+
+@INTERPRETED_NAN
+@pytest.mark.parametrize("value", [0.0, torch.nan, torch.inf, 1e30])
+def test_queries_beyond_the_bounds_are_never_certain(value: float) -> None:
+    queries = torch.full((1, 8), value, device=DEVICE)
+    search = kernels(normal(3000, 8, seed=9), "cosine")
+    assert search.nearest(queries, 2)[2].tolist() == [1]
+
+
+@INTERPRETED_NAN
+def test_not_finite_queries_are_refused() -> None:
+    index = Index(normal(300, 8, seed=10).to(DEVICE), "l2", method="kernels")
+    with pytest.raises(UserError, match="queries hold nan or infinity"):
+        index.search(torch.full((1, 8), torch.nan, device=DEVICE), 2)
+
+
+def test_more_neighbours_than_the_kernels_take_and_float64_go_another_way() -> None:
+    rows = normal(400, 8, seed=11, dtype=torch.float64)
+    for dtype, k in ((torch.float32, 200), (torch.float64, 3)):
+        _, index = Index(rows.to(dtype).to(DEVICE), "l2", method="kernels").search(
+            rows[:2].to(dtype).to(DEVICE), k
+        )
+        np.testing.assert_array_equal(
+            index.cpu().numpy(), reference(rows[:2].to(dtype), rows.to(dtype), k, "l2")[1]
+        )
+
+
+@pytest.mark.parametrize("tile", [Tile(16, 64, 16, 8, 4, 2, tma=True), Tile(16, 64, 16, 8, 4, 2, programs=1)])
+def test_every_way_to_load_and_to_loop(tile: Tile) -> None:
+    rows, queries = (
+        normal(500, 48, seed=12, dtype=torch.float16),
+        normal(20, 48, seed=13, dtype=torch.float16),
+    )
+    _, index, status = kernels(rows, "l2").nearest(queries.to(DEVICE), 3, tile)
+    assert status.tolist() == [0] * 20
+    np.testing.assert_array_equal(index.cpu().numpy(), reference(queries, rows, 3, "l2")[1])
+
+
+def test_an_unknown_method_is_said() -> None:
+    with pytest.raises(UserError, match="method=fast must be one of auto, kernels, blocks"):
+        Index(torch.ones(2, 2), method="fast")
