@@ -49,14 +49,19 @@ class Service:
         try:
             self._open("/rag", timeout_s, {"query": question.text, "k": k})
         except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            if self.process is None:
-                raise UserError(f"server.url={self.url} cannot be reached: {reason}") from None
-            self.check()
-            raise RuntimeError(
-                f"the service gave no first answer: {reason} (its output: {self.process.log})"
-            ) from None
+            raise self._no_answer(error) from None
         return 1e3 * (time.perf_counter() - started)
+
+    def _no_answer(self, error: OSError | ValueError) -> Exception:
+        reason = f"cannot be reached: {getattr(error, 'reason', error)}"
+        if isinstance(error, urllib.error.HTTPError):
+            reason = f"answers POST /rag with status {error.code} ({error.reason})"
+        elif isinstance(error, ValueError):
+            reason = "answers POST /rag with something that is no JSON"
+        if self.process is None:
+            return UserError(f"server.url={self.url} {reason}")
+        self.check()
+        return RuntimeError(f"the service {reason} (its output: {self.process.log})")
 
     def stats(self) -> Mapping[str, Any]:
         """What the service says of itself on `/stats`; empty where it has none."""
