@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mlsys.distance.language import why_not
 from mlsys.distance.search.gpu import KernelSearch
 from mlsys.distance.search.index import Index, scorer_of
+from mlsys.distance.search.ranking import RANKINGS
 from mlsys.distance.search.reference import DISTANCES, reference
 from mlsys.distance.search.settings import Tile
 from mlsys.errors import UserError
@@ -127,3 +128,27 @@ def test_every_way_to_load_and_to_loop(tile: Tile) -> None:
 def test_an_unknown_method_is_said() -> None:
     with pytest.raises(UserError, match="method=fast must be one of auto, kernels, blocks"):
         Index(torch.ones(2, 2), method="fast")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("count", [1, 64, 300])
+def test_real_sizes_on_the_device(metric: str, dtype: torch.dtype, count: int) -> None:
+    generator = torch.Generator("cuda").manual_seed(count)
+    rows = torch.randn(150_001, 384, device="cuda", generator=generator).to(dtype)
+    queries = torch.randn(count, 384, device="cuda", generator=generator).to(dtype)
+    _, index = Index(rows, metric).search(queries, 10)
+    for line in range(0, count, 50):
+        keys = RANKINGS[metric].keys(queries[line].double(), rows.double())
+        wanted = torch.sort(keys, stable=True).indices[:10]
+        assert torch.equal(index[line], wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_the_kernels_vouch_for_ordinary_data(dtype: torch.dtype) -> None:
+    rows = torch.randn(500_000, 384, device="cuda").to(dtype)
+    queries = torch.randn(256, 384, device="cuda").to(dtype)
+    for metric in METRICS:
+        assert int(kernels(rows, metric).nearest(queries, 10)[2].sum()) == 0
