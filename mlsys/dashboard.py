@@ -114,12 +114,12 @@ def _wandb(words: Sequence[str]) -> int:
     parser.add_argument("--baseline", metavar="RUN", help="the id of the run to pin as baseline")
     parser.add_argument("--send", action="store_true", help="draw the records as runs in the project first")
     asked = parser.parse_args(words)
-    from mlsys.sinks import workspace
-    from mlsys.sinks.wandb import WandbSink
-
     runs = gather(asked.paths)
     if asked.send and not runs:
         raise UserError("--send needs records: python -m mlsys.dashboard wandb --send outputs/...")
+    from mlsys.sinks import workspace
+    from mlsys.sinks.wandb import WandbSink
+
     for place, entry in runs if asked.send else []:
         sink = WandbSink(
             "online", asked.project, asked.entity, group=place.resolve().parent.name, timeout_s=TIMEOUT_S

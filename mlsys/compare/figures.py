@@ -118,7 +118,13 @@ def rounds(place: Path, record: Record, metric: str, load: float | None) -> list
 
 
 def controls(a: Sequence[Record], b: Sequence[Record]) -> list[float]:
-    """Log ratios B/A of what is the same code in both: baselines, the copy, the bare engine."""
+    """Log ratios B/A of what is the same code in both: baselines, the copy, the bare engine.
+
+    None where versions or hardware differ, for then a baseline may differ too.
+    """
+    same = {str([made.environment.get("versions"), made.environment.get("hardware")]) for made in (*a, *b)}
+    if len(same) > 1:
+        return []
     found = []
     for name in a[0].results:
         if name.startswith(CONTROLS) and name.endswith(("latency_ms", "_gbps", "throughput_rps")):

@@ -5,17 +5,18 @@ parts:
 
 - within a run: a circular block bootstrap of the repeats in their order (Politis and Romano 1992), with
   blocks as long as the repeats depend on each other, for repeats that follow one another are not independent;
-- between runs: two runs of the same configuration differ by more than their repeats tell (other pages,
-  other clock, other neighbours). One run a side says nothing of it, so a prior does: a scaled inverse
-  chi-square with `PRIOR_DOF` degrees of freedom around the noise floor, to which repeated runs of the same
-  configuration, and controls (the same code measured in both runs, such as a baseline), add what they have
-  seen.
+- between runs: two runs of the same configuration differ by more than their repeats tell (other pages, other
+  clock, other neighbours). One run a side says nothing of it, so a noise floor stands for it. Repeated runs of the
+  same configuration, and controls (the same code measured in both runs, such as a baseline), say what it was: their
+  variance, with the floor as one observation more, gives a second interval with their degrees of freedom. The wider
+  of the two intervals counts: what was seen can show that a machine is noisier than the floor, not that it is quieter.
 
-The interval is Student's t with those degrees of freedom.
+The interval is Student's t.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-PRIOR_DOF = 10
+FLOOR_DOF = 10
+LEAST_DOF = 2
 CONTROL_DOF = 4
 DRAWS = 1000
 MAX_ELEMENTS = 20_000_000
@@ -116,36 +118,51 @@ def compare(
     deviation of a run); `controls`: log ratios B/A of what is the same in both. All samples must be positive.
     """
     logs = [np.array([run.log for run in side]) for side in (a, b)]
-    inside = [
-        np.array([within(run.samples, run.statistic, run.least_block) for run in side]) for side in (a, b)
+    squares = [
+        np.array([within(run.samples, run.statistic, run.least_block) ** 2 for run in side])
+        for side in (a, b)
     ]
+    sizes = [len(side) for side in logs]
+    difference = float(logs[1].mean() - logs[0].mean())
+    inside = sum(float(square.mean()) / size for square, size in zip(squares, sizes, strict=True))
+    share = sum(1 / size for size in sizes)
+    taken = Reach(floor**2, floor**2 * share + inside, FLOOR_DOF)
+    dof, control_dof = sum(sizes) - 2, min(len(controls), CONTROL_DOF)
+    if dof + control_dof == 0:
+        return taken.interval(difference, confidence)
     seen = sum(float(((side - side.mean()) ** 2).sum()) for side in logs)
-    dof = len(a) + len(b) - 2
-    control_dof = min(len(controls), CONTROL_DOF)
     control = float(np.mean(np.square(controls))) / 2 if controls else 0.0
-    expected = floor**2 + float(np.mean(np.concatenate(inside) ** 2)) * (dof > 0)
-    total = PRIOR_DOF + dof + control_dof
-    between = (PRIOR_DOF * expected + seen + control_dof * max(control, floor**2)) / total
-    variance = sum((between + (0.0 if dof else float(np.mean(side**2)))) / len(side) for side in inside)
-    return _interval(float(logs[1].mean() - logs[0].mean()), variance, total, confidence, between)
+    between = (floor**2 + seen + control_dof * control) / (1 + dof + control_dof)
+    found = Reach(between, between * share + (0.0 if dof else inside), max(LEAST_DOF, dof + control_dof))
+    return max(taken, found, key=lambda reach: reach.of(confidence)).interval(difference, confidence)
 
 
 def compare_in_turn(a: Sequence[Run], b: Sequence[Run], floor: float, confidence: float = 0.95) -> Interval:
     """B against A measured in turn with it, one `Run` a round: drift hits both alike, so rounds are pairs."""
     differences = np.array([right.log - left.log for left, right in zip(a, b, strict=True)])
     rounds = len(differences)
-    small = floor / 4
+    small = 2 * (floor / 4) ** 2
     seen = float(((differences - differences.mean()) ** 2).sum())
-    total = PRIOR_DOF + rounds - 1
-    inside = [within(run.samples, run.statistic, run.least_block) ** 2 for run in (*a, *b)]
-    expected = 2 * small**2 + 2 * float(np.mean(inside))
-    between = (PRIOR_DOF * expected + seen) / total
-    return _interval(
-        float(differences.mean()), between / rounds + 2 * small**2, total, confidence, between / 2
-    )
+    inside = float(np.mean([within(run.samples, run.statistic, run.least_block) ** 2 for run in (*a, *b)]))
+    between = (small + 2 * inside + seen) / rounds
+    reach = Reach(between / 2, between / rounds + small, max(LEAST_DOF, rounds - 1))
+    return reach.interval(float(differences.mean()), confidence)
 
 
-def _interval(difference: float, variance: float, dof: int, confidence: float, between: float) -> Interval:
-    reach = float(stats.t.ppf(0.5 + confidence / 2, dof)) * float(np.sqrt(variance))
-    ratio, low, high = (float(np.exp(difference + way)) for way in (0.0, -reach, reach))
-    return Interval(ratio, low, high, float(np.sqrt(between)))
+@dataclass(frozen=True)
+class Reach:
+    """How far an interval reaches: the variance between runs, that of the difference, and what both rest on."""
+
+    between: float
+    variance: float
+    dof: int
+
+    def of(self, confidence: float) -> float:
+        """Half the width, on the logarithm."""
+        return float(stats.t.ppf(0.5 + confidence / 2, self.dof)) * math.sqrt(self.variance)
+
+    def interval(self, difference: float, confidence: float) -> Interval:
+        """The interval around a difference of logarithms."""
+        reach = self.of(confidence)
+        ratio, low, high = (math.exp(difference + way) for way in (0.0, -reach, reach))
+        return Interval(ratio, low, high, math.sqrt(self.between))

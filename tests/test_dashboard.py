@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from mlsys import dashboard
+
+
+def test_runs_and_sweeps_gather_on_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    synthetic.save(tmp_path / "first", [synthetic.distance("l2"), synthetic.distance("l1")])
+    synthetic.save(tmp_path / "second", [synthetic.serving("batch")])
+    out = tmp_path / "pages" / "all.html"
+    single = tmp_path / "first" / "0" / "record.json"
+    assert (
+        dashboard.main([str(tmp_path / "first"), str(tmp_path / "second"), str(single), "--out", str(out)])
+        == 0
+    )
+    text = out.read_text()
+    assert "3 runs" in text
+    assert 'href="../second/0/record.json"' in text
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == f"page: {out}"
+    assert "throughput_rps" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "nowhere is not there"),
+        (["."], "no record.json in ."),
+        ([".", "--interval", "0"], "--interval=0 must be more than 0"),
+        (["wandb", "--entity", "e", "--send"], "--send needs records"),
+    ],
+)
+def test_misuse_is_one_line(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert dashboard.main(words) == 2
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_what_is_no_record_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    synthetic.save(tmp_path, [synthetic.distance()])
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "record.json").write_text('{"schema": 9}')
+    assert len(dashboard.gather([tmp_path])) == 1
+    assert "left out" in capsys.readouterr().err
+
+
+def test_watching_draws_when_a_record_changes_and_ends_with_a_page_that_rests(tmp_path: Path) -> None:
+    out = tmp_path / "index.html"
+    pages: list[str] = []
+    waits = iter(["first", "second", "same", "end"])
+
+    def sleep(seconds: float) -> None:
+        pages.append(out.read_text())
+        name = next(waits)
+        if name == "end":
+            raise KeyboardInterrupt
+        if name != "same":
+            synthetic.save(tmp_path / name, [synthetic.distance()])
+
+    dashboard.watch([tmp_path], out, 3.0, sleep)
+    counts = [next(word for word in ("2 runs", "1 run", "0 runs") if f">{word}" in page) for page in pages]
+    assert counts == ["0 runs", "1 run", "2 runs", "2 runs"]
+    assert all('http-equiv="refresh" content="3"' in page for page in pages)
+    assert 'http-equiv="refresh"' not in out.read_text()
