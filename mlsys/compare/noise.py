@@ -8,7 +8,7 @@ parts:
 - between runs: two runs of the same configuration differ by more than their repeats tell (other pages, other
   clock, other neighbours). One run a side says nothing of it, so a noise floor stands for it. Repeated runs of the
   same configuration, and controls (the same code measured in both runs, such as a baseline), say what it was: their
-  variance, with the floor as one observation more, gives a second interval with their degrees of freedom. The wider
+  variance, no less than the floor, gives a second interval with their degrees of freedom. The wider
   of the two intervals counts: what was seen can show that a machine is noisier than the floor, not that it is quieter.
 
 The interval is Student's t.
@@ -132,7 +132,7 @@ def compare(
         return taken.interval(difference, confidence)
     seen = sum(float(((side - side.mean()) ** 2).sum()) for side in logs)
     control = float(np.mean(np.square(controls))) / 2 if controls else 0.0
-    between = (floor**2 + seen + control_dof * control) / (1 + dof + control_dof)
+    between = max(floor**2, (seen + control_dof * control) / (dof + control_dof))
     found = Reach(between, between * share + (0.0 if dof else inside), max(LEAST_DOF, dof + control_dof))
     return max(taken, found, key=lambda reach: reach.of(confidence)).interval(difference, confidence)
 
