@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -64,9 +65,12 @@ def get(metric: str | Metric) -> Metric:
         return metric
     if metric not in NAMES:
         raise UserError(f"metric={metric} is none of {', '.join(NAMES)}")
-    module = import_module(f"mlsys.distance.metrics.{metric}")
-    found = getattr(module, metric.capitalize())()
-    assert isinstance(found, Metric)
+    return _named(metric)
+
+
+@lru_cache
+def _named(name: str) -> Metric:
+    found: Metric = getattr(import_module(f"mlsys.distance.metrics.{name}"), name.capitalize())()
     return found
 
 

@@ -8,6 +8,7 @@ the pieces are, so that the result does not depend on how the elements arrived.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Protocol
 
@@ -44,7 +45,7 @@ class Running(Protocol):
 
     name: str
     align: int  # a piece begins at a multiple of `align` elements
-    slots: int  # how many pieces of a stream may be under way at a time
+    slots: int  # how many pieces a stream holds: two on a CPU, three on a GPU
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Take in elements first … first + len(x) of both vectors, 1-D on the device, in order."""
@@ -62,7 +63,10 @@ class Running(Protocol):
 class Reduction(Protocol):
     """An option of the group `reduction`."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The option's name."""
+        ...
 
     def start(self, shape: Shape, metric: Metric) -> Running:
         """Prepare. Raises UserError where this reduction cannot run on `shape.device`."""
@@ -75,6 +79,11 @@ def get(reduction: str | Reduction) -> Reduction:
         return reduction
     if reduction not in NAMES:
         raise UserError(f"reduction={reduction} is none of {', '.join(NAMES)}")
-    module = import_module(f"mlsys.distance.reductions.{reduction}")
-    found: Reduction = getattr(module, "".join(part.capitalize() for part in reduction.split("_")))()
+    return _named(reduction)
+
+
+@lru_cache
+def _named(name: str) -> Reduction:
+    module = import_module(f"mlsys.distance.reductions.{name}")
+    found: Reduction = getattr(module, "".join(part.capitalize() for part in name.split("_")))()
     return found

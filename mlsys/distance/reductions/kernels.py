@@ -1,6 +1,6 @@
 """The Triton kernels of all metrics and all GPU reductions.
 
-A program sums one segment of the vectors, `TILES` tiles of `TILE` elements, into one float64 value for each
+A program sums one segment of the vectors, `tiles` tiles of `TILE` elements, into one float64 value for each
 of the metric's sums. Where segments begin depends on n alone, so sums of segments are the same whether the
 vectors lie in memory or arrive in pieces. What differs between reductions is only how these values travel on.
 
@@ -14,8 +14,7 @@ from typing import Any
 
 from mlsys.distance.language import jit, tl, triton
 
-i64 = int  # how Triton spells an argument that is always an int64
-SCALARS = ["n", "x_stride", "y_stride", "first", "total", "count", "in_stride", "out_stride"]
+SCALARS = ["n", "tiles", "x_stride", "y_stride", "first", "total", "count", "in_stride", "out_stride"]
 FAN = 1024  # partial sums that one step of a tree adds up
 SLOTS = 64  # accumulators over which atomic adds spread, so that they seldom meet
 
@@ -30,9 +29,9 @@ def kernel(function: Any) -> Any:
 
 @jit
 def segment_sums(  # type: ignore[no-untyped-def]
-    x, y, n, x_stride, y_stride,
+    x, y, n, tiles, x_stride, y_stride,
     TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
-    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    TILE: tl.constexpr, FOLD: tl.constexpr,
     STAGES: tl.constexpr, EVICTION: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """The metric's sums over one segment, which has n elements left from x and y on.
@@ -44,7 +43,7 @@ def segment_sums(  # type: ignore[no-untyped-def]
     a = tl.zeros([TILE // FOLD], tl.float64)
     b = tl.zeros([TILE // FOLD], tl.float64)
     c = tl.zeros([TILE // FOLD], tl.float64)
-    for i in tl.range(0, TILES, num_stages=STAGES):
+    for i in tl.range(0, tiles, num_stages=STAGES):
         at = i * TILE + lanes
         if CONTIGUOUS:
             p, q = x + at, y + at
@@ -77,24 +76,24 @@ def segment_sums(  # type: ignore[no-untyped-def]
 
 @jit
 def own_sums(  # type: ignore[no-untyped-def]
-    x, y, n, x_stride, y_stride,
+    x, y, n, tiles, x_stride, y_stride,
     TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
-    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    TILE: tl.constexpr, FOLD: tl.constexpr,
     STAGES: tl.constexpr, EVICTION: tl.constexpr,
 ):  # fmt: skip
     """The sums over this program's segment. Only the last, partial segment pays for masks."""
-    start = tl.program_id(0).to(tl.int64) * (TILE * TILES)
+    start = tl.program_id(0).to(tl.int64) * (TILE * tiles)
     x += start * x_stride
     y += start * y_stride
-    if start + TILE * TILES <= n:
+    if start + TILE * tiles <= n:
         a, b, c = segment_sums(
-            x, y, n, x_stride, y_stride,
-            TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION, False,
+            x, y, n, tiles, x_stride, y_stride,
+            TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, FOLD, STAGES, EVICTION, False,
         )  # fmt: skip
     else:
         a, b, c = segment_sums(
-            x, y, n - start, x_stride, y_stride,
-            TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION, True,
+            x, y, n - start, tiles, x_stride, y_stride,
+            TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, FOLD, STAGES, EVICTION, True,
         )  # fmt: skip
     return a, b, c
 
@@ -122,9 +121,9 @@ def finish_sums(a, b, c, sums, out, FINISH: tl.constexpr):  # type: ignore[no-un
 @kernel
 def single_pass_kernel(  # type: ignore[no-untyped-def]
     x, y, partials, counter, sums, out,
-    n: i64, x_stride: i64, y_stride: i64, first: i64, total: i64,
+    n: tl.int64, tiles: tl.int32, x_stride: tl.int64, y_stride: tl.int64, first: tl.int64, total: tl.int64,
     TERMS: tl.constexpr, FINISH: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr,
-    CONTIGUOUS: tl.constexpr, TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    CONTIGUOUS: tl.constexpr, TILE: tl.constexpr, FOLD: tl.constexpr,
     STAGES: tl.constexpr, EVICTION: tl.constexpr, FAN: tl.constexpr,
 ):  # fmt: skip
     """Every program stores its segment's sums; the last to do so, of all launches for `total` segments, adds
@@ -134,7 +133,7 @@ def single_pass_kernel(  # type: ignore[no-untyped-def]
     them in index order, whoever it is, and sets the counter back for the next call.
     """
     a, b, c = own_sums(
-        x, y, n, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION
+        x, y, n, tiles, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, FOLD, STAGES, EVICTION
     )  # fmt: skip
     if total == 1:
         finish_sums(a, b, c, sums, out, FINISH)
@@ -156,14 +155,14 @@ def single_pass_kernel(  # type: ignore[no-untyped-def]
 @kernel
 def partials_kernel(  # type: ignore[no-untyped-def]
     x, y, partials,
-    n: i64, x_stride: i64, y_stride: i64, first: i64, total: i64,
+    n: tl.int64, tiles: tl.int32, x_stride: tl.int64, y_stride: tl.int64, first: tl.int64, total: tl.int64,
     TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
-    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    TILE: tl.constexpr, FOLD: tl.constexpr,
     STAGES: tl.constexpr, EVICTION: tl.constexpr,
 ):  # fmt: skip
     """The first level of a tree: every program stores its segment's sums."""
     a, b, c = own_sums(
-        x, y, n, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION
+        x, y, n, tiles, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, FOLD, STAGES, EVICTION
     )  # fmt: skip
     slot = partials + first + tl.program_id(0)
     tl.store(slot, a)
@@ -174,7 +173,7 @@ def partials_kernel(  # type: ignore[no-untyped-def]
 
 @kernel
 def tree_kernel(  # type: ignore[no-untyped-def]
-    partials, above, sums, out, count: i64, in_stride: i64, out_stride: i64,
+    partials, above, sums, out, count: tl.int64, in_stride: tl.int64, out_stride: tl.int64,
     FINISH: tl.constexpr, SUMS: tl.constexpr, ROOT: tl.constexpr, FAN: tl.constexpr,
 ):  # fmt: skip
     """One level of a tree: every program adds up FAN partial sums; the root's only program finishes."""
@@ -200,14 +199,14 @@ def tree_kernel(  # type: ignore[no-untyped-def]
 @kernel
 def atomic_kernel(  # type: ignore[no-untyped-def]
     x, y, slots,
-    n: i64, x_stride: i64, y_stride: i64, first: i64,
+    n: tl.int64, tiles: tl.int32, x_stride: tl.int64, y_stride: tl.int64, first: tl.int64,
     TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
-    TILE: tl.constexpr, TILES: tl.constexpr, FOLD: tl.constexpr,
+    TILE: tl.constexpr, FOLD: tl.constexpr,
     STAGES: tl.constexpr, EVICTION: tl.constexpr, SLOTS: tl.constexpr,
 ):  # fmt: skip
     """Every program adds its segment's sums to one of `SLOTS` accumulators of each sum."""
     a, b, c = own_sums(
-        x, y, n, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, TILES, FOLD, STAGES, EVICTION
+        x, y, n, tiles, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, FOLD, STAGES, EVICTION
     )  # fmt: skip
     slot = slots + (first + tl.program_id(0)) % SLOTS
     tl.atomic_add(slot, a, sem="relaxed")

@@ -28,6 +28,8 @@ class Kernel:
         function: the kernel; its parameters are tensors, then integers, then constants.
         constants: the constants by name; names that the kernel does not take are left out.
         warps: warps a program.
+
+    The first two tensors may be the user's, of any alignment; all tensors of all calls lie on one device.
     """
 
     def __init__(self, function: Any, constants: dict[str, Any], warps: int) -> None:
@@ -40,16 +42,19 @@ class Kernel:
         called."""
         if INTERPRETED:
             return lambda: self._interpret(programs, arguments)
-        tensors = [argument for argument in arguments if isinstance(argument, torch.Tensor)]
-        key = (tensors[0].device, *(tensor.data_ptr() % ALIGNMENT == 0 for tensor in tensors))
-        if key not in self._compiled:
-            with torch.cuda.device(tensors[0].device):
-                self._compiled[key] = self.function.warmup(
+        raw = [_raw(argument) for argument in arguments]
+        aligned = tuple(pointer % ALIGNMENT == 0 for pointer in raw[:2])
+        first = arguments[0]
+        assert isinstance(first, torch.Tensor)
+        if aligned not in self._compiled:
+            with torch.cuda.device(first.device):
+                compiled = self.function.warmup(
                     *arguments, *self.constants.values(), grid=(1,), num_warps=self.warps
                 )
-        with torch.cuda.device(tensors[0].device):
-            run = self._compiled[key][(programs, 1, 1)]
-        return _bound(run, tensors[0].device, [_raw(a) for a in arguments] + list(self.constants.values()))
+                compiled[(1, 1, 1)]  # loads it onto the device
+                self._compiled[aligned] = compiled
+        run = self._compiled[aligned][(programs, 1, 1)]
+        return _bound(run, first.device, [*raw, *self.constants.values()])
 
     def _interpret(self, programs: int, arguments: tuple[torch.Tensor | int, ...]) -> None:
         with np.errstate(all="ignore"):

@@ -72,7 +72,6 @@ class SegmentRun(ABC):
             "SUMS": self.metric.sums,
             "ELEMENT": tl.float64 if shape.wide else tl.float32,
             "TILE": self.settings.tile_n(itemsize),
-            "TILES": self.settings.tiles,
             "FOLD": VECTOR_BYTES // itemsize,
             "STAGES": self.settings.stages,
             "EVICTION": "evict_first" if self.settings.evict_first else "",
@@ -104,9 +103,9 @@ class SegmentRun(ABC):
         """`function` with the constants of this reduction."""
         return Kernel(function, self.constants | constants, self.settings.warps)
 
-    def scalars(self, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, int]:
-        """n and the strides of a piece."""
-        return len(x), x.stride(0), y.stride(0)
+    def scalars(self, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, int, int]:
+        """n, tiles a segment, and the strides of a piece."""
+        return len(x), self.settings.tiles, x.stride(0), y.stride(0)
 
     @abstractmethod
     def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Call:
