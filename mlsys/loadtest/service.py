@@ -24,7 +24,7 @@ from mlsys.serving.process import Process
 
 START_TIMEOUT_S = 1800.0
 STOP_TIMEOUT_S = 10.0
-STOP_AT_ONCE_S = 1.0
+STOP_AT_ONCE_S = 0.3
 
 
 @dataclass
