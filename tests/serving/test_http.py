@@ -1,0 +1,73 @@
+"""The server process's edges: an address that cannot be had, signals that come twice, work that does not end."""
+
+import asyncio
+import signal
+import socket
+
+import aiohttp
+import pytest
+
+from mlsys.errors import UserError
+from mlsys.serving import http
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("203.0.113.1", "Cannot assign requested address"), ("no such host", "")]
+)
+def test_an_address_that_cannot_be_had(host, reason):
+    with pytest.raises(UserError) as caught:
+        http.bind(host, 0)
+    assert str(caught.value).startswith(f"server.host={host} server.port=0: cannot listen there: {reason}")
+    assert "Unknown error" not in str(caught.value)
+
+
+def test_a_free_port_on_both_families():
+    with http.bind("127.0.0.1", 0) as listener:
+        assert http._address(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+    if socket.has_ipv6:
+        with http.bind("::1", 0) as listener:
+            assert http._address(listener) == f"http://[::1]:{listener.getsockname()[1]}"
+
+
+async def test_one_stop_that_comes_twice_counts_once(monkeypatch):
+    exits, now = [], [100.0]
+    monkeypatch.setattr(http, "_exit", exits.append)
+    monkeypatch.setattr(http.time, "monotonic", lambda: now[0])
+    stop = http._Stop()
+    stop()
+    assert stop.event.is_set()
+    now[0] += 0.9
+    stop()
+    assert exits == []
+    now[0] += 0.2
+    stop()
+    assert exits == [1]
+
+
+def test_work_that_outlasts_the_drain_is_abandoned(launch):
+    server = {"drain_timeout_s": 0.05}
+    with launch("batch", server=server, generator={"base_ms": 1200}) as (url, process):
+
+        async def abandoned():
+            async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+                ask = asyncio.create_task(session.post(f"{url}/rag", json={"query": "x"}))
+                while True:
+                    async with session.get(f"{url}/stats") as response:
+                        if (await response.json())["running"] == 1:
+                            break
+                process.signal(signal.SIGTERM)
+                with pytest.raises(aiohttp.ClientError):
+                    await ask
+
+        asyncio.run(abandoned())
+        assert process.wait(30) == 1
+        assert "work that was still running has been abandoned" in process.log.read_text()
+
+
+def test_an_unfinished_body_does_not_hold_up_the_end(launch):
+    with launch("batch") as (url, process):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"POST /rag HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+            process.signal(signal.SIGTERM)
+            assert process.wait(http.CLOSE_S + 20) == 0
