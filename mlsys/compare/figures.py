@@ -79,7 +79,7 @@ def _requests(place: Path, record: Record, metric: str, load: float) -> Run | No
     if len(good) < 2 * ENOUGH:
         return None
     batch = record.levels[index].get("batch_size.max")
-    block = 2 * int(batch) if finite(batch) else 1
+    block = int(batch) if finite(batch) else 1
     if metric == "throughput_rps":
         gaps = _gaps(good)
         return Run(gaps, "rate", block) if len(gaps) > 1 else None

@@ -11,6 +11,7 @@ from mlsys.compare.match import Pair
 from mlsys.compare.noise import Interval, Run
 from mlsys.loadtest.answers import compare_answers
 from mlsys.record import Record
+from mlsys.sinks.findings import busy
 
 WORDS = {True: {"higher": "faster", "lower": "slower"}, False: {"higher": "slower", "lower": "faster"}}
 
@@ -45,7 +46,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Options:
-    """`floor`: noise between runs taken for granted (0.02: 2 %). `confidence`: of the report as a whole."""
+    """`floor`: noise between runs of a quiet machine (0.02: 2 %). `confidence`: of the report as a whole."""
 
     metrics: tuple[str, ...] = ()
     floor: float = 0.02
@@ -94,6 +95,7 @@ def _line(
     confidence: float,
 ) -> Line:
     a, b = data
+    floor *= _noisier(pair, metric)
     in_turn = _in_turn(pair, metric, load)
     if in_turn:
         interval = noise.compare_in_turn(*in_turn, floor, confidence)
@@ -102,6 +104,12 @@ def _line(
         interval = noise.compare(a, b, floor, control, confidence)
     shown = [_stated(runs, metric, load) for runs in (pair.a, pair.b)]
     return Line(index, name, load, metric, shown[0], shown[1], interval, (len(a), len(b)))
+
+
+def _noisier(pair: Pair, metric: str) -> float:
+    """How many times the noise floor to take: tails vary more than medians, a busy machine more than a quiet one."""
+    tail = {"p90": 2, "p95": 2, "p99": 3, "max": 4}.get(metric.rpartition(".")[2], 1)
+    return tail * (2 if any(busy(record) for _, record in (*pair.a, *pair.b)) else 1)
 
 
 def _in_turn(pair: Pair, metric: str, load: float | None) -> tuple[list[Run], list[Run]] | None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 FLOOR_DOF = 10
-LEAST_DOF = 2
+LEAST_DOF = 5
 CONTROL_DOF = 4
 DRAWS = 1000
 MAX_ELEMENTS = 20_000_000
@@ -90,11 +90,11 @@ def within(samples: Sequence[float], statistic: Statistic, least_block: int = 1)
     block = min(max(block_length(values), least_block), max(1, n // 2))
     draws = max(200, min(DRAWS, MAX_ELEMENTS // n))
     rng = np.random.default_rng(SEED)
-    starts = rng.integers(0, n, size=(draws, -(-n // block)))
-    picks = ((starts[:, :, None] + np.arange(block)) % n).reshape(draws, -1)[:, :n]
+    blocks = max(2, round(n / block))  # whole ones: a part of a batch's answers says nothing of their rate
+    starts = rng.integers(0, n, size=(draws, blocks))
+    picks = ((starts[:, :, None] + np.arange(block)) % n).reshape(draws, -1)
     drawn = evaluate(values[picks], statistic)
-    blocks = n / block
-    return float(np.std(np.log(np.maximum(drawn, 1e-300)))) * float(np.sqrt(blocks / max(blocks - 1, 0.5)))
+    return float(np.std(np.log(np.maximum(drawn, 1e-300)))) * math.sqrt(blocks / (blocks - 1))
 
 
 @dataclass(frozen=True)
