@@ -35,37 +35,41 @@ class KernelSearch:
         """How many of the queries to search at once within the workspace."""
         tile = self.scoring.tile(queries)
         members = tile.BN // tile.CLASSES
-        each = 4 * (-(-len(self.rows) // members)) + 8 * groups_taken(k) * members
+        taken = groups_taken(k, self.rows.dtype, self.metric)
+        each = 4 * (-(-len(self.rows) // members)) + 8 * taken * members
         return max(1, WORKSPACE_BYTES // each)
 
     def nearest(
         self, queries: torch.Tensor, k: int, tile: Tile | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Keys (Q, k) float64, rows (Q, k) and status (Q,): where that is not 0 the line is not certain."""
+        """Keys (Q, k) float64, rows (Q, k) and status (Q,): where that is not 0 the line is not certain.
+
+        The kernels write the status into the host's memory: read it after the stream has been waited for.
+        """
         count, dim = queries.shape
         tile = tile or self.scoring.tile(count)
         cast = self.scoring.cast(queries)
         maxima = self.scoring.launch(cast, tile)
-        chosen, cut, covered = _choose(maxima, k)
+        taken = min(groups_taken(k, self.rows.dtype, self.metric), maxima.shape[1])
+        chosen, cut = _choose(maxima, taken)
         m, members = chosen.shape[1], tile.BN // tile.CLASSES
         keys = torch.empty(count, m * members, dtype=torch.float64, device=queries.device)
         shape = {"D": dim, "BN": tile.BN, "CLASSES": tile.CLASSES, "BK": block(dim), "METRIC": self.metric}
         kernels_settle.group_keys[(count * m,)](queries, self.rows, chosen, keys, len(self.rows), m, **shape)
         best = keys.new_empty(count, k)
         index = torch.empty(count, k, dtype=torch.int64, device=queries.device)
-        status = torch.empty(count, dtype=torch.int32, device=queries.device)
+        status = torch.empty(count, dtype=torch.int32, pin_memory=queries.is_cuda)
         kernels_settle.nearest_rows[(count,)](
             queries, cast, chosen, cut, keys, best, index, status,
             len(self.rows), self.scoring.shortest, self.scoring.longest, self.scoring.tolerance,
-            M=m, K=k, SIZE=power_of_two(m * members), COVERED=covered, **shape,
+            M=m, K=k, SIZE=power_of_two(m * members), COVERED=taken == maxima.shape[1], **shape,
         )  # fmt: skip
         return best, index, status
 
 
-def _choose(maxima: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor, bool]:
-    """The best groups (Q, m), the cut (Q,) no other group is above, and whether there is no other group."""
+def _choose(maxima: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The m best groups (Q, m) and the cut (Q,) that no other group is above."""
     count, groups = maxima.shape
-    m = min(groups_taken(k), groups)
     chosen = torch.empty(count, m, dtype=torch.int32, device=maxima.device)
     cut = maxima.new_empty(count)
     slots = power_of_two(m)
@@ -74,4 +78,4 @@ def _choose(maxima: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor, b
     kernels_settle.best_groups[(count,)](
         maxima, chosen, cut, groups, M=m, SLOTS=slots, WIDTH=width, FOLD=fold, DEPTH=max(1, 8192 // width)
     )
-    return chosen, cut, m == groups
+    return chosen, cut

@@ -75,9 +75,12 @@ class Index:
             return self._certain(queries, k)
         count = self._kernels.most_queries(len(queries), k)
         parts = [self._kernels.nearest(some, k) for some in _split(queries, count)]
-        keys, index, status = (_joined(list(part)) for part in zip(*parts, strict=True))
-        if int(status.amax()) > 0:
-            doubtful = status.nonzero()[:, 0]
+        keys, index = (_joined([part[i] for part in parts]) for i in (0, 1))
+        if queries.is_cuda:
+            torch.cuda.current_stream(queries.device).synchronize()
+        status = _joined([part[2] for part in parts])
+        if bool(status.any()):
+            doubtful = status.nonzero()[:, 0].to(queries.device)
             keys[doubtful], index[doubtful] = self._certain(queries[doubtful], k)
         return keys, index
 

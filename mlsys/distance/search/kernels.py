@@ -60,9 +60,9 @@ def product_maxima(  # type: ignore[no-untyped-def]
 def vector_maxima(  # type: ignore[no-untyped-def]
     x, y, scale, bias, maxima, queries, rows, groups,
     D: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CLASSES: tl.constexpr,
-    SCALED: tl.constexpr, BIASED: tl.constexpr,
+    SCALED: tl.constexpr, BIASED: tl.constexpr, CITYBLOCK: tl.constexpr,
 ):  # fmt: skip
-    """`product_maxima` for a few queries, one after the other: each row is read once for each query."""
+    """Group maxima of x·y·scale + bias, or of -Σ|x - y|, for one query: the rows are read once, nothing else."""
     tile = tl.program_id(0)
     line = tl.program_id(1)
     r = tile * BN + tl.arange(0, BN)
@@ -73,9 +73,13 @@ def vector_maxima(  # type: ignore[no-untyped-def]
         inside = inner < D - k
         some = tl.load(x + line * D + k + inner, mask=inside, other=0.0).to(tl.float32)
         if D % BK == 0:
-            acc += some[None, :] * tl.load(b + k).to(tl.float32)
+            other = tl.load(b + k).to(tl.float32)
         else:
-            acc += some[None, :] * tl.load(b + k, mask=inside[None, :], other=0.0).to(tl.float32)
+            other = tl.load(b + k, mask=inside[None, :], other=0.0).to(tl.float32)
+        if CITYBLOCK:
+            acc -= tl.abs(some[None, :] - other)
+        else:
+            acc += some[None, :] * other
     score = tl.sum(acc, axis=1)
     if SCALED:
         score *= tl.load(scale + r, mask=r < rows, other=0.0)
@@ -89,27 +93,31 @@ def vector_maxima(  # type: ignore[no-untyped-def]
 
 @jit
 def cityblock_maxima(  # type: ignore[no-untyped-def]
-    x, y, zeros, maxima, queries, rows, groups, x_stride, y_stride,
+    x, y, zeros, maxima, queries, rows, groups, y_stride,
     D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, UNROLL: tl.constexpr,
 ):  # fmt: skip
-    """Group maxima of -Σ|x - y|, of transposed queries x (D, x_stride) and rows y (D, y_stride).
+    """Group maxima of -Σ|x - y|, of queries x (Q, D) and transposed rows y (D, y_stride).
 
-    Both are padded to whole tiles, D is a multiple of UNROLL. Sums start from `zeros` (BN,) in memory: that
-    load has the layout in which a thread holds four neighbouring rows of several queries; the loop keeps it.
+    All are padded with zeros to whole tiles and D to a multiple of UNROLL, which is even. What bounds it beside the
+    additions are loads. Sums start from float16 `zeros` (BN,) in memory: that load has the layout in which a thread
+    holds eight neighbouring rows of several queries, and the loop keeps it. Queries come two elements at a time.
     """
     query_tiles = tl.cdiv(queries, BM)
     line = (tl.program_id(0) % query_tiles) * BM
     tile = tl.program_id(0) // query_tiles
     q = tl.arange(0, BM)
     r = tl.arange(0, BN)
-    x += line
+    x += line * D
     y += tile * BN
-    acc = tl.load(zeros + q[:, None] * 0 + r[None, :])
+    acc = tl.load(zeros + q[:, None] * 0 + r[None, :]).to(tl.float32)
     for _ in range(0, D, UNROLL):
-        for _ in tl.static_range(UNROLL):
-            acc += tl.abs(tl.load(x + q).to(tl.float32)[:, None] - tl.load(y + r).to(tl.float32)[None, :])
-            x += x_stride
+        for u in tl.static_range(0, UNROLL, 2):
+            a, b = tl.split(tl.load(x + q[:, None] * D + u + tl.arange(0, 2)[None, :]).to(tl.float32))
+            acc += tl.abs(a[:, None] - tl.load(y + r).to(tl.float32)[None, :])
             y += y_stride
+            acc += tl.abs(b[:, None] - tl.load(y + r).to(tl.float32)[None, :])
+            y += y_stride
+        x += UNROLL
     q += line
     acc = tl.where((tile * BN + r < rows)[None, :], -acc, -float("inf"))
     best = tl.max(tl.reshape(acc, [BM, BN // CLASSES, CLASSES]), axis=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from mlsys.distance.search import kernels
@@ -11,7 +9,8 @@ from mlsys.distance.search.cityblock import MaximumScorer
 from mlsys.distance.search.scores import ProductScorer
 from mlsys.distance.search.settings import Tile, cityblock_tile, product_tile
 
-PADDED = 128  # rows and queries of the l1 kernel: the largest side of its tiles
+PADDED, PADDED_DIM = 256, 16  # rows and dimension of the l1 kernel: the largest of its tiles
+BIG_SHARED_BYTES = 200 << 10  # of a Hopper or Blackwell data-centre GPU, which also have TMA
 TF32_EPS = 2.0**-9  # two factors cut to 10 bits
 
 
@@ -24,6 +23,10 @@ class ProductMaxima:
         self.bias = None if scorer.bias is None else scorer.bias.float()
         self.shortest = scorer.smallest * (1 - 1e-6)
         self.longest = 1.0 if scorer.metric == "cosine" else scorer.largest * (1 + 1e-6)
+        self.big = not self.rows.is_cuda or _shared_bytes(self.rows) >= BIG_SHARED_BYTES
+        self.aligned = (
+            self.rows.shape[1] * self.rows.dtype.itemsize % 16 == 0 and self.rows.data_ptr() % 16 == 0
+        )
         rounding = 4 * (self.rows.shape[1] + 16) * torch.finfo(torch.float32).eps
         self.tolerance = rounding + (TF32_EPS if self.rows.dtype == torch.float32 else 0.0)
 
@@ -33,7 +36,7 @@ class ProductMaxima:
 
     def tile(self, queries: int) -> Tile:
         """The cut for so many queries."""
-        return product_tile(queries, self.rows.dtype, self.rows.shape[1])
+        return product_tile(queries, self.rows.dtype, self.big, self.aligned)
 
     def launch(self, queries: torch.Tensor, tile: Tile) -> torch.Tensor:
         """Maxima (Q, groups) float32 of queries (Q, d)."""
@@ -45,7 +48,9 @@ class ProductMaxima:
         shape = {"D": dim, "BN": tile.BN, "BK": tile.BK, "CLASSES": tile.CLASSES, "num_warps": tile.warps}
         given = {"SCALED": self.scale is not None, "BIASED": self.bias is not None}
         if tile.BM == 1:
-            kernels.vector_maxima[(tiles, count)](queries, self.rows, *sides, **shape, **given)
+            kernels.vector_maxima[(tiles, count)](
+                queries, self.rows, *sides, CITYBLOCK=False, **shape, **given
+            )
             return maxima
         tiles *= -(-count // tile.BM)
         grid = (min(tiles, tile.programs * _processors(self.rows)) if tile.programs else tiles,)
@@ -64,14 +69,16 @@ class CityblockMaxima:
     """Group maxima of -Σ|x - y|. Keeps a transposed copy of the rows."""
 
     def __init__(self, scorer: MaximumScorer) -> None:
-        self.count = len(scorer.rows)
-        self.transposed = _transposed(scorer.rows)
-        self.zeros = torch.zeros(PADDED, dtype=torch.float32, device=scorer.rows.device)
+        self.rows = scorer.rows
+        self.dim = -(-self.rows.shape[1] // PADDED_DIM) * PADDED_DIM
+        self.transposed = self.rows.new_zeros(self.dim, -(-len(self.rows) // PADDED) * PADDED)
+        self.transposed[: self.rows.shape[1], : len(self.rows)] = self.rows.T
+        self.zeros = torch.zeros(PADDED, dtype=torch.float16, device=self.rows.device)
         self.shortest, self.longest = 1.0, scorer.largest
-        self.tolerance = 4 * (scorer.rows.shape[1] + 16) * torch.finfo(torch.float32).eps
+        self.tolerance = 4 * (self.dim + 16) * torch.finfo(torch.float32).eps
 
     def cast(self, queries: torch.Tensor) -> torch.Tensor:
-        """Queries as they are: the kernel works in float32."""
+        """Queries as they are: the kernels work in float32."""
         return queries
 
     def tile(self, queries: int) -> Tile:
@@ -81,23 +88,24 @@ class CityblockMaxima:
     def launch(self, queries: torch.Tensor, tile: Tile) -> torch.Tensor:
         """Maxima (Q, groups) float32 of queries (Q, d)."""
         count, dim = queries.shape
-        tiles = -(-self.count // tile.BN)
+        tiles = -(-len(self.rows) // tile.BN)
         groups = tiles * tile.CLASSES
         maxima = torch.empty(count, groups, dtype=torch.float32, device=queries.device)
-        x, y = _transposed(queries), self.transposed
+        shape = {"BN": tile.BN, "CLASSES": tile.CLASSES, "num_warps": tile.warps}
+        sides = (maxima, count, len(self.rows), groups)
+        if tile.BM == 1:
+            kernels.vector_maxima[(tiles, count)](
+                queries, self.rows, None, None, *sides,
+                D=dim, BK=tile.BK, SCALED=False, BIASED=False, CITYBLOCK=True, **shape,
+            )  # fmt: skip
+            return maxima
+        x = queries.new_zeros(-(-count // tile.BM) * tile.BM, self.dim)
+        x[:count, :dim] = queries
         kernels.cityblock_maxima[(tiles * -(-count // tile.BM),)](
-            x, y, self.zeros, maxima, count, self.count, groups, x.shape[1], y.shape[1],
-            D=dim, BM=tile.BM, BN=tile.BN, CLASSES=tile.CLASSES, UNROLL=math.gcd(dim, tile.BK),
-            num_warps=tile.warps,
+            x, self.transposed, self.zeros, *sides, self.transposed.shape[1],
+            D=self.dim, BM=tile.BM, UNROLL=tile.BK, **shape,
         )  # fmt: skip
         return maxima
-
-
-def _transposed(rows: torch.Tensor) -> torch.Tensor:
-    """A copy (d, N) padded with zeros to whole tiles."""
-    padded = rows.new_zeros(rows.shape[1], -(-len(rows) // PADDED) * PADDED)
-    padded[:, : len(rows)] = rows.T
-    return padded
 
 
 def _descriptor(rows: torch.Tensor, lines: int, width: int) -> object:
@@ -108,3 +116,8 @@ def _descriptor(rows: torch.Tensor, lines: int, width: int) -> object:
 
 def _processors(rows: torch.Tensor) -> int:
     return torch.cuda.get_device_properties(rows.device).multi_processor_count if rows.is_cuda else 4
+
+
+def _shared_bytes(rows: torch.Tensor) -> int:
+    properties = torch.cuda.get_device_properties(rows.device)
+    return int(getattr(properties, "shared_memory_per_block_optin", 0))
