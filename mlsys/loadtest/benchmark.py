@@ -39,6 +39,7 @@ class ServingBenchmark:
         self.load, self._section = split(config["loadtest"])
         self.arrivals: Arrivals = make(self._section)
         self.external = config["server"]["name"] == "external"
+        self.ours = not self.external and not config["server"].get("backends")
         self.idle = self.arrivals.next_level([]) is None
         if self.arrivals.needs_slo and self.load.slo_ms is None:
             raise UserError(f"loadtest.slo_ms=null: loadtest={self.arrivals.name} needs a latency to meet")
@@ -68,7 +69,7 @@ class ServingBenchmark:
                 else:
                     together = dict(part.values)
         yield Results(_of_all(levels) | together)
-        if not self.external and (self.load.engine_ceiling or self.load.quality_questions):
+        if self.ours and (self.load.engine_ceiling or self.load.quality_questions):
             yield from self._engine(levels)
 
     def _serve(self, service: Service) -> None:
@@ -145,7 +146,7 @@ class ServingBenchmark:
             progress.say(
                 f"{values['failed'] + values['timed_out']} failed, mostly: {values['most_frequent_error']}"
             )
-        if not self.external:
+        if self.ours:
             values["engine_batch"] = engine.batch_of(self.config, values.get("concurrency"))
         return Level(values, event["samples"])
 

@@ -69,7 +69,7 @@ def test_poisson_load_on_a_fixed_service_time_is_an_m_d_1_queue(load: float) -> 
     """Pollaczek–Khinchine: mean time in system = S + ρS / 2(1−ρ); Little: mean in flight = λ · that."""
     service_s = 0.02
     rate = load / service_s
-    _, found = run(Service(service_s), Poisson(request_rate=rate).process(rate, seed=5), 500, 20_000)
+    _, found = run(Service(service_s), Poisson(request_rate=rate).process(rate, seed=5), 500, 10_000)
     expected_ms = 1e3 * (service_s + load * service_s / (2 * (1 - load)))
     assert found["success_rate"] == 1
     assert found["e2e_ms.mean"] == pytest.approx(expected_ms, rel=0.08)
