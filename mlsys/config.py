@@ -154,7 +154,8 @@ def groups() -> str:
     rows = []
     for group in sorted(path for path in (ROOT / "conf").iterdir() if path.is_dir()):
         options = " ".join(sorted(path.stem for path in group.glob("*.yaml")))
-        rows.append(f"  {group.name:<12} {options}")
+        if options:
+            rows.append(f"  {group.name:<12} {options}")
     return "\n".join(rows)
 
 

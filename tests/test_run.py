@@ -106,6 +106,19 @@ def test_joblib_launches_jobs_in_parallel(command: Command, outputs: Path) -> No
     assert list(outputs.glob("*/*-sweep/index.html"))
 
 
+def test_submitit_launches_jobs_on_this_machine(command: Command, outputs: Path) -> None:
+    done = command("-m", "hydra/launcher=submitit_local", "metric=l2,dot", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert [entry["status"] for entry in records(outputs)] == ["ok", "ok"]
+
+
+def test_the_cluster_launcher_composes(command: Command) -> None:
+    done = command("--cfg", "hydra", "-m", "hydra/launcher=cluster", "hydra.launcher.partition=gpu")
+    assert done.returncode == 0, done.stderr
+    assert "submitit_launcher.SlurmLauncher" in done.stdout
+    assert "partition: gpu" in done.stdout
+
+
 def test_interleaved_variants_share_their_rounds(command: Command, outputs: Path) -> None:
     done = command("-m", "metric=l2,dot", "compare.interleave=true", "compare.rounds=2", *TINY)
     assert done.returncode == 0, done.stderr
