@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from mlsys.distance.search.scores import HUGE, STEP_BYTES, check_finite, slack, steps, underflow
+from mlsys.distance.threads import spread
 
 TILE_BYTES = 3 << 18
 
@@ -56,17 +55,16 @@ class MaximumScorer:
         share = count * max(1, math.ceil(sums.shape[1] / count / (4 * torch.get_num_threads())))
 
         def work(first: int) -> None:
-            space = np.empty((lines, count, queries.shape[1]), sums.numpy().dtype)
+            space = queries.new_empty(lines, count, queries.shape[1])
             for row in range(first, min(first + share, sums.shape[1]), count):
                 last = min(row + count, first + share, sums.shape[1])
-                rows = self.rows[start + row : start + last].to(queries.dtype).numpy()
+                rows = self.rows[start + row : start + last].to(queries.dtype)
                 for line in range(0, len(queries), lines):
-                    some = queries[line : line + lines, None].numpy()
-                    larger = np.maximum(some, rows, out=space[: len(some), : len(rows)])
-                    np.einsum("qrd->qr", larger, out=sums[line : line + lines, row:last].numpy())
+                    some = queries[line : line + lines, None]
+                    larger = torch.maximum(some, rows, out=space[: len(some), : len(rows)])
+                    torch.sum(larger, -1, out=sums[line : line + lines, row:last])
 
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(work, range(0, sums.shape[1], share)))
+        spread(work, range(0, sums.shape[1], share))
 
     def floor(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """See `Scorer`."""

@@ -58,6 +58,7 @@ class Index:
         self._scorer = scorer_of(self.rows, self.ranking.name)
         kernels = self.method == "kernels"
         self._kernels = KernelSearch(self.rows, self.ranking.name, self._scorer) if kernels else None
+        self.doubtful = 0  # queries of the last search that the kernels could not vouch for
 
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
         """The k nearest rows of each of `queries` (Q, d): see `search`."""
@@ -78,9 +79,11 @@ class Index:
         keys, index = (_joined([part[i] for part in parts]) for i in (0, 1))
         if queries.is_cuda:
             torch.cuda.current_stream(queries.device).synchronize()
+        self.doubtful = 0
         status = _joined([part[2] for part in parts])
         if bool(status.any()):
             doubtful = status.nonzero()[:, 0].to(queries.device)
+            self.doubtful = len(doubtful)
             keys[doubtful], index[doubtful] = self._certain(queries[doubtful], k)
         return keys, index
 

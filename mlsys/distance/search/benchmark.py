@@ -1,0 +1,178 @@
+"""The search benchmark: one exact search of fresh random rows, measured beside how others do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from mlsys import progress
+from mlsys.config import whole
+from mlsys.distance.baseline import Unavailable
+from mlsys.distance.search.index import Index
+from mlsys.distance.search.peers import PEERS, Peer, Problem
+from mlsys.distance.search.ranking import ranking
+from mlsys.distance.search.reference import reference
+from mlsys.errors import UserError
+from mlsys.record import Results, Scalar
+from mlsys.timing import Clock, Timing, copy_bandwidth_gbps
+
+STORAGES = ("float32", "float16", "bfloat16")
+FADDS_A_TERM, LANES = 2, 128  # of l1; float32 additions a clock of one processor of a GPU
+
+
+@dataclass
+class SearchBenchmark:
+    """Measures the exact k nearest of `rows` normal random rows (rows, dim) to `queries` queries.
+
+    Args:
+        metric: l2, sqeuclidean, l1, cosine or dot.
+        storage: float32, float16 or bfloat16.
+        peers: names of `peers.PEERS`; those that cannot compute this are left out, with the reason.
+        reference_queries: for how many queries the answer is compared with a float64 search of every row.
+        repeats, warmup, time_limit_s: see `timing.Clock`.
+    """
+
+    metric: str
+    queries: float
+    rows: float
+    dim: int
+    k: int
+    storage: str
+    device: torch.device
+    repeats: int
+    warmup: int
+    time_limit_s: float
+    seed: int
+    peers: list[str] = field(default_factory=lambda: list(PEERS))
+    reference_queries: int = 4
+    threads: int | None = None
+    kind: str = "search"
+
+    def __post_init__(self) -> None:
+        self.queries, self.rows = whole("search.queries", self.queries), whole("search.rows", self.rows)
+        ranking(self.metric)
+        for name, value in (("dim", self.dim), ("k", self.k), ("reference_queries", self.reference_queries)):
+            if value < 1:
+                raise UserError(f"search.{name}={value} must be at least 1")
+        if self.k > self.rows:
+            raise UserError(f"search.k={self.k} must be at most search.rows={self.rows}")
+        if self.storage not in STORAGES:
+            raise UserError(f"search.storage={self.storage} must be one of {', '.join(STORAGES)}")
+        for peer in self.peers:
+            if peer not in PEERS:
+                raise UserError(f"search.peers=[{peer}] is not a peer; there are: {', '.join(PEERS)}")
+
+    def measure(self) -> Iterator[Results]:
+        """Conditions and correctness first, then all timings, each search and its peers in turn."""
+        with progress.step(f"making {self.rows:.4g} rows of {self.dim} {self.storage}"):
+            problem = self._problem()
+            index = Index(problem.rows, self.metric)
+            found = index.search(problem.queries, self.k)[1].cpu().numpy()
+        yield Results({**self._conditions(index), "doubtful_queries": index.doubtful})
+        count = min(self.reference_queries, int(self.queries))
+        with progress.step(f"searching every row in float64 for {count} queries"):
+            sample = np.linspace(0, len(found) - 1, count).astype(int)
+            queries = problem.queries[torch.from_numpy(sample)].cpu()
+            wanted = reference(queries, problem.rows.cpu(), self.k, self.metric)[1]
+        exact = bool((found[sample] == wanted).all())
+        yield Results(
+            {"recall": _recall(found[sample], wanted), "index_equal": exact, "reference_queries": count}
+        )
+        yield self._timings(problem, index, sample, wanted)
+
+    def _problem(self) -> Problem:
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        rows, queries = (
+            torch.randn(int(count), self.dim, generator=generator, device=self.device).to(
+                getattr(torch, self.storage)
+            )
+            for count in (self.rows, self.queries)
+        )
+        return Problem(queries, rows, self.k, self.metric)
+
+    def _conditions(self, index: Index) -> dict[str, Scalar]:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return {
+            "queries": int(self.queries),
+            "rows": int(self.rows),
+            "dim": self.dim,
+            "k": self.k,
+            "storage": self.storage,
+            "device": self.device.type,
+            "device_name": name,
+            "method": index.method,
+            "threads": torch.get_num_threads(),
+        }
+
+    def _timings(self, problem: Problem, index: Index, sample: Any, wanted: Any) -> Results:
+        peers, values = self._peers(problem, sample, wanted)
+        calls = {"search": lambda: index.search(problem.queries, self.k)}
+        calls |= {name: peer.call for name, peer in peers.items()}
+        clock = Clock(self.device, self.repeats, self.warmup, self.time_limit_s, problem.rows.nbytes)
+        with progress.step(f"timing {self.metric} search beside {', '.join(peers) or 'nothing'}"):
+            times = clock.cold(calls)
+            wall = clock.wall({"search": calls["search"]})["search"]
+        ours = times.pop("search")
+        values |= _quartiles("latency_ms", ours) | _quartiles("wall_ms", wall)
+        values["queries_per_s"] = 1e3 * self.queries / ours.median_ms
+        samples = {"latency_ms": ours.samples_ms, "wall_ms": wall.samples_ms}
+        for name, timing in times.items():
+            values |= _quartiles(f"baseline.{name}.latency_ms", timing)
+            values[f"speedup.{name}"] = timing.median_ms / ours.median_ms
+            samples[f"baseline.{name}.latency_ms"] = timing.samples_ms
+        values |= self._limits(problem, ours.median_ms, times.get("torch_matmul"))
+        return Results(values, samples)
+
+    def _peers(self, problem: Problem, sample: Any, wanted: Any) -> tuple[dict[str, Peer], dict[str, Scalar]]:
+        peers: dict[str, Peer] = {}
+        values: dict[str, Scalar] = {}
+        for name in self.peers:
+            try:
+                peer = PEERS[name](problem)
+                result = peer.call()
+            except (Unavailable, ImportError, RuntimeError, MemoryError) as error:
+                values[f"baseline.{name}.error"] = str(error).splitlines()[0]
+                continue
+            peers[name] = peer
+            values[f"baseline.{name}.expression"] = peer.expression
+            if peer.found is not None:
+                values[f"baseline.{name}.recall"] = _recall(peer.found(result)[sample], wanted)
+        return peers, values
+
+    def _limits(self, problem: Problem, latency_ms: float, matmul: Timing | None) -> dict[str, Scalar]:
+        """The fewest bytes and operations, what they take at this machine's own rates, and which is more."""
+        read = problem.rows.nbytes + problem.queries.nbytes
+        terms = self.queries * self.rows * self.dim
+        copy = copy_bandwidth_gbps(self.device)
+        limits = {"memory": read / copy / 1e6}
+        if matmul is not None:
+            limits["matrix product"] = matmul.median_ms
+        elif self.metric == "l1" and self.device.type == "cuda":
+            limits["additions"] = FADDS_A_TERM * terms / _additions_per_ms(self.device)
+        bound = max(limits, key=lambda name: limits[name])
+        values: dict[str, Scalar] = {"bytes_read": read, "flops": 2 * terms, "copy_bandwidth_gbps": copy}
+        values |= {f"limit.{name.replace(' ', '_')}_ms": limit for name, limit in limits.items()}
+        return {**values, "bound": bound, "bound_share": limits[bound] / latency_ms}
+
+
+def _recall(found: Any, wanted: Any) -> float:
+    """The share of the wanted rows that were found."""
+    pairs = zip(found, wanted, strict=True)
+    return sum(len(np.intersect1d(a, b)) for a, b in pairs) / wanted.size
+
+
+def _quartiles(name: str, timing: Timing) -> dict[str, Scalar]:
+    return {
+        name: timing.median_ms,
+        f"{name}_p25": timing.quantile_ms(0.25),
+        f"{name}_p75": timing.quantile_ms(0.75),
+    }
+
+
+def _additions_per_ms(device: torch.device) -> int:
+    properties = torch.cuda.get_device_properties(device)
+    return properties.multi_processor_count * LANES * int(getattr(properties, "clock_rate", 1_980_000))

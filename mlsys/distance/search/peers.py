@@ -1,0 +1,108 @@
+"""What a search is measured against: how others find the nearest rows, or do the heaviest part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mlsys.distance.baseline import Unavailable
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched: queries (Q, d) and rows (N, d) of one dtype on one device, for the k nearest by `metric`."""
+
+    queries: torch.Tensor
+    rows: torch.Tensor
+    k: int
+    metric: str
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it lies on a GPU."""
+        return self.rows.is_cuda
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A call ready to be timed, what it computes, and how to read row numbers (Q, k) from its result, if it has."""
+
+    call: Callable[[], Any]
+    expression: str
+    found: Callable[[Any], Any] | None = None
+
+
+def torch_matmul_topk(problem: Problem) -> Peer:
+    """The usual way on a GPU: the whole score matrix in the storage's dtype, then its k largest."""
+    x, y, k = problem.queries, problem.rows, problem.k
+    if problem.metric == "l1":
+        raise Unavailable("torch_matmul_topk: l1 is no matrix product")
+    if problem.metric == "dot":
+        return Peer(lambda: torch.matmul(x, y.T).topk(k), "torch.matmul(x, y.T).topk(k)", _indices)
+    if problem.metric == "cosine":
+        unit = torch.nn.functional.normalize(y, dim=1)
+        return Peer(lambda: torch.matmul(x, unit.T).topk(k), "torch.matmul(x, unit_y.T).topk(k)", _indices)
+    bias = (y.float().square().sum(1) / -2).to(y.dtype)
+    return Peer(lambda: torch.addmm(bias, x, y.T).topk(k), "torch.addmm(-|y|²/2, x, y.T).topk(k)", _indices)
+
+
+def torch_matmul(problem: Problem) -> Peer:
+    """The matrix product alone: what no search that uses one goes below by much."""
+    if problem.metric == "l1":
+        raise Unavailable("torch_matmul: l1 is no matrix product")
+    return Peer(lambda: torch.matmul(problem.queries, problem.rows.T), "torch.matmul(x, y.T)")
+
+
+def torch_cdist_topk(problem: Problem) -> Peer:
+    """torch's distances in float32, then the k smallest."""
+    p = {"l2": 2.0, "sqeuclidean": 2.0, "l1": 1.0}.get(problem.metric)
+    if p is None:
+        raise Unavailable(f"torch_cdist_topk: torch.cdist has no {problem.metric}")
+    x, y, k = problem.queries.float(), problem.rows.float(), problem.k
+    text = f"torch.cdist(x, y, p={p:g}).topk(k, largest=False)"
+    return Peer(lambda: torch.cdist(x, y, p=p).topk(k, largest=False), text, _indices)
+
+
+def faiss(problem: Problem) -> Peer:
+    """faiss' exact index on a CPU, in float32."""
+    if problem.on_gpu:
+        raise Unavailable("faiss: the CPU package is measured on a CPU")
+    import faiss as library
+
+    kind = {"l1": library.METRIC_L1, "l2": library.METRIC_L2, "sqeuclidean": library.METRIC_L2}
+    x, y = problem.queries.float(), problem.rows.float()
+    if problem.metric == "cosine":
+        x, y = torch.nn.functional.normalize(x, dim=1), torch.nn.functional.normalize(y, dim=1)
+    index = library.IndexFlat(y.shape[1], kind.get(problem.metric, library.METRIC_INNER_PRODUCT))
+    index.add(y.numpy())
+    library.omp_set_num_threads(torch.get_num_threads())
+    queries = x.numpy()
+    return Peer(
+        lambda: index.search(queries, problem.k), "faiss.IndexFlat.search(x, k)", lambda pair: pair[1]
+    )
+
+
+def scipy_cdist(problem: Problem) -> Peer:
+    """scipy's distances in float64, without any selection: for l1, which matrix products do not help."""
+    if problem.metric != "l1" or problem.on_gpu:
+        raise Unavailable("scipy_cdist: measured for l1 on a CPU")
+    from scipy.spatial.distance import cdist
+
+    x, y = problem.queries.float().numpy(), problem.rows.float().numpy()
+    return Peer(lambda: cdist(x, y, "cityblock"), "scipy.spatial.distance.cdist(x, y, 'cityblock')")
+
+
+PEERS: dict[str, Callable[[Problem], Peer]] = {
+    "torch_matmul_topk": torch_matmul_topk,
+    "torch_cdist_topk": torch_cdist_topk,
+    "torch_matmul": torch_matmul,
+    "faiss": faiss,
+    "scipy_cdist": scipy_cdist,
+}
+
+
+def _indices(pair: Any) -> Any:
+    return pair.indices.cpu().numpy()
