@@ -113,7 +113,7 @@ def test_submitit_launches_jobs_on_this_machine(command: Command, outputs: Path)
 
 
 def test_the_cluster_launcher_composes(command: Command) -> None:
-    done = command("--cfg", "hydra", "-m", "hydra/launcher=cluster", "hydra.launcher.partition=gpu")
+    done = command("--cfg", "hydra", "hydra/launcher=cluster", "hydra.launcher.partition=gpu")
     assert done.returncode == 0, done.stderr
     assert "submitit_launcher.SlurmLauncher" in done.stdout
     assert "partition: gpu" in done.stdout
