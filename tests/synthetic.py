@@ -220,6 +220,8 @@ def mixture(root: Path) -> list[tuple[Path, Record]]:
     """A bit of everything, with what goes wrong."""
     records = [distance(m, n) for m in ("l2", "l1", "cosine", "dot") for n in (10**4, 10**6, 10**8)]
     records += [serving(mode, i) for i, mode in enumerate(RATES)]
+    smaller = {"batching": {"name": "hybrid", "max_size": 4, "timeout_ms": 20.0}}
+    records += [serving("batch", 5, config=smaller)]
     records += [search(m, q) for m in ("l2", "dot") for q in (1, 64, 1024)]
     records += [failed(), failed(f"ValueError: {HOSTILE}")]
     records += [start("distance", {"metric": {"name": "l2"}, "n": 7}, [], load_average=[3.0, 2.0, 1.0])]

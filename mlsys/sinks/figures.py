@@ -19,6 +19,7 @@ LIGHT = ("#2a78d6", "#eb6834", "#1baf7a", "#4a3aa7", "#eda100", "#e87ba4", "#008
 DARK = ("#3987e5", "#d95926", "#199e70", "#9085e9", "#c98500", "#d55181", "#4caf50", "#e66767")
 GREY = "#808080"
 LIMIT_SLOT, OWN_COLORS = -1, -2
+SPEAKING = {"reduction", "machine", "device", "config.dtype", "config.generator.dtype"}
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,23 @@ class Drawing:
 
     def name(self, row: Row) -> str:
         """What tells this row's run from others: `l2 · single_pass`, `batch · batching.max_size=8`."""
-        words = [word(key, row[key]) for key in self.keys if row.get(key) is not None]
-        return " · ".join(words)
+        return " · ".join(self.word(key, row[key]) for key in self.keys if row.get(key) is not None)
+
+    def word(self, key: str, value: Any) -> str:
+        """A key and its value as they stand in a name: the bare value where that explains itself."""
+        if isinstance(value, str) and (key.endswith(".name") or key in SPEAKING):
+            return value
+        short = label(key).rpartition(".")[2]
+        if sum(label(other).rpartition(".")[2] == short for other in self.keys) > 1:
+            short = label(key)
+        return f"{short}={value:g}" if is_number(value) else f"{short}={value}"
 
     def slot(self, row: Row, color: str) -> int:
-        """The place in the palette that this row's `color` value has in every panel."""
-        values = list(dict.fromkeys(str(entry.get(color)) for entry in self.table))
-        return values.index(str(row.get(color)))
+        """The place in the palette that this row has in every panel: by `color`, or where all share it by name."""
+        if several(self.table, color):
+            values = list(dict.fromkeys(str(entry.get(color)) for entry in self.table))
+            return values.index(str(row.get(color)))
+        return list(dict.fromkeys(self.name(entry) for entry in self.table)).index(self.name(row))
 
 
 def figure(panel: Panel, drawing: Drawing) -> Figure | None:
@@ -61,20 +72,22 @@ def _layout(panel: Panel, drawing: Drawing) -> Figure:
     y: Figure = {"title": {"text": panel.unit}, "automargin": True}
     x["type"], y["type"] = ("log" if log else "-" for log in (panel.log_x, panel.log_y))
     if panel.kind in {"bars", "stack"}:
-        x = {"type": "category", "automargin": True}
+        x = {"title": {"text": panel.unit}, "automargin": True}
+        y = {"type": "category", "automargin": True, "autorange": "reversed"}
     if panel.kind == "histogram":
-        x |= {"title": {"text": "requests in the batch"}, "dtick": None}
+        x |= {"title": {"text": "requests in the batch"}, "tickformat": "d"}
     if panel.kind == "line" and not panel.log_y:
         y["rangemode"] = "tozero"
+    if panel.log_x:
+        x |= {"exponentformat": "power", "dtick": 1}
     if panel.log_y:
         y |= {"tickformat": "~g", "dtick": 1} if panel.unit else {"exponentformat": "power", "dtick": 1}
     if panel.unit == "share":
         y |= {"tickformat": ".0%", "title": {"text": ""}}
     layout: Figure = {"xaxis": x, "yaxis": y, "barmode": "stack" if panel.kind == "stack" else "group"}
     if panel.reference is not None:
-        height = {"y0": panel.reference, "y1": panel.reference}
-        line = {"color": GREY, "width": 1}
-        layout["shapes"] = [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "line": line} | height]
+        where = {"x0": panel.reference, "x1": panel.reference, "yref": "paper", "y0": 0, "y1": 1}
+        layout["shapes"] = [{"type": "line", "line": {"color": GREY, "width": 1}} | where]
     return layout
 
 
@@ -99,14 +112,6 @@ def hover(row: Row, keys: Sequence[str]) -> str:
 def escape(words: object) -> str:
     """Plotly reads a little HTML in its texts: what came from a record must not be read as such."""
     return str(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def word(key: str, value: Any) -> str:
-    """A key and its value as they stand in a name: the bare value where that explains itself."""
-    plain = key.endswith(".name") or key in {"reduction", "machine", "device", "config.dtype"}
-    if isinstance(value, str) and plain:
-        return value
-    return f"{label(key)}={value:g}" if is_number(value) else f"{label(key)}={value}"
 
 
 def several(table: Sequence[Row], key: str) -> bool:

@@ -6,7 +6,7 @@ import fnmatch
 import statistics
 from collections.abc import Callable, Sequence
 
-from mlsys.sinks.figures import GREY, LIGHT, LIMIT_SLOT, OWN_COLORS, Drawing, Figure, escape, several, word
+from mlsys.sinks.figures import GREY, LIGHT, LIMIT_SLOT, OWN_COLORS, Drawing, Figure, escape, several
 from mlsys.sinks.panels import STAGES, Kind, Panel
 from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label
 
@@ -32,36 +32,40 @@ def _lines(panel: Panel, drawing: Drawing) -> list[Figure]:
     traces: list[Figure] = []
     groups: dict[str, list[int]] = {}
     for index, row in enumerate(drawing.table):
-        groups.setdefault(drawing.name(row) or str(row["workload"]), []).append(index)
+        groups.setdefault(drawing.name(row) or str(row.get(panel.color)), []).append(index)
     styles: dict[int, int] = {}
     for name, indices in groups.items():
         slot = drawing.slot(drawing.table[indices[0]], panel.color)
         style = styles.get(slot, 0)
-        shown = False
+        drawn: list[Figure] = []
         for order, y in enumerate(panel.y):
-            if trace := _line(panel, drawing.table, indices, y):
-                dash = DASHES[(order if len(panel.y) > 1 else style) % len(DASHES)]
-                traces.append(trace | _style(name, slot, dash, style, show=not shown))
-                shown = True
-        styles[slot] = style + shown
+            dash = DASHES[(order if len(panel.y) > 1 else style) % len(DASHES)]
+            for trace in _line(panel, drawing.table, indices, y):
+                drawn.append(_style(name, slot, dash, style, show=not drawn) | trace)
+        styles[slot] = style + bool(drawn)
+        traces += drawn
     return traces + _limits(panel, drawing) if traces else []
 
 
-def _line(panel: Panel, table: Sequence[Row], indices: Sequence[int], y: str) -> Figure | None:
-    points: list[tuple[float, float, int]] = []
+def _line(panel: Panel, table: Sequence[Row], indices: Sequence[int], y: str) -> list[Figure]:
+    """A line through the points; repeated runs of one configuration are points, and the line is their median."""
+    points: dict[float, list[tuple[float, int]]] = {}
     for i in indices:
         across, up = table[i].get(panel.x), table[i].get(y)
         if finite(across) and finite(up):
-            points.append((across, max(up, SMALLEST) if panel.log_y else up, i))
+            points.setdefault(across, []).append((max(up, SMALLEST) if panel.log_y else up, i))
     if not points:
-        return None
-    points.sort()
-    rows = [i for _, _, i in points]
-    trace: Figure = {"type": "scatter", "mode": "lines+markers", "customdata": rows}
-    trace |= {"x": [across for across, _, _ in points], "y": [up for _, up, _ in points]}
-    if spread := _spread([table[i] for i in rows], y):
-        trace["error_y"] = spread
-    return trace
+        return []
+    across_all = sorted(points)
+    line: Figure = {"mode": "lines+markers", "x": across_all}
+    line["y"] = [statistics.median(up for up, _ in points[across]) for across in across_all]
+    line["customdata"] = [points[across][0][1] for across in across_all]
+    if all(len(found) == 1 for found in points.values()):
+        spread = _spread([table[i] for i in line["customdata"]], y)
+        return [line | ({"error_y": spread} if spread else {})]
+    each = [(across, up, i) for across in across_all for up, i in points[across]]
+    dots: Figure = {"mode": "markers", "x": [p[0] for p in each], "y": [p[1] for p in each], "opacity": 0.45}
+    return [line, dots | {"customdata": [p[2] for p in each], "showlegend": False}]
 
 
 def _spread(rows: Sequence[Row], y: str) -> Figure | None:
@@ -79,6 +83,7 @@ def _spread(rows: Sequence[Row], y: str) -> Figure | None:
 def _style(name: str, slot: int, dash: str, style: int, show: bool) -> Figure:
     color = LIGHT[slot % len(LIGHT)]
     return {
+        "type": "scatter",
         "name": escape(name),
         "legendgroup": escape(name),
         "showlegend": show,
@@ -110,7 +115,9 @@ def _limits(panel: Panel, drawing: Drawing) -> list[Figure]:
 def _limit_name(panel: Panel, drawing: Drawing, row: Row) -> str:
     """What the limit depends on: neither metric nor reduction nor server mode."""
     kept = ENGINE if panel.workload == "serving" else ("machine", "device", "config.device")
-    return " · ".join(word(k, row[k]) for k in drawing.keys if k.startswith(kept) and row.get(k) is not None)
+    return " · ".join(
+        drawing.word(k, row[k]) for k in drawing.keys if k.startswith(kept) and row.get(k) is not None
+    )
 
 
 def _limit(what: str, name: str, heights: dict[float, float]) -> Figure:
@@ -134,20 +141,24 @@ def _names(patterns: Sequence[str], table: Sequence[Row]) -> list[str]:
 
 def _category(panel: Panel, drawing: Drawing, row: Row) -> str:
     x = row.get(panel.x)
-    words = [drawing.name(row)]
+    words = [drawing.name(row) or str(row.get(panel.color, row["run"]))]
     if x is not None and several(drawing.table, panel.x):
         short = f"{x:.4g}".replace("e+0", "e") if is_number(x) else str(x)
         words.append(f"at {short}" if panel.x == "load" else f"{panel.x}={short}")
-    return escape(" · ".join(part for part in words if part) or str(row["run"]))
+    return escape(" · ".join(words))
 
 
 def _bars(panel: Panel, drawing: Drawing) -> list[Figure]:
     traces = []
     for slot, name in enumerate(_names(panel.y, drawing.table)):
-        points = [(i, row[name]) for i, row in enumerate(drawing.table) if finite(row.get(name))]
-        if points:
-            bars: Figure = {"x": [_category(panel, drawing, drawing.table[i]) for i, _ in points]}
-            bars |= {"y": [value for _, value in points], "customdata": [i for i, _ in points]}
+        found: dict[str, list[int]] = {}
+        for i, row in enumerate(drawing.table):
+            if finite(row.get(name)):
+                found.setdefault(_category(panel, drawing, row), []).append(i)
+        if found:
+            middles = [statistics.median(drawing.table[i][name] for i in rows) for rows in found.values()]
+            bars: Figure = {"orientation": "h", "y": list(found), "x": middles}
+            bars["customdata"] = [rows[0] for rows in found.values()]
             traces.append(_bar(name.partition(".")[2] or name, slot, bars))
     return traces
 
@@ -167,12 +178,12 @@ def _stack(panel: Panel, drawing: Drawing) -> list[Figure]:
 
 
 def _histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
-    """One series a run, of its highest load; a run that never had two requests in a batch shows nothing."""
-    highest: dict[int, int] = {}
+    """One series a configuration, at its highest load; one that never had two requests in a batch shows nothing."""
+    highest: dict[str, int] = {}
     for i, row in enumerate(drawing.table):
-        best = highest.get(row["record"])
+        best = highest.get(drawing.name(row))
         if finite(row.get(panel.x)) and (best is None or row[panel.x] > drawing.table[best][panel.x]):
-            highest[row["record"]] = i
+            highest[drawing.name(row)] = i
     traces: list[Figure] = []
     for i in highest.values():
         row = drawing.table[i]
@@ -180,12 +191,9 @@ def _histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
         if any(size > 1 for size, _ in sizes):
             sizes.sort()
             bars: Figure = {"x": [size for size, _ in sizes], "y": [count for _, count in sizes]}
-            slot = drawing.slot(row, panel.color)
-            taken = {trace["meta"]["slot"] for trace in traces}
-            while slot in taken:
-                slot += 1
-            traces.append(_bar(_category(panel, drawing, row), slot, bars | {"customdata": [i] * len(sizes)}))
-    return traces
+            bars["customdata"] = [i] * len(sizes)
+            traces.append(_bar(_category(panel, drawing, row), drawing.slot(row, panel.color), bars))
+    return [trace | {"width": 0.85 / len(traces)} for trace in traces]
 
 
 def _parallel(panel: Panel, drawing: Drawing) -> list[Figure]:
@@ -196,6 +204,6 @@ def _parallel(panel: Panel, drawing: Drawing) -> list[Figure]:
     dimensions = [
         {"label": escape(label(name)), "values": [drawing.table[i][name] for i in chosen]} for name in names
     ]
-    line = {"color": dimensions[-1]["values"], "colorscale": "Viridis", "showscale": False}
+    line = {"color": dimensions[-1]["values"], "colorscale": "Blues", "showscale": False}
     whole = {"customdata": chosen, "meta": {"slot": OWN_COLORS}, "line": line}
     return [{"type": "parcoords", "dimensions": dimensions} | whole]

@@ -29,11 +29,10 @@ def test_bandwidth_is_a_line_a_metric_in_order_of_size_with_the_copy_as_limit() 
 
 
 def test_reductions_share_their_metrics_colour_and_differ_in_dash() -> None:
-    one, two, *_ = drawn(
-        "bandwidth", [synthetic.distance("l2", reduction=name) for name in ("atomic", "single_pass")]
-    )
-    assert [one["name"], two["name"]] == ["atomic", "single_pass"]
-    assert one["meta"] == two["meta"]
+    kinds = [(metric, reduction) for metric in ("l2", "dot") for reduction in ("atomic", "single_pass")]
+    one, two, three, *_ = drawn("bandwidth", [synthetic.distance(m, reduction=r) for m, r in kinds])
+    assert [one["name"], two["name"]] == ["l2 · atomic", "l2 · single_pass"]
+    assert one["meta"] == two["meta"] != three["meta"]
     assert one["line"]["dash"] != two["line"]["dash"]
 
 
@@ -54,7 +53,7 @@ def test_latency_shows_its_quartiles() -> None:
 def test_speedups_are_bars_a_baseline() -> None:
     numpy, torch = drawn("speedup", [synthetic.distance("l2"), synthetic.distance("dot")])
     assert [numpy["name"], torch["name"]] == ["numpy", "torch"]
-    assert numpy["x"] == ["l2", "dot"]
+    assert numpy["y"] == ["l2", "dot"]
 
 
 def test_the_engines_ceiling_follows_the_load() -> None:
@@ -73,6 +72,22 @@ def test_percentiles_are_one_colour_and_three_dashes() -> None:
 def test_stages_stand_in_the_order_of_a_requests_life() -> None:
     names = [trace["name"] for trace in drawn("stages", [synthetic.serving("batch")])]
     assert names == ["queue", "embed", "retrieve", "prompt", "generate", "respond"]
+
+
+def test_repeated_runs_are_points_around_their_median() -> None:
+    records = [synthetic.distance(latency_ms=latency, config={"repeats": 20}) for latency in (1.0, 2.0, 4.0)]
+    line, points = drawn("latency", records)
+    assert (line["y"], line["mode"]) == ([2.0], "lines+markers")
+    assert (points["y"], points["mode"], points["customdata"]) == ([1.0, 2.0, 4.0], "markers", [0, 1, 2])
+    bars = drawn("speedup", records)
+    assert [len(bar["x"]) for bar in bars] == [1, 1]
+
+
+def test_without_a_differing_mode_settings_have_the_colours() -> None:
+    sizes = [{"name": "hybrid", "max_size": size, "timeout_ms": 20.0} for size in (4, 8)]
+    traces = drawn("throughput", [synthetic.serving("batch", config={"batching": one}) for one in sizes])
+    assert [trace["name"] for trace in traces] == ["max_size=4", "max_size=8", "engine ceiling"]
+    assert traces[0]["meta"] != traces[1]["meta"]
 
 
 def test_batch_sizes_show_the_highest_load_of_runs_that_batch() -> None:

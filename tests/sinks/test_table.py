@@ -36,7 +36,7 @@ def test_csv_holds_every_figure_in_full(tmp_path: Path) -> None:
     read = pd.read_csv(csv)
     first = runs[0][1].results
     assert read.loc[0, "latency_ms"] == first["latency_ms"]
-    assert len(read) == 12 + 4 * 4 + 6 + 3
+    assert len(read) == 12 + 5 * 4 + 6 + 3
 
 
 def test_markdown_has_a_table_a_workload_and_no_broken_row(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ const narrow = matchMedia("(max-width: 640px)");
 
 function colors(content, dark) {
   const style = dark
-    ? { ink: "#e8e9eb", soft: "#a0a5ad", grid: "#33373c", limit: "#a0a5ad" }
-    : { ink: "#1a1c1f", soft: "#5c6168", grid: "#e4e6e8", limit: "#6b7077" };
+    ? { ink: "#e8e9eb", soft: "#a0a5ad", grid: "#33373c", limit: "#a0a5ad", faint: "#565b62" }
+    : { ink: "#1a1c1f", soft: "#5c6168", grid: "#e4e6e8", limit: "#6b7077", faint: "#c3c8ce" };
   style.palette = dark ? content.dark : content.light;
   return style;
 }
@@ -37,35 +37,43 @@ function dress(trace, style, hover) {
     trace.labelfont = { color: style.ink };
     trace.tickfont = { color: style.soft };
     trace.rangefont = { color: "rgba(0,0,0,0)" };
+    trace.line.colorscale = [[0, style.faint], [1, style.palette[0]]];
     return trace;
   }
   const color = slot === -1 ? style.limit : style.palette[slot % style.palette.length];
   if (trace.line) trace.line.color = color;
   if (trace.marker) trace.marker.color = color;
   if (trace.error_y) trace.error_y.color = color;
-  if (trace.customdata) {
-    trace.hovertext = trace.customdata.map((row, i) => "<b>" + trace.name + (trace.y[i] == null ? "" : ": " + Number(trace.y[i]).toPrecision(4)) + "</b><br>" + hover[row]);
-    trace.hoverinfo = "text";
-  } else {
-    trace.hovertext = trace.y.map((y) => trace.name + ": " + y.toPrecision(4));
-    trace.hoverinfo = "text";
-  }
+  const values = trace.orientation === "h" ? trace.x : trace.y;
+  trace.hovertext = values.map((value, i) => "<b>" + trace.name + ": " + Number(value).toPrecision(4) + "</b>" + (trace.customdata ? "<br>" + hover[trace.customdata[i]] : ""));
+  trace.hoverinfo = "text";
   return trace;
 }
 
-function layoutFor(layout, style, traces) {
+// The legend stands above the plot, and what it takes is added to the height, so that the plot keeps its own.
+function heightFor(canvas, figure, traces) {
+  const names = traces.filter((t) => t.showlegend !== false).map((t) => (t.name ?? "").length);
+  const columns = Math.max(1, Math.floor(canvas.clientWidth / (Math.max(...names, 1) * 6.6 + 56)));
+  const legend = names.length > 1 ? 20 * Math.ceil(names.length / columns) : 0;
+  if (figure.data[0].orientation !== "h") return 310 + legend;
+  const bars = new Set(traces.flatMap((t) => t.y)).size * (figure.layout.barmode === "stack" ? 24 : 8 + 11 * traces.length);
+  return legend + 70 + Math.min(Math.max(bars, 120), 1400);
+}
+
+function layoutFor(layout, style, traces, height) {
   const axis = (own) => ({ ...own, gridcolor: style.grid, zerolinecolor: style.grid, linecolor: style.grid, title: { ...own?.title, font: { size: 12, color: style.soft } } });
-  const named = traces.filter((t) => t.showlegend !== false).length;
+  const parallel = traces.some((t) => t.dimensions);
   return {
     ...layout,
+    height,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: style.ink, family: "system-ui, sans-serif", size: 12 },
-    margin: { l: 56, r: 12, t: 12, b: 44 },
+    margin: parallel ? { l: 60, r: 50, t: 54, b: 24 } : { l: 50, r: 12, t: 12, b: 40 },
     xaxis: axis(layout.xaxis),
     yaxis: axis(layout.yaxis),
-    showlegend: named > 1,
-    legend: narrow.matches || named > 6 ? { orientation: "h", y: -0.22, x: 0, yanchor: "top", font: { size: 11 } } : { orientation: "h", y: 1.02, x: 0, yanchor: "bottom", font: { size: 11 } },
+    showlegend: traces.filter((t) => t.showlegend !== false).length > 1,
+    legend: { orientation: "h", y: 1.02, x: 0, yanchor: "bottom", font: { size: 11 }, traceorder: "normal" },
     hoverlabel: { align: "left", font: { size: 12 } },
     hovermode: "closest",
     dragmode: narrow.matches ? false : "zoom",
@@ -75,7 +83,8 @@ function layoutFor(layout, style, traces) {
 function draw(canvas, figure, shown, style, hover) {
   const traces = figure.data.map((t) => keepShown(t, shown)).filter((t) => !t.customdata || t.customdata.length);
   const dressed = traces.map((t) => dress(t, style, hover));
-  Plotly.react(canvas, dressed, layoutFor(figure.layout, style, dressed), { responsive: true, displaylogo: false, displayModeBar: false });
+  const layout = layoutFor(figure.layout, style, dressed, heightFor(canvas, figure, dressed));
+  Plotly.react(canvas, dressed, layout, { responsive: true, displaylogo: false, displayModeBar: false });
 }
 
 // The free plot: any number against any other, one series a run name.
