@@ -6,7 +6,7 @@ from typing import Any
 
 from mlsys.errors import UserError
 from mlsys.rag import models
-from mlsys.rag.generator import Answer, Prompt, attention
+from mlsys.rag.generator import Answer, Prompt, attention, linear
 from mlsys.rag.generator.chat import Chat
 from mlsys.rag.generator.decoding import Decoder, Engine, cut
 from mlsys.rag.generator.plain import PlainDecoder
@@ -48,6 +48,7 @@ class ModelGenerator:
         self.revision, self.trust_remote_code = revision, trust_remote_code
         self._max_prompt_tokens = max_prompt_tokens
         self._network: Any = None
+        self._packed = False
         self._engine: Engine
         self.chat: Chat
 
@@ -65,6 +66,7 @@ class ModelGenerator:
                 f"generator.model={self.model} cannot be loaded: {models.first_line(error)}"
             ) from error
         self._network = network.to(device).eval()
+        self._packed = device == "cpu" and linear.pack(self._network)
         self.chat = Chat(tokenizer, network.generation_config)
         self._limit_prompt()
         self._engine = self._make_engine()
@@ -134,6 +136,7 @@ class ModelGenerator:
             "dtype": self.dtype,
             "decoder": self._engine.name,
             "compile": self.compile,
+            "packed_weights": self._packed,
             "max_new_tokens": self.max_new_tokens,
             "fixed_length": self.fixed_length,
             "max_prompt_tokens": self.max_prompt_tokens,

@@ -1,0 +1,73 @@
+"""Linear layers on a CPU: weights laid out once for the matrix kernels instead of at every call.
+
+oneDNN rearranges a weight matrix each time a small batch is multiplied with it, which costs as much as the
+product. `pack` keeps a rearranged copy. Where the processor has no matrix unit for bfloat16, long prompts are
+multiplied in float32, which such processors do at twice the rate, and rounded to bfloat16 afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.functional import linear
+
+BATCH = 16  # the number of rows that the layout is chosen for; it serves all others too
+WIDE_ROWS = 64
+Product = Callable[[torch.Tensor], torch.Tensor]
+
+
+def pack(model: Any) -> bool:
+    """Replace the products of the model's linear layers. False: this torch cannot, nothing changed."""
+    layers: list[Any] = [module for module in model.modules() if type(module) is torch.nn.Linear]
+    kernels: Any = torch.backends.mkldnn
+    if not layers or not kernels.is_available() or layers[0].weight.dtype == torch.float16:
+        return False
+    try:
+        products = [_product(layer) for layer in layers]
+    except (AttributeError, NotImplementedError, RuntimeError):  # torch without these kernels
+        return False
+    for layer, product in zip(layers, products, strict=True):
+        layer.forward = product
+    return True
+
+
+def _product(layer: torch.nn.Linear) -> Product:
+    weight, bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
+    packed = _packed(weight, bias)
+    if weight.dtype == torch.float32:
+        return lambda x: linear(x, weight, bias) if _rows(x) == 1 else packed(x)
+    if has_matrix_unit():
+        return packed
+    wide = _Wide(weight, bias)
+    return lambda x: packed(x) if _rows(x) < WIDE_ROWS else wide(x)
+
+
+class _Wide:
+    """A bfloat16 layer's product computed in float32; the float32 weights are made when first needed."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        self._weight, self._bias = weight, bias
+        self._product: Product | None = None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self._product is None:
+            self._product = _packed(self._weight.float(), None if self._bias is None else self._bias.float())
+        return self._product(x.float()).to(x.dtype)
+
+
+def _packed(weight: torch.Tensor, bias: torch.Tensor | None) -> Product:
+    kernels: Any = torch.ops.mkldnn
+    laid_out = kernels._reorder_linear_weight(weight, BATCH)
+    return lambda x: kernels._linear_pointwise(x, laid_out, bias, "none", [], "")
+
+
+def _rows(x: torch.Tensor) -> int:
+    return x.numel() // x.shape[-1]
+
+
+def has_matrix_unit() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware (Intel AMX)."""
+    found: Any = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(found and found())
