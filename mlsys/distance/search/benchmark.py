@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from mlsys import progress
-from mlsys.config import whole
 from mlsys.distance.baseline import Unavailable
 from mlsys.distance.search.index import Index
 from mlsys.distance.search.peers import PEERS, Peer, Problem
 from mlsys.distance.search.ranking import ranking
 from mlsys.distance.search.reference import reference
 from mlsys.errors import UserError
+from mlsys.quantities import whole
 from mlsys.record import Results, Scalar
 from mlsys.timing import Clock, Timing, copy_bandwidth_gbps
 
@@ -162,7 +162,7 @@ class SearchBenchmark:
 def _recall(found: Any, wanted: Any) -> float:
     """The share of the wanted rows that were found."""
     pairs = zip(found, wanted, strict=True)
-    return sum(len(np.intersect1d(a, b)) for a, b in pairs) / wanted.size
+    return sum(len(np.intersect1d(a, b)) for a, b in pairs) / int(wanted.size)
 
 
 def _quartiles(name: str, timing: Timing) -> dict[str, Scalar]:

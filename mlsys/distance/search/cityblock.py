@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mlsys.distance.search.scores import HUGE, STEP_BYTES, check_finite, slack, steps, underflow
+from mlsys.distance.search.scores import HUGE, STEP_BYTES, check_finite, each_row, slack, underflow
 from mlsys.distance.threads import spread
 
 TILE_BYTES = 3 << 18
@@ -23,14 +23,10 @@ class MaximumScorer:
 
     @classmethod
     def of(cls, rows: torch.Tensor) -> MaximumScorer:
-        """Read the rows (N, d) once for their sums."""
-        bias, largest = [], 0.0
-        for start, stop in steps(rows):
-            wide = rows[start:stop].double()
-            check_finite(wide.sum(1), start)
-            bias.append(wide.sum(1) / 2)
-            largest = max(largest, float(wide.abs().sum(1).max()))
-        return cls(rows, torch.cat(bias), largest)
+        """Read the rows (N, d) for their sums."""
+        sums = each_row(rows, lambda some: some.double().abs().sum(1))
+        check_finite(sums)
+        return cls(rows, each_row(rows, lambda some: some.double().sum(1)) / 2, float(sums.max()))
 
     def block(self, queries: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """See `Scorer`."""

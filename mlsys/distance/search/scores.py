@@ -7,13 +7,14 @@ of d terms in floating point in any order (Higham, Accuracy and Stability of Num
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
+from mlsys.distance.threads import spread
 from mlsys.errors import UserError
 
 STEP_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
@@ -46,10 +47,20 @@ def underflow(queries: torch.Tensor) -> float:
     return torch.finfo(queries.dtype).tiny * 1e10
 
 
-def steps(rows: torch.Tensor) -> Iterator[tuple[int, int]]:
-    """Row ranges that are small enough to be converted at once."""
+def each_row(rows: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """What `function` of (n, d) gives, (n,), for all rows as float64: in pieces, on a CPU by several threads."""
+    values = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
     count = max(1, STEP_BYTES[rows.device.type] // (rows.shape[1] * 8))
-    return ((start, min(start + count, len(rows))) for start in range(0, len(rows), count))
+
+    def work(start: int) -> None:
+        values[start : start + count] = function(rows[start : start + count])
+
+    if rows.is_cuda:
+        for start in range(0, len(rows), count):
+            work(start)
+    else:
+        spread(work, range(0, len(rows), count))
+    return values
 
 
 @dataclass
@@ -66,7 +77,7 @@ class ProductScorer:
     @classmethod
     def of(cls, rows: torch.Tensor, metric: str) -> ProductScorer:
         """Read the rows (N, d) once for their norms. What is kept: a number a row for all metrics but dot."""
-        norms = torch.cat([_norms(rows[start:stop]) for start, stop in steps(rows)])
+        norms = each_row(rows, _norms)
         check_finite(norms)
         scale = bias = None
         nonzero = norms[norms > 0]
@@ -136,9 +147,8 @@ def full_precision() -> Iterator[None]:
         torch.set_float32_matmul_precision(chosen)
 
 
-def check_finite(norms: torch.Tensor, start: int = 0) -> None:
-    """Raise `UserError` for the first row whose norm is not finite; `norms[0]` is that of row `start`."""
+def check_finite(norms: torch.Tensor) -> None:
+    """Raise `UserError` for the first row whose norm is not finite."""
     odd = (~torch.isfinite(norms)).nonzero()
     if len(odd):
-        row = int(odd[0]) + start
-        raise UserError(f"rows cannot be searched: row {row} holds nan, infinity or too large values")
+        raise UserError(f"rows cannot be searched: row {int(odd[0])} holds nan, infinity or too large values")
