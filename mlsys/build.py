@@ -9,8 +9,8 @@ import torch
 from hydra.utils import instantiate
 
 from mlsys import progress
-from mlsys.config import parse_bytes
 from mlsys.errors import UserError
+from mlsys.quantities import parse_bytes
 from mlsys.record import Workload
 
 

@@ -17,22 +17,12 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from mlsys.errors import UserError
+from mlsys.distance.search.options import SearchOptions
+from mlsys.quantities import whole
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES_WITH_OPTIONS = ("distance", "rag", "serving", "loadtest", "sinks")
 OPTION_MODULES = tuple(f"mlsys.{package}.options" for package in PACKAGES_WITH_OPTIONS)
-UNITS = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
-}
 
 
 class WorkloadKind(Enum):
@@ -106,7 +96,7 @@ class Config:
     time_limit_s: float = MISSING
     seed: int = MISSING
     threads: int | None = None
-    search: Any = None
+    search: SearchOptions = field(default_factory=SearchOptions)
     compare: Compare = field(default_factory=Compare)
 
 
@@ -125,15 +115,6 @@ def register() -> None:
     OmegaConf.register_new_resolver("outputs", outputs, replace=True)
     OmegaConf.register_new_resolver("groups", groups, replace=True)
     OmegaConf.register_new_resolver("baselines", baselines, replace=True)
-
-
-def whole(name: str, value: float) -> int:
-    """`value` as a count of at least 1. Raises UserError naming the option."""
-    if value != value or value in (float("inf"), float("-inf")) or value != int(value):
-        raise UserError(f"{name}={value:g} is not a whole number")
-    if value < 1:
-        raise UserError(f"{name}={value:g} must be at least 1")
-    return int(value)
 
 
 def slug(text: str) -> str:
@@ -163,26 +144,6 @@ def baselines() -> str:
     """The names that `baselines=[…]` takes, for --help."""
     modules = (ROOT / "mlsys" / "distance" / "baselines").glob("[!_]*.py")
     return " ".join(sorted(path.stem for path in modules))
-
-
-def parse_bytes(name: str, text: str) -> int:
-    """Bytes of `256MiB`, `1GB` or `4096`. Raises UserError naming the option."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
-    if not match or match[2].upper() not in UNITS:
-        raise UserError(f"{name}={text} is not an amount of memory such as 256MiB or 1GiB")
-    amount = int(float(match[1]) * UNITS[match[2].upper()])
-    if amount < 1:
-        raise UserError(f"{name}={text} must be more than nothing")
-    return amount
-
-
-def format_bytes(amount: float) -> str:
-    """`amount` bytes for a person, in binary units."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.4g} {unit}"
-        amount /= 1024
-    return f"{amount:.4g} TiB"
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

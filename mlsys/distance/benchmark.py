@@ -12,12 +12,12 @@ import psutil
 import torch
 
 from mlsys import progress
-from mlsys.config import format_bytes
 from mlsys.distance import plan, stream
 from mlsys.distance.baseline import Prepared, Unavailable, get
 from mlsys.distance.reference import reference
 from mlsys.distance.source import Source
 from mlsys.errors import UserError
+from mlsys.quantities import format_bytes
 from mlsys.record import Results, Scalar
 from mlsys.timing import Clock, Timing, copy_bandwidth_gbps
 
