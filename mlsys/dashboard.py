@@ -1,6 +1,6 @@
 """`python -m mlsys.dashboard outputs/…`: any runs and sweeps on one page; with `wandb`, as W&B views.
 
-python -m mlsys.dashboard outputs/A outputs/B [--out index.html] [--watch]
+python -m mlsys.dashboard outputs/A outputs/B [--out index.html] [--watch] [--published CSV]
 python -m mlsys.dashboard wandb --entity E --project P [outputs/… [--send]]
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from mlsys import progress, record
 from mlsys.errors import UserError, one_line
-from mlsys.sinks import page, table
+from mlsys.sinks import page, rows, table
 from mlsys.sinks.files import replace
-from mlsys.sinks.rows import Runs
+from mlsys.sinks.rows import Row, Runs
 
 TIMEOUT_S = 20.0
 
@@ -32,33 +32,36 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _page(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m mlsys.dashboard", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument(
-        "paths", nargs="+", type=Path, help="directories of runs or sweeps, or record.json files"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("index.html"), help="where the page goes (%(default)s)"
-    )
-    parser.add_argument(
-        "--watch", action="store_true", help="draw again whenever a record changes, until Ctrl-C"
-    )
-    parser.add_argument(
-        "--interval", type=float, default=2.0, metavar="S", help="how often --watch looks (%(default)s s)"
-    )
-    asked = parser.parse_args(words)
+    asked = _page_parser().parse_args(words)
     if not asked.interval > 0:
         raise UserError(f"--interval={asked.interval:g} must be more than 0")
+    others = rows.published(asked.published) if asked.published else []
     runs = gather(asked.paths)
     if not runs and not asked.watch:
         raise UserError(f"no record.json in {', '.join(str(path) for path in asked.paths)}")
-    draw(asked.out, runs, asked.interval if asked.watch else None)
+    draw(asked.out, runs, asked.interval if asked.watch else None, others)
     print(table.console(runs))
     print(f"page: {asked.out.resolve()}")
     if asked.watch:
-        watch(asked.paths, asked.out, asked.interval)
+        watch(asked.paths, asked.out, asked.interval, others)
     return 0
+
+
+def _page_parser() -> argparse.ArgumentParser:
+    about = (__doc__ or "").split("\n\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m mlsys.dashboard", description=about)
+    add = parser.add_argument
+    add("paths", nargs="+", type=Path, help="directories of runs or sweeps, or record.json files")
+    add("--out", type=Path, default=Path("index.html"), help="where the page goes (%(default)s)")
+    add("--watch", action="store_true", help="draw again whenever a record changes, until Ctrl-C")
+    add("--interval", type=float, default=2.0, metavar="S", help="how often --watch looks (%(default)s s)")
+    add(
+        "--published",
+        type=Path,
+        metavar="CSV",
+        help="others' figures beside ours: experiments/*/expected.csv",
+    )
+    return parser
 
 
 def gather(paths: Sequence[Path]) -> Runs:
@@ -66,40 +69,36 @@ def gather(paths: Sequence[Path]) -> Runs:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} is not there")
-    roots = [path.parent if path.is_file() else path for path in paths]
-    found = {}
-    for root in roots:
-        for file in sorted(root.rglob(record.FILE_NAME)):
-            try:
-                found[file.parent.resolve()] = (file.parent, record.read(file))
-            except ValueError as error:
-                progress.say(f"left out: {one_line(error)}")
-    return sorted(found.values(), key=lambda run: (run[1].started_at, str(run[0])))
+    found = record.find(path.parent if path.is_file() else path for path in paths)
+    return list({place.resolve(): (place, entry) for place, entry in found}.values())
 
 
-def draw(out: Path, runs: Runs, reload_s: float | None) -> Path:
+def draw(out: Path, runs: Runs, reload_s: float | None, published: Sequence[Row] = ()) -> Path:
     """Write the page to `out`."""
-    return replace(out, page.render(out.parent, runs, reload_s))
+    return replace(out, page.render(out.parent, runs, reload_s, published))
 
 
 def watch(
-    paths: Sequence[Path], out: Path, interval_s: float, sleep: Callable[[float], None] = time.sleep
+    paths: Sequence[Path],
+    out: Path,
+    interval_s: float,
+    published: Sequence[Row] = (),
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Draw again whenever a record appears or changes, until Ctrl-C; the last page reloads no more."""
     seen: object = None
     try:
         while True:
-            now = sorted(
-                (str(f), f.stat().st_mtime_ns) for path in paths for f in path.rglob(record.FILE_NAME)
-            )
+            files = [file for path in paths for file in path.rglob(record.FILE_NAME)]
+            now = sorted((str(file), file.stat().st_mtime_ns) for file in files)
             if now != seen:
                 runs = gather(paths)
-                draw(out, runs, interval_s)
+                draw(out, runs, interval_s, published)
                 progress.say(f"{len(runs)} runs, {sum(entry.status == 'ok' for _, entry in runs)} ok")
                 seen = now
             sleep(interval_s)
     except KeyboardInterrupt:
-        draw(out, gather(paths), None)
+        draw(out, gather(paths), None, published)
 
 
 def _wandb(words: Sequence[str]) -> int:

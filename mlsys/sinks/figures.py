@@ -19,7 +19,7 @@ LIGHT = ("#2a78d6", "#eb6834", "#1baf7a", "#4a3aa7", "#eda100", "#e87ba4", "#008
 DARK = ("#3987e5", "#d95926", "#199e70", "#9085e9", "#c98500", "#d55181", "#4caf50", "#e66767")
 GREY = "#808080"
 LIMIT_SLOT, OWN_COLORS = -1, -2
-SPEAKING = {"reduction", "machine", "device", "config.dtype", "config.generator.dtype"}
+SPEAKING = {"reduction", "machine", "source", "device", "config.dtype", "config.generator.dtype"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ class Drawing:
         keys = [key for key in varying(table) if key not in {"config.n", "config.search.queries"}]
         if "config.reduction.name" in keys or several(table, "reduction"):
             keys = [key for key in keys if key != "config.reduction.name"] + ["reduction"]
-        keys += [key for key in ("machine", "device") if several(table, key) and f"{CONFIG}{key}" not in keys]
+        keys += [
+            key
+            for key in ("machine", "device", "source")
+            if several(table, key) and f"{CONFIG}{key}" not in keys
+        ]
         return cls(table, tuple(keys))
 
     def name(self, row: Row) -> str:

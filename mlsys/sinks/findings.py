@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlsys.record import UNFINISHED, Record
-from mlsys.sinks.rows import Row, Runs, finite, number, run_names
+from mlsys.sinks.rows import PUBLISHED_RUN, Row, Runs, finite, number, run_names
 from mlsys.sinks.table import text
 
 BUSY_SHARE = 0.5
@@ -90,6 +90,7 @@ def _some(names: Sequence[str]) -> str:
 
 def summary(workload: str, rows: Sequence[Row]) -> list[str]:
     """The main results of one workload, a sentence each."""
+    rows = [row for row in rows if row["source"] != PUBLISHED_RUN]
     if workload == "serving":
         return _serving(rows)
     return _distance(rows) if workload == "distance" else []

@@ -38,6 +38,7 @@ class Panel:
 BASELINES = (
     "numpy", "torch", "torch_dot", "torch_native", "torch_compile", "scipy", "sklearn", "numkong", "cupy",
 )  # fmt: skip
+PEERS = ("torch_matmul_topk", "torch_cdist_topk", "torch_matmul", "faiss", "scipy_cdist")
 STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
 METRIC, SERVER = "config.metric.name", "config.server.name"
 
@@ -118,7 +119,7 @@ PANELS: tuple[Panel, ...] = (
         color=METRIC,
         unit="×",
         reference=1.0,
-        members=BASELINES,
+        members=PEERS,
     ),
     Panel(
         name="throughput",
@@ -165,6 +166,18 @@ PANELS: tuple[Panel, ...] = (
         y=("batch_size.hist.*",),
         color=SERVER,
         unit="batches",
+    ),
+    Panel(
+        name="closed_by",
+        workload="serving",
+        title="Why batches closed",
+        about="Batches closed because they were full, their window ended, a worker idled, or the budget was spent.",
+        kind="stack",
+        x="load",
+        y=("closed_by.*",),
+        color=SERVER,
+        unit="batches",
+        members=("full", "deadline", "idle", "budget"),
     ),
     Panel(
         name="success",

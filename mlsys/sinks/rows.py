@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from mlsys.errors import UserError
 from mlsys.record import Record
 
 Runs = Sequence[tuple[Path, Record]]
 Row = dict[str, Any]
 
 CONFIG = "config."
+PUBLISHED_RUN = "published"
 # Where output goes and how a config is written says nothing about what was measured.
 SILENT = ("config.tracking", "config.experiment", "config.size", "config.workload")
 
@@ -44,7 +47,7 @@ def _rows_of(index: int, name: str, record: Record) -> list[Row]:
     base |= {"error": record.error, "started_at": record.started_at}
     base |= {CONFIG + key: value for key, value in flatten(record.config).items()}
     base |= {key: number(value) for key, value in record.results.items()}
-    base["machine"] = machine(record)
+    base |= {"machine": machine(record), "source": "measured"}
     if not record.levels:
         return [_derived(base)]
     return [
@@ -61,6 +64,46 @@ def _derived(row: Row) -> Row:
         row["load"] = row.get("concurrency", row.get("offered_rate_rps"))
         row["engine_ceiling_rps"] = row.get(f"engine.batch_{row.get('engine_batch')}.throughput_rps")
     return row
+
+
+PUBLISHED = {
+    "server": "config.server.name",
+    "metric": "config.metric.name",
+    "replicas": "config.server.replicas",
+}
+
+
+def published(path: Path) -> list[Row]:
+    """Others' figures from a CSV, a row a line: columns `server` or `metric`, `n` or `concurrency`, results by name.
+
+    Raises UserError for a file that is no such table.
+    """
+    try:
+        with path.open(newline="") as file:
+            lines = [dict(line) for line in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"--published={path}: {error}") from error
+    if not lines or not {"server", "metric"} & set(lines[0]):
+        raise UserError(f"--published={path} has no column server or metric")
+    return [_published(line) for line in lines]
+
+
+def _published(line: Mapping[str, str]) -> Row:
+    workload = "serving" if "server" in line else "distance"
+    row: Row = {"run": PUBLISHED_RUN, "record": None, "level": None, "workload": workload, "status": "ok"}
+    row |= {"error": None, "started_at": "", "source": PUBLISHED_RUN}
+    for key, text in line.items():
+        if key and text:
+            row[PUBLISHED.get(key, key)] = _number_in(text)
+    return _derived(row)
+
+
+def _number_in(text: str) -> Any:
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return int(value) if value.is_integer() else value
 
 
 def machine(record: Record) -> str | None:

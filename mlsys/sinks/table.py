@@ -18,14 +18,14 @@ from mlsys.sinks.rows import rows as flat_rows
 RESULTS = {
     "distance": "reduction latency_ms latency_ms_p25 latency_ms_p75 latency_hot_ms wall_ms bandwidth_gbps "
     "copy_share relative_error speedup.*",
-    "search": "latency_ms latency_ms_p25 latency_ms_p75 queries_per_s recall speedup.*",
+    "search": "latency_ms latency_ms_p25 latency_ms_p75 queries_per_s recall bound_share speedup.*",
     "serving": "concurrency offered_rate_rps throughput_rps success_rate goodput "
     "e2e_ms.p50 e2e_ms.p95 e2e_ms.p99 "
     "ttft_ms.p50 output_tokens_per_s batch_size.mean rejected valid retrieval_hit_rate",
 }
 LEAST = {
     "distance": ["config.metric.name", "config.n"],
-    "search": ["config.metric.name"],
+    "search": ["config.metric.name", "config.search.queries"],
     "serving": ["config.server.name"],
 }
 
@@ -68,7 +68,7 @@ def text(value: Any, column: str = "") -> str:
         return str(value)
     if not finite(value):
         return str(value)
-    if column in {"copy_share", "success_rate", "goodput"}:
+    if column in {"copy_share", "success_rate", "goodput", "bound_share"}:
         return f"{100 * value:.1f} %"
     size = abs(value)
     if size == 0:
@@ -83,10 +83,10 @@ def _short(number: str) -> str:
     return number.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
-def by_workload(runs: Runs) -> dict[str, list[Row]]:
+def by_workload(runs: Runs, published: Sequence[Row] = ()) -> dict[str, list[Row]]:
     """The rows under their workloads, in the order distance, search, serving, whatever else."""
     found: dict[str, list[Row]] = {name: [] for name in RESULTS}
-    for row in flat_rows(runs):
+    for row in (*flat_rows(runs), *published):
         found.setdefault(row["workload"], []).append(row)
     return {name: table for name, table in found.items() if table}
 

@@ -171,3 +171,20 @@ def test_answers_that_must_agree_are_checked(capsys: pytest.CaptureFixture[str])
     assert "all 3 questions asked of both were answered alike" in capsys.readouterr().out
     main(["a", "c"])
     assert "1 of 3 questions were answered differently in float32 (questions 1)" in capsys.readouterr().out
+
+
+def test_jobs_measured_in_turn_are_compared_round_by_round(capsys: pytest.CaptureFixture[str]) -> None:
+    """Drift of 30 % between rounds hides 6 % from a comparison of runs, not from one of rounds."""
+    rng = np.random.default_rng(1)
+    drift = np.repeat(np.exp(rng.normal(0, 0.3, 6)), 10)
+    records = []
+    for name, latency_ms in (("float32", 1.0), ("float16", 1.06)):
+        made = synthetic.distance(config={"dtype": name, "compare": {"interleave": True, "rounds": 6}})
+        made.samples["latency_ms"] = list(latency_ms * drift * np.exp(rng.normal(0, 0.01, 60)))
+        records.append(made)
+    synthetic.save(Path("sweep"), records)
+    assert lines(capsys, "sweep/0", "sweep/1")[0]["verdict"] == "slower"
+    for record in records:
+        record.config["compare"]["interleave"] = False
+    synthetic.save(Path("sweep"), records)
+    assert lines(capsys, "sweep/0", "sweep/1")[0]["verdict"] == "no detectable difference"

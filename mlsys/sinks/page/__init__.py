@@ -6,6 +6,7 @@ import functools
 import html
 import json
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,18 @@ from mlsys.sinks.rows import CONFIG, Row, Runs, finite, is_number, label
 FILE_NAME = "index.html"
 
 
-def write(directory: Path, runs: Runs, reload_s: float | None = None) -> Path:
+def write(directory: Path, runs: Runs, reload_s: float | None = None, published: Sequence[Row] = ()) -> Path:
     """Draw `runs` into `directory`/index.html in one step; returns its path.
 
-    `reload_s`: a page that loads itself again that often, for following a sweep.
+    `reload_s`: a page that loads itself again that often, for following a sweep. `published`: rows of others' figures
+    (`mlsys.sinks.rows.published`), shown beside the runs.
     """
-    return replace(directory / FILE_NAME, render(directory, runs, reload_s))
+    return replace(directory / FILE_NAME, render(directory, runs, reload_s, published))
 
 
-def render(directory: Path, runs: Runs, reload_s: float | None = None) -> str:
+def render(directory: Path, runs: Runs, reload_s: float | None = None, published: Sequence[Row] = ()) -> str:
     """The whole page as text; links to records are relative to `directory`."""
-    sections = table.by_workload(runs)
+    sections = table.by_workload(runs, published)
     links = [os.path.relpath(place / "record.json", directory) for place, _ in runs]
     drawn = {name: _section(name, rows, links) for name, rows in sections.items()}
     data = {name: payload for name, (_, payload) in drawn.items()}
@@ -37,7 +39,7 @@ def render(directory: Path, runs: Runs, reload_s: float | None = None) -> str:
         "reload": f'<meta http-equiv="refresh" content="{reload_s:g}">' if reload_s else "",
         "css": _asset("page.css"),
         "head": fragments.head(runs),
-        "warnings": fragments.warnings(runs),
+        "warnings": fragments.warnings(runs, bool(published)),
         "sections": "\n".join(markup for markup, _ in drawn.values()) or "<p>No runs yet.</p>",
         "runs": fragments.runs(runs, links),
         "environment": fragments.environments(runs),

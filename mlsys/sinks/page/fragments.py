@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from mlsys.record import Record
 from mlsys.sinks import findings, table
 from mlsys.sinks.panels import Panel
 from mlsys.sinks.rows import Row, Runs, flatten, is_number, label, run_names, varying
@@ -25,9 +26,11 @@ def head(runs: Runs) -> str:
     return f"<p class=lead>{escape(words)}{escape(f' · {span} UTC' if span else '')}</p>"
 
 
-def warnings(runs: Runs) -> str:
+def warnings(runs: Runs, published: bool = False) -> str:
     """What a reader must know before believing the numbers."""
     found = findings.warnings(runs)
+    if published:
+        found.append("rows named published are others' figures, from other hardware and another method")
     if not found:
         return ""
     items = "".join(f"<li>{escape(text)}</li>" for text in found)
@@ -96,7 +99,8 @@ def _table(rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) ->
     body = []
     for index, row in enumerate(rows):
         kept = json.dumps({key: table.text(row.get(key)) for key in filters})
-        cells = "".join(_cell(row, name, links[row["record"]]) for name in columns)
+        link = None if row["record"] is None else links[row["record"]]
+        cells = "".join(_cell(row, name, link) for name in columns)
         state = "" if row["status"] == "ok" else " class=failed"
         body.append(f'<tr data-row={index} data-keys="{escape(kept)}"{state}>{cells}</tr>')
     return (
@@ -105,11 +109,12 @@ def _table(rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) ->
     )
 
 
-def _cell(row: Row, name: str, link: str) -> str:
+def _cell(row: Row, name: str, link: str | None) -> str:
     value = row.get(name)
     shown = escape(table.text(value, name))
     if name == "run":
-        return f'<th scope=row data-v="{shown}"><a href="{escape(_url(link))}">{shown}</a></th>'
+        named = shown if link is None else f'<a href="{escape(_url(link))}">{shown}</a>'
+        return f'<th scope=row data-v="{shown}" title="{shown}">{named}</th>'
     if is_number(value):
         return f'<td class=n data-v="{value!r}" title="{value!r}">{shown}</td>'
     if name == "error":
@@ -124,18 +129,32 @@ def _url(path: str) -> str:
 
 
 def runs(records: Runs, links: Sequence[str]) -> str:
-    """For each run the command that makes it again, when it ran, and its record."""
+    """Each command once, with the records that came of it."""
     names = run_names([place for place, _ in records])
-    items = []
+    made: dict[str, list[str]] = {}
     for (_, record), name, link in zip(records, names, links, strict=True):
-        command = "python " + shlex.join(record.command)
-        problem = f"<p class=error>{escape(record.error)}</p>" if record.error else ""
-        items.append(
-            f'<li><a href="{escape(_url(link))}">{escape(name)}</a> <small>{escape(record.started_at)}, '
-            f"{escape(record.status)}, config {escape(record.config_digest[:12])}</small>"
-            f"<pre><code>{escape(command)}</code></pre>{problem}</li>"
+        said = ", ".join(
+            [record.started_at, record.status, f"config {record.config_digest[:12]}", *_heat(record)]
         )
-    return "".join(items)
+        problem = f"<p class=error>{escape(record.error)}</p>" if record.error else ""
+        item = f'<li><a href="{escape(_url(link))}">{escape(name)}</a> <small>{escape(said)}</small>{problem}</li>'
+        made.setdefault("python " + shlex.join(record.command), []).append(item)
+    return "".join(
+        f"<li><pre><code>{escape(command)}</code></pre><details{' open' if len(items) < 7 else ''}>"
+        f"<summary>{len(items)} record{'s' * (len(items) != 1)}</summary><ul>{''.join(items)}</ul></details></li>"
+        for command, items in made.items()
+    )
+
+
+def _heat(record: Record) -> list[str]:
+    """Temperature and clock of each GPU before and after the run."""
+    moments = [record.environment.get(name) or {} for name in ("before", "after")]
+    pairs = zip(*(moment.get("gpus") or [] for moment in moments), strict=False)
+    return [
+        f"GPU {before.get('temperature_c')} to {after.get('temperature_c')} °C, "
+        f"{before.get('sm_mhz')} to {after.get('sm_mhz')} MHz"
+        for before, after in pairs
+    ]
 
 
 def environments(records: Runs) -> str:
