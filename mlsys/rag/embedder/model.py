@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import UserError
-from mlsys.rag import models
+from mlsys.rag import hub, models
 
 # Families that were trained with prefixes but do not state them in their sentence-transformers configuration.
 E5_INSTRUCT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
@@ -52,18 +52,20 @@ class ModelEmbedder:
 
     def load(self, device: str) -> None:
         """Fetch and load. Raises UserError if the model cannot be had."""
-        path = str(models.packaged(self.model)) if self.model in models.PACKAGED else self.model
+        location = hub.locate("embedder.model", self.model)
         from sentence_transformers import SentenceTransformer
 
         try:
             with models.quiet():
                 self._loaded = SentenceTransformer(
-                    path, device=device, revision=self.revision, trust_remote_code=self.trust_remote_code
+                    location.path,
+                    device=device,
+                    revision=self.revision,
+                    trust_remote_code=self.trust_remote_code,
+                    local_files_only=location.local_only,
                 )
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"embedder.model={self.model} cannot be loaded: {models.first_line(error)}"
-            ) from error
+            raise hub.failure("embedder.model", self.model, location, error) from error
         self._prefixes = {kind: self._prefix(kind) for kind in ("query", "document")}
 
     def _prefix(self, kind: str) -> str:

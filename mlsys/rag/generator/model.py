@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlsys.errors import UserError
-from mlsys.rag import models
+from mlsys.rag import hub, models
 from mlsys.rag.generator import Answer, Prompt, attention, linear
 from mlsys.rag.generator.chat import Chat
 from mlsys.rag.generator.decoding import Decoder, Engine, cut
@@ -57,30 +57,36 @@ class ModelGenerator:
         import torch
 
         attention.register()
-        path = str(models.packaged(self.model)) if self.model in models.PACKAGED else self.model
+        location = self._locate()
         try:
             with models.quiet():
-                tokenizer, network = self._open(path, getattr(torch, self.dtype), seed)
+                tokenizer, network = self._open(location, getattr(torch, self.dtype), seed)
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"generator.model={self.model} cannot be loaded: {models.first_line(error)}"
-            ) from error
+            raise hub.failure("generator.model", self.model, location, error) from error
         self._network = network.to(device).eval()
         self._packed = device == "cpu" and linear.pack(self._network)
         self.chat = Chat(tokenizer, network.generation_config)
         self._limit_prompt()
         self._engine = self._make_engine()
 
-    def _open(self, path: str, dtype: Any, seed: int) -> tuple[Any, Any]:
+    def _locate(self) -> hub.Location:
+        return hub.locate("generator.model", self.model)
+
+    def _open(self, location: hub.Location, dtype: Any, seed: int) -> tuple[Any, Any]:
         """Tokenizer and network with its weights."""
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-        trust = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
-        config = AutoConfig.from_pretrained(path, **trust)
+        path = location.path
+        how = {
+            "revision": self.revision,
+            "trust_remote_code": self.trust_remote_code,
+            "local_files_only": location.local_only,
+        }
+        config = AutoConfig.from_pretrained(path, **how)
         network = AutoModelForCausalLM.from_pretrained(
-            path, config=config, dtype=dtype, attn_implementation=implementation(config), **trust
+            path, config=config, dtype=dtype, attn_implementation=implementation(config), **how
         )
-        return AutoTokenizer.from_pretrained(path, **trust), network
+        return AutoTokenizer.from_pretrained(path, **how), network
 
     def _limit_prompt(self) -> None:
         longest = getattr(self._network.config, "max_position_embeddings", None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlsys.errors import UserError
-from mlsys.rag import models
+from mlsys.rag import hub, models
 from mlsys.rag.generator.model import ModelGenerator, implementation
 from mlsys.rag.generator.shapes import SHAPES, config
 from mlsys.rag.generator.vocabulary import build
@@ -27,7 +27,10 @@ class Random(ModelGenerator):
         self.shape = shape
         self._tokenizer_note = ""
 
-    def _open(self, path: str, dtype: Any, seed: int) -> tuple[Any, Any]:
+    def _locate(self) -> hub.Location:
+        return hub.Location(self.model, True)
+
+    def _open(self, location: hub.Location, dtype: Any, seed: int) -> tuple[Any, Any]:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
