@@ -37,9 +37,8 @@ def test_a_sweep_from_another_directory_leaves_records_table_and_page(
         ("ok", "l2"),
     ]
     (sweep,) = outputs.glob("*/*-sweep")
-    assert {"table.md", "table.csv", "index.html", "metric=l2,size=1000.0"} <= {
-        path.name for path in sweep.iterdir()
-    }
+    names = {path.name for path in sweep.iterdir()}
+    assert {"table.md", "table.csv", "index.html", "metric=l2,repeats=3,size=1000.0"} <= names
     assert f"page: {sweep / 'index.html'}" in done.stdout
     assert not (Path.cwd() / "multirun").exists()
 
