@@ -1,4 +1,4 @@
-"""Times the cuts of the search kernels at the target shapes: `tune.py compile`, then `tune.py OUT.json`.
+"""Times the cuts of the search kernels at the target shapes: `tune.py compile`, then `tune.py OUT.json`; `l1`: l1 alone.
 
 The first compiles everything in processes side by side. The second times whole searches beside matmul + topk, their
 phases, and the scoring kernels alone, with device events, and writes OUT.json after each part.
@@ -24,7 +24,7 @@ from mlsys.distance.search import kernels_settle
 from mlsys.distance.search.direct import block, power_of_two
 from mlsys.distance.search.gpu import KernelSearch, _choose
 from mlsys.distance.search.index import Index, scorer_of
-from mlsys.distance.search.settings import Tile
+from mlsys.distance.search.settings import Tile, groups_taken
 
 ROWS, DIM, K = 1_000_000, 384, 10
 LARGE = [
@@ -43,8 +43,10 @@ LITTLE = [(16, 128, 64, 8, 4, 4), (16, 128, 128, 8, 4, 3), (16, 256, 64, 8, 4, 4
 VECTOR = [
     (1, n, b, c, w, 1) for n, b, w in itertools.product((16, 32, 64, 128), (128, 512), (4, 8)) for c in (1,)
 ]
-CITY = [(64, 64, u, 4, 4, 1) for u in (4, 8, 16)] + [(128, 128, u, 4, 8, 1) for u in (4, 8, 16)]
-CITY += [(64, 128, u, 4, 8, 1) for u in (8, 16)] + [(32, 64, 8, 4, 4, 1), (32, 128, 8, 4, 8, 1)]
+CITY = [(m, n, u, c, w, 1) for u in (8, 16) for m, n, c, w in (
+    (128, 256, 8, 16), (64, 128, 4, 8), (64, 128, 8, 8), (128, 128, 4, 16), (64, 256, 8, 16), (128, 128, 8, 8),
+    (64, 64, 4, 4), (32, 128, 4, 8), (16, 128, 4, 8), (16, 256, 8, 8), (16, 128, 4, 4),
+)]  # fmt: skip
 WIDE = [
     (128, 128, 32, 8, 8, 3),
     (128, 256, 32, 8, 8, 3),
@@ -60,12 +62,14 @@ def ways(cuts: list[tuple[int, ...]], programs: tuple[int, ...] = (0,)) -> list[
 
 def plan() -> list[tuple[str, str, int, Tile]]:
     """(dtype, metric, queries, cut) of every kernel that is timed."""
+    if "l1" in sys.argv:
+        return [("float32", "l1", q, Tile(*cut)) for q in (16, 64, 256) for cut in CITY]
     jobs = [("float16", "dot", q, t) for q in (256, 4096) for t in ways(LARGE, (0, 1))]
     jobs += [("float16", "dot", 4096, Tile(*LARGE[i], tma=True, programs=2)) for i in (2, 3, 4)]
     jobs += [("float16", "dot", 64, t) for t in ways(MIDDLE, (0, 2))]
     jobs += [("float16", "dot", q, t) for q in (1, 16) for t in ways(LITTLE, (0, 2))]
     jobs += [("float16", "dot", 1, Tile(*cut)) for cut in VECTOR]
-    jobs += [("float32", "l1", 256, Tile(*cut)) for cut in CITY]
+    jobs += [("float32", "l1", q, Tile(*cut)) for q in (16, 64, 256) for cut in CITY]
     jobs += [("float32", "dot", 256, t) for t in ways(WIDE)]
     return jobs
 
@@ -133,19 +137,20 @@ def time_phases(found: list[dict[str, object]]) -> None:
         x = data(queries, "float16")
         tile = kernels.scoring.tile(queries)
         maxima = kernels.scoring.launch(x, tile)
-        chosen, cut, covered = _choose(maxima, K)
-        m, members = chosen.shape[1], tile.BN // tile.CLASSES
+        m = groups_taken(K, torch.float16, "dot")
+        chosen, cut = _choose(maxima, m)
+        members = tile.BN // tile.CLASSES
         keys = torch.empty(queries, m * members, dtype=torch.float64, device="cuda")
         shape = {"D": DIM, "BN": tile.BN, "CLASSES": tile.CLASSES, "BK": block(DIM), "METRIC": "dot"}
         best, index = keys.new_empty(queries, K), torch.empty(queries, K, dtype=torch.int64, device="cuda")
         status = torch.empty(queries, dtype=torch.int32, device="cuda")
         phases = {
             "maxima": lambda: kernels.scoring.launch(x, tile),
-            "best_groups": lambda: _choose(maxima, K),
+            "best_groups": lambda: _choose(maxima, m),
             "group_keys": lambda: kernels_settle.group_keys[(queries * m,)](x, rows, chosen, keys, ROWS, m, **shape),
             "nearest_rows": lambda: kernels_settle.nearest_rows[(queries,)](
                 x, x, chosen, cut, keys, best, index, status, ROWS, 1.0, 1.0, 1e-4,
-                M=m, K=K, SIZE=power_of_two(m * members), COVERED=covered, **shape,
+                M=m, K=K, SIZE=power_of_two(m * members), COVERED=False, **shape,
             ),
             "torch.topk of maxima": lambda: maxima.topk(m, dim=1),
         }  # fmt: skip
@@ -204,7 +209,7 @@ def main() -> None:
     if sys.argv[1] == "compile":
         return compile_all()
     start, found = time.monotonic(), []
-    for part in (time_searches, time_phases, time_kernels):
+    for part in (time_kernels,) if "l1" in sys.argv else (time_searches, time_phases, time_kernels):
         part(found)
         Path(sys.argv[1]).write_text(json.dumps(found, indent=1))
         print(f"{part.__name__}: {time.monotonic() - start:.0f} s", flush=True)

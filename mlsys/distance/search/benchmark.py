@@ -15,6 +15,7 @@ from mlsys.distance.search.index import Index
 from mlsys.distance.search.peers import PEERS, Peer, Problem
 from mlsys.distance.search.ranking import ranking
 from mlsys.distance.search.reference import reference
+from mlsys.distance.search.streamed import StreamedIndex
 from mlsys.errors import UserError
 from mlsys.quantities import whole
 from mlsys.record import Results, Scalar
@@ -34,6 +35,7 @@ class SearchBenchmark:
         peers: names of `peers.PEERS`; those that cannot compute this are left out, with the reason.
         reference_queries: for how many queries the answer is compared with a float64 search of every row.
         repeats, warmup, time_limit_s: see `timing.Clock`.
+        placement: `host` leaves the rows in host memory and streams them within `memory_budget` bytes of the GPU's.
     """
 
     metric: str
@@ -50,6 +52,8 @@ class SearchBenchmark:
     peers: list[str] = field(default_factory=lambda: list(PEERS))
     reference_queries: int = 4
     threads: int | None = None
+    placement: str = "device"
+    memory_budget: int = 1 << 30
     kind: str = "search"
 
     def __post_init__(self) -> None:
@@ -70,9 +74,9 @@ class SearchBenchmark:
         """Conditions and correctness first, then all timings, each search and its peers in turn."""
         with progress.step(f"making {self.rows:.4g} rows of {self.dim} {self.storage}"):
             problem = self._problem()
-            index = Index(problem.rows, self.metric)
+            index = self._index(problem.rows)
             found = index.search(problem.queries, self.k)[1].cpu().numpy()
-        yield Results({**self._conditions(index), "doubtful_queries": index.doubtful})
+        yield Results(self._conditions(index))
         count = min(self.reference_queries, int(self.queries))
         with progress.step(f"searching every row in float64 for {count} queries"):
             sample = np.linspace(0, len(found) - 1, count).astype(int)
@@ -85,16 +89,22 @@ class SearchBenchmark:
         yield self._timings(problem, index, sample, wanted)
 
     def _problem(self) -> Problem:
-        generator = torch.Generator(self.device).manual_seed(self.seed)
+        device = torch.device("cpu") if self.placement == "host" else self.device
+        generator = torch.Generator(device).manual_seed(self.seed)
         rows, queries = (
-            torch.randn(int(count), self.dim, generator=generator, device=self.device).to(
+            torch.randn(int(count), self.dim, generator=generator, device=device).to(
                 getattr(torch, self.storage)
             )
             for count in (self.rows, self.queries)
         )
         return Problem(queries, rows, self.k, self.metric)
 
-    def _conditions(self, index: Index) -> dict[str, Scalar]:
+    def _index(self, rows: torch.Tensor) -> Index | StreamedIndex:
+        if self.placement == "host":
+            return StreamedIndex(rows, self.metric, self.device, self.memory_budget)
+        return Index(rows, self.metric)
+
+    def _conditions(self, index: Index | StreamedIndex) -> dict[str, Scalar]:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return {
             "queries": int(self.queries),
@@ -104,11 +114,18 @@ class SearchBenchmark:
             "storage": self.storage,
             "device": self.device.type,
             "device_name": name,
+            "placement": self.placement,
             "method": index.method,
             "threads": torch.get_num_threads(),
+            **({"doubtful_queries": index.doubtful} if isinstance(index, Index) else {}),
+            **(
+                {"stream.chunk_rows": index.chunk, "stream.device_bytes": index.device_bytes}
+                if isinstance(index, StreamedIndex)
+                else {}
+            ),
         }
 
-    def _timings(self, problem: Problem, index: Index, sample: Any, wanted: Any) -> Results:
+    def _timings(self, problem: Problem, index: Index | StreamedIndex, sample: Any, wanted: Any) -> Results:
         peers, values = self._peers(problem, sample, wanted)
         calls = {"search": lambda: index.search(problem.queries, self.k)}
         calls |= {name: peer.call for name, peer in peers.items()}
@@ -118,6 +135,7 @@ class SearchBenchmark:
             wall = clock.wall({"search": calls["search"]})["search"]
         ours = times.pop("search")
         values |= _quartiles("latency_ms", ours) | _quartiles("wall_ms", wall)
+        values["bandwidth_gbps"] = problem.rows.nbytes / ours.median_ms / 1e6
         values["queries_per_s"] = 1e3 * self.queries / ours.median_ms
         samples = {"latency_ms": ours.samples_ms, "wall_ms": wall.samples_ms}
         for name, timing in times.items():
@@ -132,6 +150,8 @@ class SearchBenchmark:
         values: dict[str, Scalar] = {}
         for name in self.peers:
             try:
+                if problem.rows.device.type != self.device.type:
+                    raise Unavailable(f"{name}: the rows are in host memory")
                 peer = PEERS[name](problem)
                 result = peer.call()
             except (Unavailable, ImportError, RuntimeError, MemoryError) as error:

@@ -53,7 +53,7 @@ class Index:
 
     def __init__(self, rows: Any, metric: object = "l2", method: str = "auto") -> None:
         self.ranking = ranking(metric)
-        self.rows = _tensor(rows, "rows")
+        self.rows = checked_rows(rows)
         self.method = _method(method, self.rows.device.type)
         self._scorer = scorer_of(self.rows, self.ranking.name)
         kernels = self.method == "kernels"
@@ -62,8 +62,7 @@ class Index:
 
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
         """The k nearest rows of each of `queries` (Q, d): see `search`."""
-        wanted = _tensor(queries, "queries")
-        _check(wanted, self.rows, k)
+        wanted = checked_queries(queries, self.rows, k)
         keys, index = self.keys(wanted.to(self.rows.device), int(k))
         distances, index = self.ranking.finish(keys).float().to(wanted.device), index.to(wanted.device)
         if isinstance(queries, np.ndarray):
@@ -141,10 +140,18 @@ def _tensor(values: Any, name: str) -> torch.Tensor:
     return values.detach().contiguous()
 
 
-def _check(queries: torch.Tensor, rows: torch.Tensor, k: int) -> None:
+def checked_rows(rows: Any) -> torch.Tensor:
+    """Rows as a tensor (N, d). Raises `UserError` for what cannot be searched."""
+    return _tensor(rows, "rows")
+
+
+def checked_queries(values: Any, rows: torch.Tensor, k: int) -> torch.Tensor:
+    """Queries as a tensor (Q, d) that fits `rows`, and k as well. Raises `UserError` where they do not."""
+    queries = _tensor(values, "queries")
     if queries.shape[1] != rows.shape[1]:
         raise UserError(f"queries of dim {queries.shape[1]} do not fit rows of dim {rows.shape[1]}")
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise UserError(f"k={k!r} must be a whole number")
     if not 1 <= k <= len(rows):
         raise UserError(f"k={k} must be from 1 to the number of rows, {len(rows)}")
+    return queries

@@ -49,6 +49,14 @@ def test_half_precision_storage_stays_exact_where_a_half_precision_product_does_
     assert values["baseline.torch_matmul_topk.recall"] < 1.0 or values["index_equal"]
 
 
+def test_rows_in_host_memory_are_streamed() -> None:
+    values, _ = measured(placement="host", memory_budget=2 << 20, rows=3e4)
+    assert values["method"] == "streamed"
+    assert values["recall"] == 1.0
+    assert values["stream.chunk_rows"] < 30000
+    assert values["bandwidth_gbps"] == pytest.approx(3e4 * 16 * 4 / values["latency_ms"] / 1e6)
+
+
 def test_a_peer_may_be_chosen() -> None:
     values, _ = measured(peers=["faiss"])
     assert {name.split(".")[1] for name in values if name.startswith("speedup")} == {"faiss"}
