@@ -64,6 +64,8 @@ def search(config: dict[str, Any]) -> Workload:
         metric=config["metric"]["name"],
         device=resolve_device(config["device"]),
         threads=config["threads"],
+        placement=config["placement"],
+        memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
         **config["search"],
         **_timing(config),
     )
