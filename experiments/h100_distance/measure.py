@@ -1,4 +1,4 @@
-"""Measure the pair distances against issue 4's targets in one process: `python experiments/h100_distance/measure.py OUT`.
+"""Measure the pair distances in one process: `python experiments/h100_distance/measure.py OUT [PARTS]`.
 
 Every ratio compares functions timed in turn in the same rounds (`mlsys.timing`). Needs a GPU with 32 GB or more.
 """
@@ -51,11 +51,11 @@ def large(n: int, dtype: torch.dtype, metrics: tuple[str, ...], copy: float) -> 
     if dtype != torch.int8:
         calls["torch_dot"] = get("torch_dot").prepare(x, y, "dot").call
     times = clock(2 * x.nbytes).cold(calls)
+    truth = {metric: reference(*host, metric) for metric in metrics}
     for name, timing in times.items():
         gbps = 2 * x.nbytes / timing.median_ms / 1e6
-        fact = {"error": reference(*host, name.split(".")[0]).relative_error(float(calls[name]()))} if (
-            "single" in name or "hier" in name
-        ) else {}  # fmt: skip
+        metric = name.split(".")[0]
+        fact = {"error": truth[metric].relative_error(float(calls[name]()))} if metric in truth else {}
         say(part="large", n=n, dtype=str(dtype), name=name, ms=timing.median_ms, gbps=gbps, of_nominal=gbps / 3350,
             of_copy=gbps / copy, **fact)  # fmt: skip
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,17 @@ from mlsys.distance.reductions import Reduction, Running, Shape
 from mlsys.errors import UserError
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8)
+MOST_KEPT = 64  # reductions that `distance` keeps ready, a thread
+
+
+class _Kept(threading.local):
+    """The calling thread's reductions, by what they were started for."""
+
+    def __init__(self) -> None:
+        self.running: dict[tuple[Any, ...], Running] = {}
+
+
+_kept = _Kept()
 
 
 @dataclass
@@ -90,11 +100,9 @@ def distance(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduc
     product). Empty vectors: 0, cosine nan; a zero norm: cosine nan; nan and inf propagate. Raises what `plan`
     raises.
     """
-    a, b = as_tensor("x", x), as_tensor("y", y)
-    check(a, b)
-    if a.device.type == "cuda":
-        return Plan(a, b, _started(a, b, metric, reduction))().clone()
-    result = plan(a, b, metric, reduction)()
+    if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.is_cuda:
+        return _started(x, y, metric, reduction).once(x, y)
+    result = plan(x, y, metric, reduction)()
     return result.numpy()[()] if isinstance(x, np.ndarray) else result
 
 
@@ -126,16 +134,19 @@ def check(x: torch.Tensor, y: torch.Tensor) -> None:
 
 
 def _started(x: torch.Tensor, y: torch.Tensor, metric: str | Metric, reduction: str | Reduction) -> Running:
-    """A reduction started before for the same kind of vectors, by this thread on this stream, or a new one."""
+    """A reduction that this thread started before on this stream for vectors of the same kind, or a new one.
+
+    Vectors of the same kind have been checked before; so a small distance costs little more than its launch.
+    """
+    kept = _kept.running
     stream = torch.cuda.current_stream(x.device).cuda_stream
-    shape = Shape(len(x), x.dtype, x.device, x.is_contiguous() and y.is_contiguous())
-    return _start(shape, metrics.get(metric), reductions.get(reduction), stream, threading.get_ident())
-
-
-@lru_cache(maxsize=64)
-def _start(shape: Shape, metric: Metric, reduction: Any, stream: int, thread: int) -> Running:
-    running: Running = reduction.start(shape, metric)
-    return running
+    vectors = (x.shape, y.shape, x.dtype, y.dtype, x.device, y.device, x.stride(), y.stride())
+    key = (vectors, metric, reduction, stream)
+    if key not in kept:
+        if len(kept) >= MOST_KEPT:
+            kept.clear()
+        kept[key] = plan(x, y, metric, reduction).running
+    return kept[key]
 
 
 def check_pair(x_n: int, y_n: int, x_dtype: torch.dtype, y_dtype: torch.dtype) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from mlsys.distance import metrics
-from mlsys.distance.metrics import Metric
-from mlsys.distance.reductions.blocked import BLOCK, scratch
+from mlsys.distance.metrics import Metric, in_rows
+from mlsys.distance.reductions.blocked import BLOCK, ROWS, WIDTH, scratch
 from mlsys.distance.source import Source
 from mlsys.distance.threads import spread
 
@@ -39,17 +39,18 @@ def reference(x: Source, y: Source, metric: str | Metric) -> Reference:
     """Compute the distance of two sources of one length in float64."""
     wide = metrics.get(metric).wide()
     blocks = -(-x.n // BLOCK)
-    partials = np.zeros((wide.sums, blocks))
+    partials = np.zeros((wide.sums, blocks * ROWS))
     scales = np.full(blocks, np.nan)
 
     def block(i: int) -> None:
         start, stop = i * BLOCK, min((i + 1) * BLOCK, x.n)
-        c, a, b = (own[None, : stop - start] for own in scratch(np.float64))
-        for source, row in ((x, a[0]), (y, b[0])):
+        c, a, b = (own[: stop - start] for own in scratch(np.float64))
+        for source, wide_elements in ((x, a), (y, b)):
             narrow = torch.empty(stop - start, dtype=source.dtype)
             source.read(start, stop, narrow)
-            torch.from_numpy(row).copy_(narrow)
-        wide.rows(a, b, c, partials[:, i : i + 1])
+            torch.from_numpy(wide_elements).copy_(narrow)
+        for row, (p, q, own) in in_rows(WIDTH, a, b, c):
+            wide.rows(p, q, own, partials[:, i * ROWS + row : i * ROWS + row + len(p)])
         scale = wide.scale(a, b)
         if scale is not None:
             scales[i] = scale

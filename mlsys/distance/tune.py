@@ -40,7 +40,7 @@ def candidates(vector_bytes: int) -> Iterator[Settings]:
             if programs > MOST or (programs < 64 and tiles > 1):
                 continue
             yield Settings(tile_bytes, tiles, warps, evict_first=vector_bytes > 2**24)
-            if tiles >= 4 and tile_bytes <= 16384:
+            if tiles >= 4 and 4096 <= tile_bytes <= 16384:
                 yield Settings(tile_bytes, tiles, warps, stages=3, evict_first=vector_bytes > 2**24)
 
 

@@ -79,7 +79,7 @@ def test_euclidean_keeps_its_range(reduction: str) -> None:
             assert float(distance(x, y, "l2", reduction)) == pytest.approx(truth, rel=2e-7)
 
 
-@pytest.mark.parametrize("reduction", ("hierarchical", "single_pass"))
+@pytest.mark.parametrize("reduction", ["hierarchical", "single_pass"])
 def test_a_hundred_runs_are_bitwise_equal(reduction: str) -> None:
     x, y = vectors(30_000_001, torch.float32)
     for metric in ("l2", "cosine"):
@@ -126,8 +126,8 @@ def test_more_elements_than_an_int32_counts(reduction: str) -> None:
     assert float(distance(x.view(-1), y, "l1", reduction)) == np.float32(n - 1 + 4)
 
 
-@pytest.mark.parametrize("reduction", ("hierarchical", "single_pass"))
-@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16), ids=str)
+@pytest.mark.parametrize("reduction", ["hierarchical", "single_pass"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_streams_give_the_bits_of_vectors_in_memory(reduction: str, dtype: torch.dtype) -> None:
     x, y = vectors(40_000_013, dtype)
     sources = TensorSource(x.cpu()), TensorSource(y.cpu())

@@ -55,6 +55,10 @@ class Running(Protocol):
         """The distance, 0-d on the device, enqueued on its current stream; each call may reuse the tensor."""
         ...
 
+    def once(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The distance of two whole vectors, in a tensor that no later call touches."""
+        ...
+
     def sums(self) -> torch.Tensor:
         """The metric's finished sums, (sums,) float64 on the device; call after `finish`."""
         ...

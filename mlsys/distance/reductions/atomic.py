@@ -14,7 +14,7 @@ import torch
 
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
-from mlsys.distance.reductions.kernels import FAN, SLOTS, atomic_kernel, collect_kernel
+from mlsys.distance.reductions.kernels import SLOTS, atomic_kernel, collect_kernel
 from mlsys.distance.reductions.launch import Call
 from mlsys.distance.reductions.segments import SegmentRun, Tuned
 
@@ -33,8 +33,8 @@ class Atomic(Tuned):
 class AtomicRun(SegmentRun):
     """The accumulators; they are zero between calls."""
 
-    def __init__(self, name: str, shape: Shape, metric: Metric, tuned: Tuned, fan: int = FAN) -> None:
-        super().__init__(name, shape, metric, tuned, fan)
+    def __init__(self, name: str, shape: Shape, metric: Metric, tuned: Tuned) -> None:
+        super().__init__(name, shape, metric, tuned)
         self._slots = torch.zeros(3 * SLOTS, dtype=torch.float64, device=shape.device)
         self._kernel = self.kernel(atomic_kernel)
         self._collect = self.kernel(collect_kernel).bind(1, self._slots, self._sums, self._result)

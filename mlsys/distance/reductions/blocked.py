@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mlsys.distance.metrics import Array, Metric, for_dtype
+from mlsys.distance.metrics import Array, Metric, for_dtype, in_rows
 from mlsys.distance.reductions import Running, Shape
 from mlsys.distance.threads import spread
 from mlsys.errors import UserError
 
-WIDTH = 8192  # elements a row: short enough for float32 sums, and for OpenBLAS to stay in the calling thread
+WIDTH = 8192  # elements a row, see in_rows
 ROWS = 16  # rows a block: two float32 blocks and their difference fit the second-level cache
 BLOCK = WIDTH * ROWS
 FLOAT32_SAFE = (
@@ -69,6 +69,11 @@ class BlockedRun:
         distance = self.metric.distance(self.sums().tolist())
         return torch.tensor(distance, dtype=torch.float64).to(self.shape.result_dtype)
 
+    def once(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The distance of two whole vectors."""
+        self.add(x, y, 0)
+        return self.finish()
+
     def sums(self) -> torch.Tensor:
         """The rows' sums, added in order."""
         with np.errstate(all="ignore"):
@@ -76,15 +81,11 @@ class BlockedRun:
 
     def _block(self, x: torch.Tensor, y: torch.Tensor, out: Array, start: int) -> None:
         stop = min(start + BLOCK, len(x))
-        whole = start + (stop - start) // WIDTH * WIDTH
         c, own_x, own_y = scratch(np.float64 if self.shape.wide else np.float32)
         a, b = elements(x, start, stop, own_x), elements(y, start, stop, own_y)
-        for begin, end, width in ((start, whole, WIDTH), (whole, stop, stop - whole)):
-            if end > begin:
-                shape = ((end - begin) // width, width)
-                part = out[:, begin // WIDTH : begin // WIDTH + shape[0]]
-                p, q = (v[begin - start : end - start].reshape(shape) for v in (a, b))
-                self.metric.rows(p, q, c[: end - begin].reshape(shape), part)
+        for row, (p, q, own) in in_rows(WIDTH, a, b, c[: stop - start]):
+            at = start // WIDTH + row
+            self.metric.rows(p, q, own, out[:, at : at + len(p)])
 
     def _row(self, x: torch.Tensor, y: torch.Tensor, out: Array, row: int) -> None:
         """A row again, in float64."""

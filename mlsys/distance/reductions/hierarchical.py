@@ -33,8 +33,8 @@ class Hierarchical(Tuned):
 class HierarchicalRun(SegmentRun):
     """The partial sums of every level of the tree."""
 
-    def __init__(self, name: str, shape: Shape, metric: Metric, tuned: Tuned, fan: int = FAN) -> None:
-        super().__init__(name, shape, metric, tuned, fan)
+    def __init__(self, name: str, shape: Shape, metric: Metric, tuned: Tuned, fan: int) -> None:
+        super().__init__(name, shape, metric, tuned)
         self._kernel = self.kernel(partials_kernel)
         counts = levels(self.total, fan)
         partials = [self.empty(self.metric.sums * count) for count in counts]
@@ -42,7 +42,7 @@ class HierarchicalRun(SegmentRun):
         self._tree: list[Call] = []
         for i, count in enumerate(counts):
             root = i == len(counts) - 1
-            step = self.kernel(tree_kernel, ROOT=root)
+            step = self.kernel(tree_kernel, ROOT=root, FAN=fan)
             above, width = (self._sums, 0) if root else (partials[i + 1], counts[i + 1])
             programs = -(-count // fan)
             self._tree.append(

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlsys.distance.language import jit, tl, triton
+from mlsys.distance.language import INTERPRETED, jit, tl, triton
 
 SCALARS = ["n", "tiles", "x_stride", "y_stride", "first", "total", "count", "in_stride", "out_stride"]
 FAN = 1024  # partial sums that one step of a tree adds up
+JOINT = tl and tl.constexpr(not INTERPRETED)  # the interpreter would reduce a triple element by element
 SLOTS = 64  # accumulators over which atomic adds spread, so that they seldom meet
 
 
@@ -25,6 +26,26 @@ def kernel(function: Any) -> Any:
         return function
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     return triton.jit(function, do_not_specialize=[name for name in SCALARS if name in names])
+
+
+@jit
+def add_three(a, b, c, d, e, f):  # type: ignore[no-untyped-def]
+    """Two triples added."""
+    return a + d, b + e, c + f
+
+
+@jit
+def sum_tiles(a, b, c, SUMS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The sum of each of `SUMS` tiles; three are reduced together, which waits once instead of three times."""
+    second = tl.full([], 0.0, tl.float64)
+    third = tl.full([], 0.0, tl.float64)
+    if SUMS == 1:
+        first = tl.sum(a)
+    elif JOINT:
+        first, second, third = tl.reduce((a, b, c), 0, add_three)
+    else:
+        first, second, third = tl.sum(a), tl.sum(b), tl.sum(c)
+    return first, second, third
 
 
 @jit
@@ -66,12 +87,7 @@ def segment_sums(  # type: ignore[no-untyped-def]
             if SUMS == 3:
                 b += tl.sum(tl.reshape(terms[1], [TILE // FOLD, FOLD]), axis=1)
                 c += tl.sum(tl.reshape(terms[2], [TILE // FOLD, FOLD]), axis=1)
-    second = tl.full([], 0.0, tl.float64)
-    third = tl.full([], 0.0, tl.float64)
-    if SUMS == 3:
-        second = tl.sum(b)
-        third = tl.sum(c)
-    return tl.sum(a), second, third
+    return sum_tiles(a, b, c, SUMS)
 
 
 @jit
@@ -99,14 +115,23 @@ def own_sums(  # type: ignore[no-untyped-def]
 
 
 @jit
-def sum_row(values, count, FAN: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The sum of `count` float64 values, in an order that only `count` decides; read past the first-level
-    cache."""
+def sum_rows(values, stride, count, SUMS: tl.constexpr, FAN: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The sums of `count` partial sums of each kind, which lie `stride` apart.
+
+    In an order that only `count` decides; read past the first-level cache, which may hold what was there before.
+    """
     lanes = tl.arange(0, FAN)
-    total = tl.zeros([FAN], tl.float64)
+    a = tl.zeros([FAN], tl.float64)
+    b = tl.zeros([FAN], tl.float64)
+    c = tl.zeros([FAN], tl.float64)
     for i in range(0, count, FAN):
-        total += tl.load(values + i + lanes, mask=i + lanes < count, other=0.0, cache_modifier=".cg")
-    return tl.sum(total)
+        at = values + i + lanes
+        inside = i + lanes < count
+        a += tl.load(at, mask=inside, other=0.0, cache_modifier=".cg")
+        if SUMS == 3:
+            b += tl.load(at + stride, mask=inside, other=0.0, cache_modifier=".cg")
+            c += tl.load(at + 2 * stride, mask=inside, other=0.0, cache_modifier=".cg")
+    return sum_tiles(a, b, c, SUMS)
 
 
 @jit
@@ -144,10 +169,7 @@ def single_pass_kernel(  # type: ignore[no-untyped-def]
             tl.store(slot + total, b)
             tl.store(slot + 2 * total, c)
         if tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu") == total - 1:
-            a = sum_row(partials, total, FAN)
-            if SUMS == 3:
-                b = sum_row(partials + total, total, FAN)
-                c = sum_row(partials + 2 * total, total, FAN)
+            a, b, c = sum_rows(partials, total, total, SUMS, FAN)
             finish_sums(a, b, c, sums, out, FINISH)
             tl.store(counter, 0)
 
@@ -180,12 +202,7 @@ def tree_kernel(  # type: ignore[no-untyped-def]
     begin = tl.program_id(0).to(tl.int64) * FAN
     left = count - begin
     here = tl.minimum(left, FAN)
-    a = sum_row(partials + begin, here, FAN)
-    b = tl.full([], 0.0, tl.float64)
-    c = tl.full([], 0.0, tl.float64)
-    if SUMS == 3:
-        b = sum_row(partials + in_stride + begin, here, FAN)
-        c = sum_row(partials + 2 * in_stride + begin, here, FAN)
+    a, b, c = sum_rows(partials + begin, in_stride, here, SUMS, FAN)
     if ROOT:
         finish_sums(a, b, c, sums, out, FINISH)
     else:
@@ -220,14 +237,8 @@ def collect_kernel(  # type: ignore[no-untyped-def]
     slots, sums, out, FINISH: tl.constexpr, SUMS: tl.constexpr, SLOTS: tl.constexpr
 ):  # fmt: skip
     """Add up the accumulators, finish, and empty them for the next call."""
+    a, b, c = sum_rows(slots, SLOTS, SLOTS, SUMS, SLOTS)
     lanes = tl.arange(0, SLOTS)
-    a = tl.sum(tl.load(slots + lanes))
-    tl.store(slots + lanes, tl.zeros([SLOTS], tl.float64))
-    b = tl.full([], 0.0, tl.float64)
-    c = tl.full([], 0.0, tl.float64)
-    if SUMS == 3:
-        b = tl.sum(tl.load(slots + SLOTS + lanes))
-        c = tl.sum(tl.load(slots + 2 * SLOTS + lanes))
-        tl.store(slots + SLOTS + lanes, tl.zeros([SLOTS], tl.float64))
-        tl.store(slots + 2 * SLOTS + lanes, tl.zeros([SLOTS], tl.float64))
+    for i in tl.static_range(SUMS):
+        tl.store(slots + i * SLOTS + lanes, tl.zeros([SLOTS], tl.float64))
     finish_sums(a, b, c, sums, out, FINISH)

@@ -10,6 +10,7 @@ aligned.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,42 +36,35 @@ class Kernel:
     def __init__(self, function: Any, constants: dict[str, Any], warps: int) -> None:
         self.function, self.warps = function, warps
         self.constants = {name: constants[name] for name in function.arg_names if name in constants}
-        self._compiled: dict[Any, Any] = {}
+        self._values = tuple(self.constants.values())
+        self._compiled: dict[tuple[bool, bool], Any] = {}
 
     def bind(self, programs: int, *arguments: torch.Tensor | int) -> Call:
-        """A call that launches `programs` programs on these arguments, on the stream that is current when
-        called."""
+        """A call that launches `programs` programs on these arguments, on the stream current when it is called."""
         if INTERPRETED:
             return lambda: self._interpret(programs, arguments)
-        raw = [_raw(argument) for argument in arguments]
-        aligned = tuple(pointer % ALIGNMENT == 0 for pointer in raw[:2])
+        raw = [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]
+        alignment = (raw[0] % ALIGNMENT == 0, raw[1] % ALIGNMENT == 0)
         first = arguments[0]
         assert isinstance(first, torch.Tensor)
-        if aligned not in self._compiled:
-            with torch.cuda.device(first.device):
-                compiled = self.function.warmup(
-                    *arguments, *self.constants.values(), grid=(1,), num_warps=self.warps
-                )
-                compiled[(1, 1, 1)]  # loads it onto the device
-                self._compiled[aligned] = compiled
-        run = self._compiled[aligned][(programs, 1, 1)]
-        return _bound(run, first.device, [*raw, *self.constants.values()])
+        compiled = self._compiled.get(alignment) or self._compile(alignment, first.device, arguments)
+        return partial(self._launch, compiled[(programs, 1, 1)], first.device.index, (*raw, *self._values))
 
-    def _interpret(self, programs: int, arguments: tuple[torch.Tensor | int, ...]) -> None:
-        with np.errstate(all="ignore"):
-            self.function[(programs,)](*arguments, **self.constants)
+    def _compile(self, alignment: tuple[bool, bool], device: torch.device, arguments: tuple[Any, ...]) -> Any:
+        with torch.cuda.device(device):
+            compiled = self.function.warmup(*arguments, *self._values, grid=(1,), num_warps=self.warps)
+            compiled[(1, 1, 1)]  # loads it onto the device
+        self._compiled[alignment] = compiled
+        return compiled
 
-
-def _raw(argument: torch.Tensor | int) -> int:
-    return argument.data_ptr() if isinstance(argument, torch.Tensor) else argument
-
-
-def _bound(run: Any, device: torch.device, arguments: list[Any]) -> Call:
-    def call() -> None:
-        if torch.cuda.current_device() == device.index:
+    @staticmethod
+    def _launch(run: Callable[..., None], device: int, arguments: tuple[Any, ...]) -> None:
+        if torch.cuda.current_device() == device:
             run(*arguments)
         else:
             with torch.cuda.device(device):
                 run(*arguments)
 
-    return call
+    def _interpret(self, programs: int, arguments: tuple[torch.Tensor | int, ...]) -> None:
+        with np.errstate(all="ignore"):
+            self.function[(programs,)](*arguments, **self.constants)

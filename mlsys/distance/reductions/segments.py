@@ -13,7 +13,7 @@ from mlsys.distance import tuning
 from mlsys.distance.language import tl, why_not
 from mlsys.distance.metrics import Metric, for_dtype
 from mlsys.distance.reductions import Shape
-from mlsys.distance.reductions.kernels import FAN, SLOTS
+from mlsys.distance.reductions.kernels import SLOTS
 from mlsys.distance.reductions.launch import Call, Kernel
 from mlsys.distance.tuning import Settings
 from mlsys.errors import UserError
@@ -57,11 +57,11 @@ class SegmentRun(ABC):
     name: str
     slots = 3
 
-    def __init__(self, name: str, shape: Shape, metric: Metric, tuned: Tuned, fan: int = FAN) -> None:
+    def __init__(self, name: str, shape: Shape, metric: Metric, tuned: Tuned) -> None:
         reason = why_not(shape.device.type)
         if reason:
             raise UserError(f"reduction={name} {reason}")
-        self.name, self.shape, self.metric, self.fan = name, shape, for_dtype(metric, shape.wide), fan
+        self.name, self.shape, self.metric = name, shape, for_dtype(metric, shape.wide)
         self.settings = tuned.settings(shape)
         itemsize = shape.dtype.itemsize
         self.align = self.settings.segment_n(itemsize)
@@ -76,7 +76,6 @@ class SegmentRun(ABC):
             "STAGES": self.settings.stages,
             "EVICTION": "evict_first" if self.settings.evict_first else "",
             "CONTIGUOUS": shape.contiguous,
-            "FAN": fan,
             "SLOTS": SLOTS,
         }
         self._result = torch.zeros((), dtype=shape.result_dtype, device=shape.device)
@@ -90,6 +89,11 @@ class SegmentRun(ABC):
             programs = max(1, -(-len(x) // self.align))
             self._added = (key, self.bind(x, y, first // self.align, programs))
         self._added[1]()
+
+    def once(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The distance of two whole vectors, in memory of its own."""
+        self.add(x, y, 0)
+        return self.finish().clone()
 
     def sums(self) -> torch.Tensor:
         """The metric's finished sums; call after `finish`."""
