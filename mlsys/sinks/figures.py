@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlsys.sinks.panels import Panel
-from mlsys.sinks.rows import CONFIG, Row, is_number, label, varying
+from mlsys.sinks.rows import CONFIG, MEASURED, Row, is_number, label, varying
 
 Figure = dict[str, Any]
 
@@ -44,7 +44,8 @@ class Drawing:
 
     def name(self, row: Row) -> str:
         """What tells this row's run from others: `l2 · single_pass`, `batch · batching.max_size=8`."""
-        return " · ".join(self.word(key, row[key]) for key in self.keys if row.get(key) is not None)
+        told = [key for key in self.keys if row.get(key) not in {None, MEASURED}]
+        return " · ".join(self.word(key, row[key]) for key in told)
 
     def word(self, key: str, value: Any) -> str:
         """A key and its value as they stand in a name: the bare value where that explains itself."""

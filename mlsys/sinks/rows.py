@@ -16,7 +16,7 @@ Runs = Sequence[tuple[Path, Record]]
 Row = dict[str, Any]
 
 CONFIG = "config."
-PUBLISHED_RUN = "published"
+PUBLISHED_RUN, MEASURED = "published", "measured"
 # Where output goes and how a config is written says nothing about what was measured.
 SILENT = ("config.tracking", "config.experiment", "config.size", "config.workload")
 
@@ -47,7 +47,7 @@ def _rows_of(index: int, name: str, record: Record) -> list[Row]:
     base |= {"error": record.error, "started_at": record.started_at}
     base |= {CONFIG + key: value for key, value in flatten(record.config).items()}
     base |= {key: number(value) for key, value in record.results.items()}
-    base |= {"machine": machine(record), "source": "measured"}
+    base |= {"machine": machine(record), "source": MEASURED}
     if not record.levels:
         return [_derived(base)]
     return [
@@ -66,11 +66,7 @@ def _derived(row: Row) -> Row:
     return row
 
 
-PUBLISHED = {
-    "server": "config.server.name",
-    "metric": "config.metric.name",
-    "replicas": "config.server.replicas",
-}
+PUBLISHED = {"server": "config.server.name", "metric": "config.metric.name"}
 
 
 def published(path: Path) -> list[Row]:

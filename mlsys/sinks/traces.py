@@ -12,6 +12,7 @@ from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot")
+PATTERNS = ("", "/", ".", "x")
 SMALLEST = 1e-17
 ENGINE = ("config.generator.", "config.embedder.", "config.retriever.", "machine", "device", "config.dtype")
 
@@ -192,7 +193,10 @@ def _histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
             sizes.sort()
             bars: Figure = {"x": [size for size, _ in sizes], "y": [count for _, count in sizes]}
             bars["customdata"] = [i] * len(sizes)
-            traces.append(_bar(_category(panel, drawing, row), drawing.slot(row, panel.color), bars))
+            trace = _bar(_category(panel, drawing, row), drawing.slot(row, panel.color), bars)
+            same = sum(trace["meta"] == other["meta"] for other in traces)
+            trace["marker"]["pattern"] = {"shape": PATTERNS[same % len(PATTERNS)]}
+            traces.append(trace)
     return [trace | {"width": 0.85 / len(traces)} for trace in traces]
 
 

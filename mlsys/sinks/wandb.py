@@ -81,7 +81,7 @@ class WandbSink:
             mode=self.mode,
             project=self.project,
             entity=self.entity,
-            group=self.group,
+            group=self.group or sweep_name(directory),
             job_type=record.workload,
             name=run_name(rows([(directory, record)])[0]),
             config={**record.config, "mlsys": conditions(record)},
@@ -134,6 +134,12 @@ def surroundings(mode: str, directory: Path) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def sweep_name(directory: Path) -> str | None:
+    """The name of the sweep that a run's directory lies in: Hydra leaves `multirun.yaml` beside the jobs."""
+    sweep = directory.resolve().parent
+    return sweep.name if (sweep / "multirun.yaml").is_file() else None
 
 
 def run_id(record: Record) -> str | None:

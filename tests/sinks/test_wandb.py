@@ -21,7 +21,7 @@ import wandb_double
 from mlsys.errors import UserError
 from mlsys.record import Record, read
 from mlsys.sinks.rows import rows
-from mlsys.sinks.wandb import WandbSink, run_id, run_name
+from mlsys.sinks.wandb import WandbSink, run_id, run_name, sweep_name
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAW = """
@@ -270,6 +270,13 @@ def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_
         assert os.environ["WANDB_DATA_DIR"].startswith(str(tmp_path))
     assert os.environ["WANDB_MODE"] == "online"
     assert "WANDB_DATA_DIR" not in os.environ
+
+
+def test_the_group_is_the_sweep_where_there_is_one(tmp_path: Path) -> None:
+    assert sweep_name(tmp_path / "sweep" / "0") is None
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "multirun.yaml").touch()
+    assert sweep_name(tmp_path / "sweep" / "0") == "sweep"
 
 
 def test_bad_options_name_themselves() -> None:
