@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from hydra.utils import instantiate
 
 from mlsys import progress
@@ -13,17 +12,20 @@ from mlsys.errors import UserError
 from mlsys.quantities import parse_bytes
 from mlsys.record import Workload
 
+if TYPE_CHECKING:
+    import torch
+
 
 def build(config: dict[str, Any], directory: Path) -> Workload:
     """The workload that `config` (resolved, plain values) asks for; files of its own go into `directory`."""
     kind = workload_kind(config)
     _check_counts(config)
-    if config["threads"]:
-        torch.set_num_threads(config["threads"])
     if kind == "serving":
-        from mlsys.loadtest.benchmark import ServingBenchmark
+        return serving(config, directory)
+    if config["threads"]:
+        import torch
 
-        return ServingBenchmark(config, directory)
+        torch.set_num_threads(config["threads"])
     return search(config) if kind == "search" else distance(config)
 
 
@@ -38,8 +40,19 @@ def workload_kind(config: dict[str, Any]) -> str:
     return kind
 
 
+def serving(config: dict[str, Any], directory: Path) -> Workload:
+    """The serving benchmark; the pieces that its server will choose are tried here, so that a mistake is found now."""
+    from mlsys.loadtest.benchmark import ServingBenchmark
+
+    for group in ("server", "batching", "balancer"):
+        instantiate(config[group])
+    return ServingBenchmark(config, directory)
+
+
 def distance(config: dict[str, Any]) -> Workload:
     """The distance benchmark."""
+    import torch
+
     from mlsys.distance.benchmark import DistanceBenchmark
 
     return DistanceBenchmark(
@@ -88,6 +101,8 @@ def pipeline(config: dict[str, Any]) -> Any:
 
 def resolve_device(name: str) -> torch.device:
     """The device that `device=name` means here. Raises UserError for a GPU that is not there."""
+    import torch
+
     present = torch.cuda.is_available()
     if name == "cuda" and not present:
         raise UserError("device=cuda: this machine has no CUDA device that torch can use; device=cpu or auto")

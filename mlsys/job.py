@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mlsys.config import resolved
 from mlsys.errors import UserError, one_line, root
 from mlsys.record import Record
 
+HIDDEN = "***"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -31,14 +33,14 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
         _fail(_entry({"unresolved": raw}, command), error, directory, label)
         return
     progress.say(f"run: {overrides}")
-    if sweep and (done := find_done(sweep, record.digest(plain))):
+    if sweep and (done := find_done(sweep, record.digest(without_secrets(plain)))):
         progress.say(f"{overrides}: done before, in {done.name}")
         return
     if interleaved:
         entry, rounds = _entry(plain, command), interleave.Rounds(plain["compare"]["rounds"])
-        interleave.defer(lambda: _measure(entry, directory, label, rounds))
+        interleave.defer(lambda: _measure(entry, plain, directory, label, rounds))
         return
-    _measure(_entry(plain, command), directory, label)
+    _measure(_entry(plain, command), plain, directory, label)
 
 
 def _interleaved(plain: dict[str, Any], hydra: Any, sweep: Path | None) -> bool:
@@ -61,6 +63,7 @@ def find_done(sweep: Path, digest: str) -> Path | None:
 
 def _measure(
     entry: Record,
+    plain: dict[str, Any],
     directory: Path,
     label: str,
     rounds: interleave.Rounds | None = None,
@@ -71,10 +74,10 @@ def _measure(
     entry.write(directory)
     sink, last = None, rounds is None or rounds.last
     try:
-        entry.workload = workload_kind(entry.config)
-        workload = build(entry.config, directory)
+        entry.workload = workload_kind(plain)
+        workload = build(plain, directory)
         if last:
-            sink = instantiate(entry.config["tracking"])
+            sink = instantiate(plain["tracking"])
             sink.open(entry, directory)
         for part in rounds.measure(workload, entry.restart) if rounds else workload.measure():
             entry.add(part)
@@ -95,14 +98,29 @@ def _measure(
 
 
 def _entry(plain: dict[str, Any], command: list[str]) -> Record:
+    public = without_secrets(plain)
     return Record(
         workload="distance",
-        command=command,
-        config=plain,
-        config_digest=record.digest(plain),
+        command=[re.sub(r"(api_key=)(?!env:).+", rf"\1{HIDDEN}", word) for word in command],
+        config=public,
+        config_digest=record.digest(public),
         environment=environment.describe(),
         started_at=record.now(),
     )
+
+
+def without_secrets(config: Any) -> Any:
+    """The configuration as it may be shown: an `api_key` that is not a variable's name is hidden."""
+    if isinstance(config, list):
+        return [without_secrets(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: HIDDEN
+        if name == "api_key" and value is not None and not str(value).startswith("env:")
+        else without_secrets(value)
+        for name, value in config.items()
+    }
 
 
 def _fail(entry: Record, error: Exception, directory: Path, label: str) -> None:

@@ -143,3 +143,21 @@ def test_interleaving_needs_one_process(tmp_path: Path) -> None:
 )
 def test_values_out_of_range_are_named(tmp_path: Path, overrides: list[str], message: str) -> None:
     assert message in run(tmp_path, *overrides)["error"]
+
+
+def test_a_key_is_in_no_record_but_reaches_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Any] = []
+    monkeypatch.setattr(build, "build", lambda plain, directory: built.append(plain) or Workload())
+    content = run(tmp_path, "server=batch", "server.api_key=hunter2")
+    assert built[0]["server"]["api_key"] == "hunter2"
+    assert "hunter2" not in json.dumps(content)
+    assert content["config"]["server"]["api_key"] == "***"
+    assert "server.api_key=***" in content["command"]
+    content = run(tmp_path, "server=batch", "server.api_key=env:RAG_KEY")
+    assert content["config"]["server"]["api_key"] == "env:RAG_KEY"
+
+
+def test_a_servers_mistake_is_found_before_it_starts(tmp_path: Path) -> None:
+    assert "batching.max_size=0" in run(tmp_path, "server=batch", "batching.max_size=0")["error"]

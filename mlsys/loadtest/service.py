@@ -113,5 +113,6 @@ def _key(section: Mapping[str, Any]) -> str | None:
 def _write(config: Mapping[str, Any], directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "server.yaml"
+    path.touch(mode=0o600)  # it may hold a key
     path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
     return path
