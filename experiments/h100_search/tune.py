@@ -1,7 +1,8 @@
-"""Times the cuts of the search kernels at the target shapes: `tune.py compile`, then `tune.py OUT.json`; `l1`: l1 alone.
+"""Times the cuts of the search kernels at the target shapes: `tune.py compile`, then `tune.py OUT.json`.
 
 The first compiles everything in processes side by side. The second times whole searches beside matmul + topk, their
-phases, and the scoring kernels alone, with device events, and writes OUT.json after each part.
+phases, and the scoring kernels alone, with device events, and writes OUT.json after each part. `l1` after either
+takes the l1 kernels alone.
 """
 
 # ruff: noqa: B023  (every closure is timed before its loop goes on)
