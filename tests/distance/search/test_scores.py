@@ -1,0 +1,46 @@
+"""The bound that every answer rests on: no row scores below the floor of its own key."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mlsys.distance.search.index import scorer_of
+from mlsys.distance.search.ranking import RANKINGS
+from mlsys.distance.search.reference import DISTANCES
+from mlsys.distance.search.scores import full_precision
+
+
+@pytest.mark.parametrize("metric", sorted(DISTANCES))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_no_row_scores_below_the_floor_of_its_key(metric: str, dtype: torch.dtype, offset: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    rows = (torch.randn(2000, 96, generator=generator) + offset).to(dtype)
+    query = (torch.randn(1, 96, generator=generator) + offset).to(torch.promote_types(dtype, torch.float32))
+    scorer = scorer_of(rows, metric)
+    scores = scorer.block(query, 0, len(rows))[0].double()
+    keys = RANKINGS[metric].keys(query.double(), rows.double())
+    floors = scorer.floor(query.expand(len(rows), -1), keys)
+    assert bool((scores >= floors).all())
+    spread = float(scores.max() - scores.min())
+    assert float((scores - floors).max()) < (0.01 if offset == 0 else 1.0) * spread + 1
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype"), [(1.0, torch.float32), (1e19, torch.float64), (1e-20, torch.float64)]
+)
+def test_float64_takes_over_where_float32_would_lose_everything(scale: float, dtype: torch.dtype) -> None:
+    rows = torch.randn(10, 4, generator=torch.Generator().manual_seed(2)) * scale
+    assert scorer_of(rows, "l2").precision(rows[:2]) == dtype
+
+
+def test_full_precision_is_lent_and_given_back() -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with full_precision():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
