@@ -13,7 +13,7 @@ from mlsys.sinks.rows import flatten, label
 
 # Settings that say what is done, not how: with another of these it is other work.
 WORK = (
-    "n", "data.", "metric.", "search.", "corpus.", "embedder.",
+    "data.", "metric.", "search.", "corpus.", "embedder.",
     "generator.name", "generator.model", "generator.shape", "generator.max_new_tokens",
     "loadtest.name", "loadtest.k", "loadtest.request_rate",
 )  # fmt: skip
@@ -42,7 +42,7 @@ def check(pair: Pair) -> Conditions:
     found = Conditions()
     a, b = pair.a[0][1], pair.b[0][1]
     for key, (left, right) in pair.differs.items():
-        if key.startswith(WORK):
+        if key == "n" or key.startswith(WORK):
             found.other_work.append(f"{label(key)}: {left} against {right}")
     for key in dict.fromkeys([*a.results, *b.results]):
         left, right = a.results.get(key), b.results.get(key)

@@ -9,7 +9,8 @@ from typing import Any
 
 from mlsys.errors import UserError
 from mlsys.record import Record, find, read
-from mlsys.sinks.rows import flatten, label
+from mlsys.sinks import rows
+from mlsys.sinks.rows import label
 
 Runs = list[tuple[Path, Record]]
 Settings = dict[str, Any]
@@ -67,7 +68,7 @@ def load(path: Path) -> Runs:
 
 def settings(record: Record) -> Settings:
     """The flat configuration without what does not bear on what is measured. Absent and null are one."""
-    flat = flatten(record.config)
+    flat = rows.settings(record)
     return {
         key: value for key, value in flat.items() if not key.startswith(NOT_SETTINGS) and value is not None
     }

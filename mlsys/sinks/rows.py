@@ -19,18 +19,22 @@ CONFIG = "config."
 PUBLISHED_RUN, MEASURED = "published", "measured"
 # Where output goes and how a config is written says nothing about what was measured.
 SILENT = ("config.tracking", "config.experiment", "config.size", "config.workload")
+SERVING = ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator")
+VECTORS = ("reduction", "data", "n", "size", "dtype", "placement", "memory_budget", "baselines")
+UNUSED = {
+    "distance": {"search", *SERVING},
+    "search": {*VECTORS, *SERVING},
+    "serving": {"search", "metric", "repeats", "warmup", "time_limit_s", "threads", *VECTORS},
+}
 
 
 def rows(runs: Runs) -> list[Row]:
     """One row a run or load level.
 
-    Keys: `run` (the directory's name), `record` (index into `runs`), `level` (index or None), `workload`,
-    `status`,
-    `error`, `started_at`, `config.<dotted key>`, and the result and level names as the record has them.
-    Added:
-    `copy_share` (bandwidth over this machine's copy bandwidth), `machine` (GPU or CPU model), `load`
-    (concurrency or offered rate) and `engine_ceiling_rps` (the bare engine at the batch size that a level
-    allows).
+    Keys: `run` (the directory's name), `record` (index into `runs`), `level` (index or None), `workload`, `status`,
+    `error`, `started_at`, `source` (measured or published), `config.<dotted key>`, and the result and level names as
+    the record has them. Added: `copy_share` (bandwidth over this machine's copy bandwidth), `machine` (GPU or CPU
+    model), `load` (concurrency or offered rate), `engine_ceiling_rps` (the bare engine at a level's batch size).
     """
     names = run_names([directory for directory, _ in runs])
     return [row for index, (_, record) in enumerate(runs) for row in _rows_of(index, names[index], record)]
@@ -45,7 +49,7 @@ def _rows_of(index: int, name: str, record: Record) -> list[Row]:
         "status": record.status,
     }
     base |= {"error": record.error, "started_at": record.started_at}
-    base |= {CONFIG + key: value for key, value in flatten(record.config).items()}
+    base |= {CONFIG + key: value for key, value in settings(record).items()}
     base |= {key: number(value) for key, value in record.results.items()}
     base |= {"machine": machine(record), "source": MEASURED}
     if not record.levels:
@@ -100,6 +104,13 @@ def _number_in(text: str) -> Any:
     except ValueError:
         return text
     return int(value) if value.is_integer() else value
+
+
+def settings(record: Record) -> dict[str, Any]:
+    """The flat configuration without the groups that this record's workload does not use."""
+    flat = flatten(record.config)
+    unused = UNUSED.get(record.workload, set())
+    return {key: value for key, value in flat.items() if key.partition(".")[0] not in unused}
 
 
 def machine(record: Record) -> str | None:

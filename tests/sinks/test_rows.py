@@ -61,3 +61,17 @@ def test_names_are_the_shortest_path_endings_that_differ() -> None:
 )
 def test_label(key: str, heading: str) -> None:
     assert rows.label(key) == heading
+
+
+def test_settings_of_another_workload_do_not_vary(tmp_path: Path) -> None:
+    changed = {"config": {"search": {"k": 5}, "generator": {"name": "x"}}}
+    runs = [(tmp_path / "a", synthetic.distance()), (tmp_path / "b", synthetic.distance(**changed))]
+    assert rows.varying(rows.rows(runs)) == []
+
+
+def test_published_rows_have_the_names_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "expected.csv"
+    path.write_text("metric,n,latency_ms,note\nl2,1000,0.5,slow\n")
+    (row,) = rows.published(path)
+    assert (row["workload"], row["config.metric.name"], row["n"], row["latency_ms"]) == ("distance", "l2", 1000, 0.5)
+    assert (row["source"], row["record"], row["note"]) == ("published", None, "slow")
