@@ -82,7 +82,10 @@ class Pipeline:
         """Run what the first requests would otherwise wait for, at batch sizes up to `max_batch`."""
         with self._timed("warm"):
             self.generator.warm(max_batch)
-            for batch in sorted({1, max_batch}):
+            on_cuda = (
+                self.device == "cuda"
+            )  # where libraries choose kernels by size; a CPU needs no more than a try
+            for batch in sorted({1, max_batch} if on_cuda else {min(2, max_batch)}):
                 self.run(self.items(batch))
 
     def items(self, batch: int, start: int = 0) -> list[Item]:
