@@ -208,9 +208,9 @@ def failed(error: str = "UserError: size=1.5 is not a whole number") -> Record:
     return made
 
 
-def save(root: Path, records: list[Record]) -> list[tuple[Path, Record]]:
+def save(root: Path, records: list[Record], names: tuple[str, ...] = ()) -> list[tuple[Path, Record]]:
     """Write each into a directory of its own below `root`."""
-    runs = [(root / str(i), made) for i, made in enumerate(records)]
+    runs = [(root / (names[i] if i < len(names) else str(i)), made) for i, made in enumerate(records)]
     for place, made in runs:
         made.write(place)
     return runs
@@ -225,4 +225,4 @@ def mixture(root: Path) -> list[tuple[Path, Record]]:
     records += [search(m, q) for m in ("l2", "dot") for q in (1, 64, 1024)]
     records += [failed(), failed(f"ValueError: {HOSTILE}")]
     records += [start("distance", {"metric": {"name": "l2"}, "n": 7}, [], load_average=[3.0, 2.0, 1.0])]
-    return save(root, records)
+    return save(root, records, ("device=cpu,metric=l2," + 12 * "something_long=",))

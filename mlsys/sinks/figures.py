@@ -18,6 +18,22 @@ Figure = dict[str, Any]
 LIGHT = ("#2a78d6", "#eb6834", "#1baf7a", "#4a3aa7", "#eda100", "#e87ba4", "#008300", "#e34948")
 DARK = ("#3987e5", "#d95926", "#199e70", "#9085e9", "#c98500", "#d55181", "#4caf50", "#e66767")
 GREY = "#808080"
+AXES = {"config.n", "config.search.queries"}
+# With how much care something was measured, not what: such runs are repeats of each other.
+CARE = tuple(
+    CONFIG + name
+    for name in (
+        *("baselines", "repeats", "warmup", "time_limit_s", "seed", "compare."),
+        *(
+            "loadtest.requests",
+            "loadtest.repeats",
+            "loadtest.warmup",
+            "loadtest.duration",
+            "loadtest.quality",
+        ),
+        *("loadtest.engine", "search.peers", "search.reference_queries"),
+    )
+)
 LIMIT_SLOT, OWN_COLORS = -1, -2
 SPEAKING = {"reduction", "machine", "source", "device", "config.dtype", "config.generator.dtype"}
 
@@ -31,15 +47,13 @@ class Drawing:
 
     @classmethod
     def of(cls, table: Sequence[Row]) -> Drawing:
-        """The drawing of `table`, all of one workload."""
-        keys = [key for key in varying(table) if key not in {"config.n", "config.search.queries"}]
-        if "config.reduction.name" in keys or several(table, "reduction"):
+        """The drawing of `table`, all of one workload. What failed and has no figures names nothing."""
+        told = [row for row in table if row["status"] == "ok" or row["level"] is not None] or table
+        keys = [key for key in varying(told) if key not in AXES and not key.startswith(CARE)]
+        if "config.reduction.name" in keys or several(told, "reduction"):
             keys = [key for key in keys if key != "config.reduction.name"] + ["reduction"]
-        keys += [
-            key
-            for key in ("machine", "device", "source")
-            if several(table, key) and f"{CONFIG}{key}" not in keys
-        ]
+        more = [key for key in ("machine", "device", "source") if several(told, key)]
+        keys += [key for key in more if f"{CONFIG}{key}" not in keys]
         return cls(table, tuple(keys))
 
     def name(self, row: Row) -> str:
@@ -68,11 +82,14 @@ def figure(panel: Panel, drawing: Drawing) -> Figure | None:
     """`{"data": [...], "layout": {...}}` for plotly; None where no row has what the panel shows."""
     from mlsys.sinks import traces
 
+    if panel.kind == "line" and not several([row for row in drawing.table if panel.y[0] in row], panel.x):
+        return traces.dots(panel, drawing)
     data = traces.of(panel, drawing)
-    return {"data": data, "layout": _layout(panel, drawing)} if data else None
+    return {"data": data, "layout": layout(panel, drawing)} if data else None
 
 
-def _layout(panel: Panel, drawing: Drawing) -> Figure:
+def layout(panel: Panel, drawing: Drawing) -> Figure:
+    """Axes and what does not depend on the reader."""
     x: Figure = {"title": {"text": _x_title(panel, drawing)}, "automargin": True}
     y: Figure = {"title": {"text": panel.unit}, "automargin": True}
     x["type"], y["type"] = ("log" if log else "-" for log in (panel.log_x, panel.log_y))
@@ -89,11 +106,11 @@ def _layout(panel: Panel, drawing: Drawing) -> Figure:
         y |= {"tickformat": "~g", "dtick": 1} if panel.unit else {"exponentformat": "power", "dtick": 1}
     if panel.unit == "share":
         y |= {"tickformat": ".0%", "title": {"text": ""}}
-    layout: Figure = {"xaxis": x, "yaxis": y, "barmode": "stack" if panel.kind == "stack" else "group"}
+    made: Figure = {"xaxis": x, "yaxis": y, "barmode": "stack" if panel.kind == "stack" else "group"}
     if panel.reference is not None:
         where = {"x0": panel.reference, "x1": panel.reference, "yref": "paper", "y0": 0, "y1": 1}
-        layout["shapes"] = [{"type": "line", "line": {"color": GREY, "width": 1}} | where]
-    return layout
+        made["shapes"] = [{"type": "line", "line": {"color": GREY, "width": 1}} | where]
+    return made
 
 
 def _x_title(panel: Panel, drawing: Drawing) -> str:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import fnmatch
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from mlsys.sinks.figures import GREY, LIGHT, LIMIT_SLOT, OWN_COLORS, Drawing, Figure, escape, several
+from mlsys.sinks.figures import (
+    GREY,
+    LIGHT,
+    LIMIT_SLOT,
+    OWN_COLORS,
+    Drawing,
+    Figure,
+    escape,
+    layout,
+    several,
+)
 from mlsys.sinks.panels import STAGES, Kind, Panel
 from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label
 
@@ -46,6 +57,32 @@ def _lines(panel: Panel, drawing: Drawing) -> list[Figure]:
         styles[slot] = style + bool(drawn)
         traces += drawn
     return traces + _limits(panel, drawing) if traces else []
+
+
+def dots(panel: Panel, drawing: Drawing) -> Figure | None:
+    """Where all points would stand at one x: a line for each name instead, its figure as a dot, the limits upright."""
+    drawn = _lines(panel, drawing)
+    if not drawn:
+        return None
+    points = [trace for trace in drawn if trace["meta"]["slot"] != LIMIT_SLOT]
+    made = layout(replace(panel, kind="bars", reference=None), drawing) | {"barmode": "stack"}
+    made["xaxis"] |= {"type": "log"} if panel.log_y and not panel.unit else {"rangemode": "tozero"}
+    made["xaxis"] |= {"tickformat": ".0%"} if panel.unit == "share" else {}
+    made["shapes"] = [
+        {"type": "line", "x0": trace["y"][0], "x1": trace["y"][0], "yref": "paper", "y0": 0, "y1": 1}
+        | {"line": {"color": GREY, "dash": "dash", "width": 2}}
+        for trace in drawn
+        if trace["meta"]["slot"] == LIMIT_SLOT
+    ]
+    return {"data": [_across(trace) for trace in points], "layout": made}
+
+
+def _across(trace: Figure) -> Figure:
+    kept = {key: value for key, value in trace.items() if key not in {"error_y", "line"}}
+    kept |= {"mode": "markers", "orientation": "h", "x": trace["y"], "y": [trace["name"]] * len(trace["y"])}
+    kept["marker"] = trace["marker"] | {"size": 11}
+    kept["showlegend"] = False
+    return kept | ({"error_x": trace["error_y"]} if "error_y" in trace else {})
 
 
 def _line(panel: Panel, table: Sequence[Row], indices: Sequence[int], y: str) -> list[Figure]:

@@ -13,9 +13,42 @@ import torch
 
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
-from mlsys.distance.reductions.kernels import FAN, partials_kernel, tree_kernel
+from mlsys.distance.language import tl
+from mlsys.distance.reductions.kernels import FAN, finish_sums, kernel, own_sums, store_sums, sum_rows
 from mlsys.distance.reductions.launch import Call
 from mlsys.distance.reductions.segments import SegmentRun, Tuned
+
+
+@kernel
+def partials_kernel(  # type: ignore[no-untyped-def]
+    x, y, partials,
+    n: tl.int64, tiles: tl.int32, x_stride: tl.int64, y_stride: tl.int64, first: tl.int64, total: tl.int64,
+    TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
+    TILE: tl.constexpr, FOLD: tl.constexpr,
+    STAGES: tl.constexpr, EVICTION: tl.constexpr,
+):  # fmt: skip
+    """The first level of a tree: every program stores its segment's sums."""
+    a, b, c = own_sums(
+        x, y, n, tiles, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, FOLD, STAGES, EVICTION
+    )  # fmt: skip
+    slot = partials + first + tl.program_id(0)
+    store_sums(slot, total, a, b, c, SUMS)
+
+
+@kernel
+def tree_kernel(  # type: ignore[no-untyped-def]
+    partials, above, sums, out, count: tl.int64, in_stride: tl.int64, out_stride: tl.int64,
+    FINISH: tl.constexpr, SUMS: tl.constexpr, ROOT: tl.constexpr, FAN: tl.constexpr,
+):  # fmt: skip
+    """One level of a tree: every program adds up FAN partial sums; the root's only program finishes."""
+    begin = tl.program_id(0).to(tl.int64) * FAN
+    left = count - begin
+    here = tl.minimum(left, FAN)
+    a, b, c = sum_rows(partials + begin, in_stride, here, SUMS, FAN)
+    if ROOT:
+        finish_sums(a, b, c, sums, out, FINISH)
+    else:
+        store_sums(above + tl.program_id(0), out_stride, a, b, c, SUMS)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from mlsys.distance.language import INTERPRETED, jit, tl, triton
 SCALARS = ["n", "tiles", "x_stride", "y_stride", "first", "total", "count", "in_stride", "out_stride"]
 FAN = 1024  # partial sums that one step of a tree adds up
 JOINT = tl and tl.constexpr(not INTERPRETED)  # the interpreter would reduce a triple element by element
-SLOTS = 64  # accumulators over which atomic adds spread, so that they seldom meet
 
 
 def kernel(function: Any) -> Any:
@@ -118,7 +117,8 @@ def own_sums(  # type: ignore[no-untyped-def]
 def sum_rows(values, stride, count, SUMS: tl.constexpr, FAN: tl.constexpr):  # type: ignore[no-untyped-def]
     """The sums of `count` partial sums of each kind, which lie `stride` apart.
 
-    In an order that only `count` decides; read past the first-level cache, which may hold what was there before.
+    In an order that only `count` decides; read past the first-level cache, which may hold what was there
+    before.
     """
     lanes = tl.arange(0, FAN)
     a = tl.zeros([FAN], tl.float64)
@@ -135,110 +135,18 @@ def sum_rows(values, stride, count, SUMS: tl.constexpr, FAN: tl.constexpr):  # t
 
 
 @jit
+def store_sums(slot, stride, a, b, c, SUMS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Store a partial sum of each kind, `stride` apart."""
+    tl.store(slot, a)
+    if SUMS == 3:
+        tl.store(slot + stride, b)
+        tl.store(slot + 2 * stride, c)
+
+
+@jit
 def finish_sums(a, b, c, sums, out, FINISH: tl.constexpr):  # type: ignore[no-untyped-def]
     """Store the finished sums and the distance."""
     tl.store(sums, a)
     tl.store(sums + 1, b)
     tl.store(sums + 2, c)
     tl.store(out, FINISH(a, b, c).to(out.dtype.element_ty))
-
-
-@kernel
-def single_pass_kernel(  # type: ignore[no-untyped-def]
-    x, y, partials, counter, sums, out,
-    n: tl.int64, tiles: tl.int32, x_stride: tl.int64, y_stride: tl.int64, first: tl.int64, total: tl.int64,
-    TERMS: tl.constexpr, FINISH: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr,
-    CONTIGUOUS: tl.constexpr, TILE: tl.constexpr, FOLD: tl.constexpr,
-    STAGES: tl.constexpr, EVICTION: tl.constexpr, FAN: tl.constexpr,
-):  # fmt: skip
-    """Every program stores its segment's sums; the last to do so, of all launches for `total` segments, adds
-    them up.
-
-    The counter's increment releases this program's partial and acquires all others. The last program reads
-    them in index order, whoever it is, and sets the counter back for the next call.
-    """
-    a, b, c = own_sums(
-        x, y, n, tiles, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, FOLD, STAGES, EVICTION
-    )  # fmt: skip
-    if total == 1:
-        finish_sums(a, b, c, sums, out, FINISH)
-    else:
-        slot = partials + first + tl.program_id(0)
-        tl.store(slot, a)
-        if SUMS == 3:
-            tl.store(slot + total, b)
-            tl.store(slot + 2 * total, c)
-        if tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu") == total - 1:
-            a, b, c = sum_rows(partials, total, total, SUMS, FAN)
-            finish_sums(a, b, c, sums, out, FINISH)
-            tl.store(counter, 0)
-
-
-@kernel
-def partials_kernel(  # type: ignore[no-untyped-def]
-    x, y, partials,
-    n: tl.int64, tiles: tl.int32, x_stride: tl.int64, y_stride: tl.int64, first: tl.int64, total: tl.int64,
-    TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
-    TILE: tl.constexpr, FOLD: tl.constexpr,
-    STAGES: tl.constexpr, EVICTION: tl.constexpr,
-):  # fmt: skip
-    """The first level of a tree: every program stores its segment's sums."""
-    a, b, c = own_sums(
-        x, y, n, tiles, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, FOLD, STAGES, EVICTION
-    )  # fmt: skip
-    slot = partials + first + tl.program_id(0)
-    tl.store(slot, a)
-    if SUMS == 3:
-        tl.store(slot + total, b)
-        tl.store(slot + 2 * total, c)
-
-
-@kernel
-def tree_kernel(  # type: ignore[no-untyped-def]
-    partials, above, sums, out, count: tl.int64, in_stride: tl.int64, out_stride: tl.int64,
-    FINISH: tl.constexpr, SUMS: tl.constexpr, ROOT: tl.constexpr, FAN: tl.constexpr,
-):  # fmt: skip
-    """One level of a tree: every program adds up FAN partial sums; the root's only program finishes."""
-    begin = tl.program_id(0).to(tl.int64) * FAN
-    left = count - begin
-    here = tl.minimum(left, FAN)
-    a, b, c = sum_rows(partials + begin, in_stride, here, SUMS, FAN)
-    if ROOT:
-        finish_sums(a, b, c, sums, out, FINISH)
-    else:
-        slot = above + tl.program_id(0)
-        tl.store(slot, a)
-        if SUMS == 3:
-            tl.store(slot + out_stride, b)
-            tl.store(slot + 2 * out_stride, c)
-
-
-@kernel
-def atomic_kernel(  # type: ignore[no-untyped-def]
-    x, y, slots,
-    n: tl.int64, tiles: tl.int32, x_stride: tl.int64, y_stride: tl.int64, first: tl.int64,
-    TERMS: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr, CONTIGUOUS: tl.constexpr,
-    TILE: tl.constexpr, FOLD: tl.constexpr,
-    STAGES: tl.constexpr, EVICTION: tl.constexpr, SLOTS: tl.constexpr,
-):  # fmt: skip
-    """Every program adds its segment's sums to one of `SLOTS` accumulators of each sum."""
-    a, b, c = own_sums(
-        x, y, n, tiles, x_stride, y_stride, TERMS, SUMS, ELEMENT, CONTIGUOUS, TILE, FOLD, STAGES, EVICTION
-    )  # fmt: skip
-    slot = slots + (first + tl.program_id(0)) % SLOTS
-    tl.atomic_add(slot, a, sem="relaxed")
-    if SUMS == 3:
-        tl.atomic_add(slot + SLOTS, b, sem="relaxed")
-        tl.atomic_add(slot + 2 * SLOTS, c, sem="relaxed")
-
-
-@kernel
-def collect_kernel(  # type: ignore[no-untyped-def]
-    slots, sums, out, FINISH: tl.constexpr, SUMS: tl.constexpr, SLOTS: tl.constexpr
-):  # fmt: skip
-    """Add up the accumulators, finish, and empty them for the next call."""
-    a, b, c = sum_rows(slots, SLOTS, SLOTS, SUMS, SLOTS)
-    lanes = tl.arange(0, SLOTS)
-    for i in tl.static_range(SUMS):
-        tl.store(slots + i * SLOTS + lanes, tl.zeros([SLOTS], tl.float64))
-    finish_sums(a, b, c, sums, out, FINISH)

@@ -40,7 +40,8 @@ class Kernel:
         self._compiled: dict[tuple[bool, bool], Any] = {}
 
     def bind(self, programs: int, *arguments: torch.Tensor | int) -> Call:
-        """A call that launches `programs` programs on these arguments, on the stream current when it is called."""
+        """A call that launches `programs` programs on these arguments, on the stream current when it is
+        called."""
         if INTERPRETED:
             return lambda: self._interpret(programs, arguments)
         raw = [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]

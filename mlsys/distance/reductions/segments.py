@@ -13,7 +13,6 @@ from mlsys.distance import tuning
 from mlsys.distance.language import tl, why_not
 from mlsys.distance.metrics import Metric, for_dtype
 from mlsys.distance.reductions import Shape
-from mlsys.distance.reductions.kernels import SLOTS
 from mlsys.distance.reductions.launch import Call, Kernel
 from mlsys.distance.tuning import Settings
 from mlsys.errors import UserError
@@ -76,7 +75,6 @@ class SegmentRun(ABC):
             "STAGES": self.settings.stages,
             "EVICTION": "evict_first" if self.settings.evict_first else "",
             "CONTIGUOUS": shape.contiguous,
-            "SLOTS": SLOTS,
         }
         self._result = torch.zeros((), dtype=shape.result_dtype, device=shape.device)
         self._sums = torch.zeros(3, dtype=torch.float64, device=shape.device)

@@ -113,7 +113,9 @@ class GraphDecoder:
             self._rows.append(min(self._rows[-1] * 2, max_batch))
         pairs = [(r, n) for r in self._rows for n in self._lengths if r == 1 or r * n <= PASS_TOKENS]
         pairs.sort(key=lambda pair: -pair[0] * (pair[1] + self._max_new + MASK_STEP))
-        with progress.step(f"recording {len(pairs)} shapes of {self.name}", len(pairs)) as step:
+        if self._pool is None:
+            progress.say("generator.compile=true without CUDA: shapes are fixed, but nothing is recorded")
+        with progress.step(f"preparing {len(pairs)} shapes for {self.name}", len(pairs)) as step:
             for rows, length in pairs:
                 self._bucket(rows, length)
                 step.advance()

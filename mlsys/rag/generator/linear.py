@@ -26,6 +26,8 @@ def pack(model: Any) -> bool:
         return False
     try:
         products = [_product(layer) for layer in layers]
+        with torch.inference_mode():
+            products[0](layers[0].weight.new_zeros((2, layers[0].in_features)))
     except (AttributeError, NotImplementedError, RuntimeError):  # torch without these kernels
         return False
     for layer, product in zip(layers, products, strict=True):

@@ -24,9 +24,10 @@ function keepShown(trace, shown) {
   }
   copy.x = pick(trace.x);
   copy.y = pick(trace.y);
-  if (trace.error_y) {
-    copy.error_y.array = pick(trace.error_y.array);
-    copy.error_y.arrayminus = pick(trace.error_y.arrayminus);
+  for (const error of ["error_x", "error_y"]) {
+    if (!trace[error]) continue;
+    copy[error].array = pick(trace[error].array);
+    copy[error].arrayminus = pick(trace[error].arrayminus);
   }
   return copy;
 }
@@ -43,7 +44,7 @@ function dress(trace, style, hover) {
   const color = slot === -1 ? style.limit : style.palette[slot % style.palette.length];
   if (trace.line) trace.line.color = color;
   if (trace.marker) trace.marker.color = color;
-  if (trace.error_y) trace.error_y.color = color;
+  for (const error of [trace.error_x, trace.error_y]) if (error) error.color = color;
   const values = trace.orientation === "h" ? trace.x : trace.y;
   trace.hovertext = values.map((value, i) => "<b>" + trace.name + ": " + Number(value).toPrecision(4) + "</b>" + (trace.customdata ? "<br>" + hover[trace.customdata[i]] : ""));
   trace.hoverinfo = "text";
