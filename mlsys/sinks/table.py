@@ -65,7 +65,7 @@ def text(value: Any, column: str = "") -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not is_number(value):
-        return str(value)
+        return _ends(str(value)) if column == "run" else str(value)
     if not finite(value):
         return str(value)
     if column in {"copy_share", "success_rate", "goodput", "bound_share"}:
@@ -76,6 +76,11 @@ def text(value: Any, column: str = "") -> str:
     if 1000 <= size < 1e7 or (float(value).is_integer() and size < 1000):
         return f"{value:,.0f}"
     return _short(f"{value:.4g}" if 1e-3 <= size < 1e7 else f"{value:.3g}")
+
+
+def _ends(name: str) -> str:
+    """A long name by its two ends, which tell directories apart."""
+    return name if len(name) <= 44 else f"{name[:22]}…{name[-21:]}"
 
 
 def _short(number: str) -> str:

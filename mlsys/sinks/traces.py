@@ -65,9 +65,14 @@ def dots(panel: Panel, drawing: Drawing) -> Figure | None:
     if not drawn:
         return None
     points = [trace for trace in drawn if trace["meta"]["slot"] != LIMIT_SLOT]
-    made = layout(replace(panel, kind="bars", reference=None), drawing) | {"barmode": "stack"}
-    made["xaxis"] |= {"type": "log"} if panel.log_y and not panel.unit else {"rangemode": "tozero"}
-    made["xaxis"] |= {"tickformat": ".0%"} if panel.unit == "share" else {}
+    made = layout(replace(panel, kind="bars", reference=None, log_x=False, log_y=False), drawing)
+    where = next(row[panel.x] for row in drawing.table if row.get(panel.x) is not None)
+    made["xaxis"]["title"] = {"text": escape(f"{panel.unit} at {panel.x} = {where:.4g}".strip())}
+    made["barmode"] = "stack"
+    if panel.unit:
+        made["xaxis"] |= {"rangemode": "tozero", "tickformat": ".0%" if panel.unit == "share" else ""}
+    else:
+        made["xaxis"] |= {"type": "log", "exponentformat": "power", "dtick": 1}
     made["shapes"] = [
         {"type": "line", "x0": trace["y"][0], "x1": trace["y"][0], "yref": "paper", "y0": 0, "y1": 1}
         | {"line": {"color": GREY, "dash": "dash", "width": 2}}

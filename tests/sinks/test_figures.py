@@ -30,7 +30,8 @@ def test_bandwidth_is_a_line_a_metric_in_order_of_size_with_the_copy_as_limit() 
 
 def test_reductions_share_their_metrics_colour_and_differ_in_dash() -> None:
     kinds = [(metric, reduction) for metric in ("l2", "dot") for reduction in ("atomic", "single_pass")]
-    one, two, three, *_ = drawn("bandwidth", [synthetic.distance(m, reduction=r) for m, r in kinds])
+    records = [synthetic.distance(m, n, reduction=r) for n in (10, 20) for m, r in kinds]
+    one, two, three, *_ = drawn("bandwidth", records)
     assert [one["name"], two["name"]] == ["l2 · atomic", "l2 · single_pass"]
     assert one["meta"] == two["meta"] != three["meta"]
     assert one["line"]["dash"] != two["line"]["dash"]
@@ -39,15 +40,29 @@ def test_reductions_share_their_metrics_colour_and_differ_in_dash() -> None:
 def test_an_exact_answer_is_drawn_on_the_log_axis() -> None:
     record = synthetic.distance()
     record.results["relative_error"] = 0.0
-    (trace,) = drawn("error", [record])
-    assert trace["y"] == [1e-17]
+    (trace,) = drawn("error", [record, synthetic.distance(n=10)])
+    assert trace["y"][1] == 1e-17
 
 
 def test_latency_shows_its_quartiles() -> None:
-    record = synthetic.distance(latency_ms=10.0)
-    (trace,) = drawn("latency", [record])
-    assert trace["error_y"]["array"] == [pytest.approx(0.2)]
-    assert trace["error_y"]["arrayminus"] == [pytest.approx(0.1)]
+    (trace,) = drawn("latency", [synthetic.distance(n=n, latency_ms=10.0) for n in (10, 20)])
+    assert trace["error_y"]["array"] == pytest.approx([0.2, 0.2])
+    assert trace["error_y"]["arrayminus"] == pytest.approx([0.1, 0.1])
+
+
+def test_at_one_size_each_name_is_a_line_with_its_figure_as_a_dot() -> None:
+    drawing = Drawing.of(
+        rows([(Path(f"/o/{m}"), synthetic.distance(m, latency_ms=10.0)) for m in ("l2", "dot")])
+    )
+    found = figures.figure(panels.PANELS[0], drawing)
+    assert found
+    l2, dot = found["data"]
+    assert (l2["y"], dot["y"], l2["mode"]) == (["l2"], ["dot"], "markers")
+    assert l2["x"] == [pytest.approx(0.8)]
+    assert found["layout"]["shapes"][0]["x0"] == 24.0
+    assert found["layout"]["xaxis"]["title"]["text"] == "GB/s at n = 1e+06"
+    (latency, _) = drawn("latency", [synthetic.distance(m, latency_ms=10.0) for m in ("l2", "dot")])
+    assert latency["error_x"]["array"] == pytest.approx([0.2])
 
 
 def test_speedups_are_bars_a_baseline() -> None:
@@ -75,10 +90,12 @@ def test_stages_stand_in_the_order_of_a_requests_life() -> None:
 
 
 def test_repeated_runs_are_points_around_their_median() -> None:
-    records = [synthetic.distance(latency_ms=latency, config={"repeats": 20}) for latency in (1.0, 2.0, 4.0)]
-    line, points = drawn("latency", records)
-    assert (line["y"], line["mode"]) == ([2.0], "lines+markers")
-    assert (points["y"], points["mode"], points["customdata"]) == ([1.0, 2.0, 4.0], "markers", [0, 1, 2])
+    cases = [(1.0, 20), (2.0, 21), (4.0, 22)]
+    records = [synthetic.distance(latency_ms=latency, config={"repeats": n}) for latency, n in cases]
+    line, points = drawn("latency", [*records, synthetic.distance(n=2 * 10**6, latency_ms=5.0)])
+    assert (line["y"], line["mode"]) == ([2.0, 5.0], "lines+markers")
+    assert (points["y"], points["mode"]) == ([1.0, 2.0, 4.0, 5.0], "markers")
+    assert points["customdata"] == [0, 1, 2, 3]
     bars = drawn("speedup", records)
     assert [len(bar["x"]) for bar in bars] == [1, 1]
 

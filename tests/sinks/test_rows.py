@@ -73,5 +73,10 @@ def test_published_rows_have_the_names_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "expected.csv"
     path.write_text("metric,n,latency_ms,note\nl2,1000,0.5,slow\n")
     (row,) = rows.published(path)
-    assert (row["workload"], row["config.metric.name"], row["n"], row["latency_ms"]) == ("distance", "l2", 1000, 0.5)
+    assert (row["workload"], row["config.metric.name"], row["n"], row["latency_ms"]) == (
+        "distance",
+        "l2",
+        1000,
+        0.5,
+    )
     assert (row["source"], row["record"], row["note"]) == ("published", None, "slow")

@@ -113,8 +113,9 @@ def _cell(row: Row, name: str, link: str | None) -> str:
     value = row.get(name)
     shown = escape(table.text(value, name))
     if name == "run":
+        full = escape(str(value))
         named = shown if link is None else f'<a href="{escape(_url(link))}">{shown}</a>'
-        return f'<th scope=row data-v="{shown}" title="{shown}">{named}</th>'
+        return f'<th scope=row data-v="{full}" title="{full}">{named}</th>'
     if is_number(value):
         return f'<td class=n data-v="{value!r}" title="{value!r}">{shown}</td>'
     if name == "error":
