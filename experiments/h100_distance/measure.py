@@ -21,11 +21,12 @@ from mlsys.timing import Clock, copy_bandwidth_gbps
 METRICS = ("l2", "l1", "cosine", "dot")
 REDUCTIONS = ("atomic", "hierarchical", "single_pass")
 DEVICE = torch.device("cuda")
-rows: list[dict[str, Any]] = []
+OUT = Path(sys.argv[1]) if len(sys.argv) > 1 else Path()
 
 
 def say(**row: Any) -> None:
-    rows.append(row)
+    with (OUT / "measure.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
     print(
         " ".join(f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()), flush=True
     )
@@ -92,11 +93,11 @@ def small(n: int) -> None:
 
 def streaming(n: int) -> None:
     """Pageable host vectors: ours, the plain way, and the best host-to-device rate of this machine."""
-    x, y = torch.randn(n), torch.randn(n)
+    x, y = (torch.randn(n, device=DEVICE).cpu() for _ in range(2))
     pinned = torch.randn(2**28).pin_memory()
     target = torch.empty_like(pinned, device=DEVICE)
     ways: dict[str, Callable[[], object]] = {"pinned_copy": lambda: target.copy_(pinned, non_blocking=True)}
-    for mib in (48, 96, 192, 384, 1024):
+    for mib in (64, 128, 1024):
         ways[f"stream_{mib}MiB"] = stream(TensorSource(x), TensorSource(y), "l2", "auto", DEVICE, mib << 20)
     ways["plain"] = lambda: torch.dist(x.cuda(), y.cuda())
     times = {k: t.median_ms for k, t in Clock(DEVICE, 3, 1, 60, 8 * n).wall(ways).items()}
@@ -105,8 +106,21 @@ def streaming(n: int) -> None:
         say(part="stream", n=n, name=name, ms=ms, gbps=size / ms / 1e6)
 
 
+def slots(n: int) -> None:
+    """The stream's two constants: threads that fill and bytes of a piece."""
+    x, y = (torch.randn(n, device=DEVICE).cpu() for _ in range(2))
+    settings = vars(sys.modules["mlsys.distance.stream"])
+    kept = {name: settings[name] for name in ("CHUNK_BYTES", "FILLERS")}
+    for fillers, mib in ((8, 2), (8, 4), (8, 8), (8, 16), (16, 8), (16, 16), (16, 32)):
+        settings.update(CHUNK_BYTES=mib << 20, FILLERS=fillers)
+        call = stream(TensorSource(x), TensorSource(y), "l2", "auto", DEVICE, 1 << 30)
+        ms = Clock(DEVICE, 3, 1, 60, 8 * n).wall({"stream": call})["stream"].median_ms
+        say(part="slots", n=n, fillers=fillers, chunk_mib=mib, ms=ms, gbps=8 * n / ms / 1e6)
+    settings.update(kept)
+
+
 def main() -> None:
-    out = Path(sys.argv[1])
+    OUT.mkdir(parents=True, exist_ok=True)
     parts = sys.argv[2].split(",") if len(sys.argv) > 2 else ["small", "large", "peers", "stream"]
     say(part="machine", name=torch.cuda.get_device_name(), torch=torch.__version__)
     copy = copy_bandwidth_gbps(DEVICE)
@@ -124,8 +138,8 @@ def main() -> None:
         peers(10**8, ("torch", "torch_native", "torch_compile", "cupy"))
     if "stream" in parts:
         streaming(10**9)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "measure.json").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    if "slots" in parts:
+        slots(5 * 10**8)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 from mlsys.distance import metrics, reductions
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Reduction, Running, Shape
+from mlsys.distance.reductions.launch import current_stream
 from mlsys.errors import UserError
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8)
@@ -139,9 +140,8 @@ def _started(x: torch.Tensor, y: torch.Tensor, metric: str | Metric, reduction: 
     Vectors of the same kind have been checked before; so a small distance costs little more than its launch.
     """
     kept = _kept.running
-    stream = torch.cuda.current_stream(x.device).cuda_stream
     vectors = (x.shape, y.shape, x.dtype, y.dtype, x.device, y.device, x.stride(), y.stride())
-    key = (vectors, metric, reduction, stream)
+    key = (vectors, metric, reduction, current_stream(x.device))
     if key not in kept:
         if len(kept) >= MOST_KEPT:
             kept.clear()

@@ -56,7 +56,7 @@ class Running(Protocol):
         ...
 
     def once(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The distance of two whole vectors, in a tensor that no later call touches."""
+        """The distance of two whole vectors in a tensor that no later call touches; strides as in the first call."""
         ...
 
     def sums(self) -> torch.Tensor:

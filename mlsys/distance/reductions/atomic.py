@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 import torch
 
+from mlsys.distance.language import tl
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
-from mlsys.distance.language import tl
 from mlsys.distance.reductions.kernels import finish_sums, kernel, own_sums, sum_rows
-from mlsys.distance.reductions.launch import Call
+from mlsys.distance.reductions.launch import Launch
 from mlsys.distance.reductions.segments import SegmentRun, Tuned
-
 
 SLOTS = 64  # accumulators over which the adds spread, so that they seldom meet
 
@@ -76,7 +75,7 @@ class AtomicRun(SegmentRun):
             1, self._slots, self._sums, self._result
         )
 
-    def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Call:
+    def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Launch:
         """One launch that adds a piece's sums."""
         return self._kernel.bind(programs, x, y, self._slots, *self.scalars(x, y), segment)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
+from mlsys.distance.language import tl
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
-from mlsys.distance.language import tl
 from mlsys.distance.reductions.kernels import FAN, finish_sums, kernel, own_sums, store_sums, sum_rows
-from mlsys.distance.reductions.launch import Call
+from mlsys.distance.reductions.launch import Launch
 from mlsys.distance.reductions.segments import SegmentRun, Tuned
 
 
@@ -72,7 +72,7 @@ class HierarchicalRun(SegmentRun):
         counts = levels(self.total, fan)
         partials = [self.empty(self.metric.sums * count) for count in counts]
         self._partials = partials[0]
-        self._tree: list[Call] = []
+        self._tree: list[Launch] = []
         for i, count in enumerate(counts):
             root = i == len(counts) - 1
             step = self.kernel(tree_kernel, ROOT=root, FAN=fan)
@@ -82,7 +82,7 @@ class HierarchicalRun(SegmentRun):
                 step.bind(programs, partials[i], above, self._sums, self._result, count, count, width)
             )
 
-    def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Call:
+    def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Launch:
         """One launch of the lowest level."""
         return self._kernel.bind(programs, x, y, self._partials, *self.scalars(x, y), segment, self.total)
 

@@ -10,16 +10,16 @@ aligned.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from mlsys.distance.language import INTERPRETED
+from mlsys.distance.language import INTERPRETED, triton
 
 ALIGNMENT = 16
-Call = Callable[[], None]
+Argument = torch.Tensor | int
 
 
 class Kernel:
@@ -36,36 +36,61 @@ class Kernel:
     def __init__(self, function: Any, constants: dict[str, Any], warps: int) -> None:
         self.function, self.warps = function, warps
         self.constants = {name: constants[name] for name in function.arg_names if name in constants}
-        self._values = tuple(self.constants.values())
         self._compiled: dict[tuple[bool, bool], Any] = {}
 
-    def bind(self, programs: int, *arguments: torch.Tensor | int) -> Call:
-        """A call that launches `programs` programs on these arguments, on the stream current when it is
-        called."""
-        if INTERPRETED:
-            return lambda: self._interpret(programs, arguments)
-        raw = [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]
-        alignment = (raw[0] % ALIGNMENT == 0, raw[1] % ALIGNMENT == 0)
+    def bind(self, programs: int, *arguments: Argument) -> Launch:
+        """A launch of `programs` programs on these arguments, on the stream that is current when it is called."""
         first = arguments[0]
         assert isinstance(first, torch.Tensor)
+        if INTERPRETED:
+            return Launch(self._interpreted(programs), list(arguments), first.device)
+        raw = [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]
+        alignment = (raw[0] % ALIGNMENT == 0, raw[1] % ALIGNMENT == 0)
         compiled = self._compiled.get(alignment) or self._compile(alignment, first.device, arguments)
-        return partial(self._launch, compiled[(programs, 1, 1)], first.device.index, (*raw, *self._values))
+        return Launch(compiled[(programs, 1, 1)], [*raw, *self.constants.values()], first.device)
 
     def _compile(self, alignment: tuple[bool, bool], device: torch.device, arguments: tuple[Any, ...]) -> Any:
         with torch.cuda.device(device):
-            compiled = self.function.warmup(*arguments, *self._values, grid=(1,), num_warps=self.warps)
+            values = self.constants.values()
+            compiled = self.function.warmup(*arguments, *values, grid=(1,), num_warps=self.warps)
             compiled[(1, 1, 1)]  # loads it onto the device
         self._compiled[alignment] = compiled
         return compiled
 
-    @staticmethod
-    def _launch(run: Callable[..., None], device: int, arguments: tuple[Any, ...]) -> None:
-        if torch.cuda.current_device() == device:
-            run(*arguments)
-        else:
-            with torch.cuda.device(device):
-                run(*arguments)
+    def _interpreted(self, programs: int) -> Callable[..., None]:
+        def run(*arguments: Argument) -> None:
+            with np.errstate(all="ignore"):
+                self.function[(programs,)](*arguments, **self.constants)
 
-    def _interpret(self, programs: int, arguments: tuple[torch.Tensor | int, ...]) -> None:
-        with np.errstate(all="ignore"):
-            self.function[(programs,)](*arguments, **self.constants)
+        return run
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A compiled kernel, a grid and arguments, which are addresses and integers but for the interpreter."""
+
+    run: Callable[..., None]
+    arguments: list[Any]
+    device: torch.device
+
+    def __call__(self) -> None:
+        """Launch."""
+        if INTERPRETED or torch.cuda.current_device() == self.device.index:
+            self.run(*self.arguments)
+        else:
+            with torch.cuda.device(self.device):
+                self.run(*self.arguments)
+
+    def on(self, places: tuple[int, ...], tensors: tuple[torch.Tensor, ...]) -> None:
+        """Launch with other tensors, of the same alignment, in these places of the arguments."""
+        arguments = list(self.arguments)
+        for place, tensor in zip(places, tensors, strict=True):
+            arguments[place] = tensor if INTERPRETED else tensor.data_ptr()
+        Launch(self.run, arguments, self.device)()
+
+
+def current_stream(device: torch.device) -> int:
+    """Handle of the device's current stream; 0 on a CPU. Faster than through a `torch.cuda.Stream`."""
+    if device.type != "cuda":
+        return 0
+    return int(triton.runtime.driver.active.get_current_stream(device.index))

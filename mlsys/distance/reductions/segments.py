@@ -13,7 +13,7 @@ from mlsys.distance import tuning
 from mlsys.distance.language import tl, why_not
 from mlsys.distance.metrics import Metric, for_dtype
 from mlsys.distance.reductions import Shape
-from mlsys.distance.reductions.launch import Call, Kernel
+from mlsys.distance.reductions.launch import Kernel, Launch
 from mlsys.distance.tuning import Settings
 from mlsys.errors import UserError
 
@@ -78,11 +78,11 @@ class SegmentRun(ABC):
         }
         self._result = torch.zeros((), dtype=shape.result_dtype, device=shape.device)
         self._sums = torch.zeros(3, dtype=torch.float64, device=shape.device)
-        self._added: tuple[Any, Call] | None = None
+        self._added: tuple[Any, Launch] | None = None
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Launch on one piece, which begins at a multiple of `align`."""
-        key = (x.data_ptr(), y.data_ptr(), len(x), first)
+        key = (x.data_ptr(), y.data_ptr(), x.numel(), first)
         if self._added is None or self._added[0] != key:
             programs = max(1, -(-len(x) // self.align))
             self._added = (key, self.bind(x, y, first // self.align, programs))
@@ -110,7 +110,7 @@ class SegmentRun(ABC):
         return len(x), self.settings.tiles, x.stride(0), y.stride(0)
 
     @abstractmethod
-    def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Call:
+    def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Launch:
         """The launch on a piece that begins at `segment`."""
 
     @abstractmethod
