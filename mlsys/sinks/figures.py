@@ -6,12 +6,13 @@ every trace carries `meta.slot`, the place of its colour in the palette, so that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlsys.sinks.panels import Panel
-from mlsys.sinks.rows import CONFIG, MEASURED, Row, is_number, label, varying
+from mlsys.sinks.rows import CONFIG, MEASURED, Row, finite, is_number, label, varying
 
 Figure = dict[str, Any]
 
@@ -100,10 +101,11 @@ def layout(panel: Panel, drawing: Drawing) -> Figure:
         x |= {"title": {"text": "requests in the batch"}, "tickformat": "d"}
     if panel.kind == "line" and not panel.log_y:
         y["rangemode"] = "tozero"
-    if panel.log_x:
+    if panel.log_x and _decades(drawing.table, panel.x) > 1.5:
         x |= {"exponentformat": "power", "dtick": 1}
     if panel.log_y:
-        y |= {"tickformat": "~g", "dtick": 1} if panel.unit else {"exponentformat": "power", "dtick": 1}
+        y |= {"tickformat": "~g"} if panel.unit else {"exponentformat": "power"}
+        y |= {"dtick": 1} if _decades(drawing.table, panel.y[0]) > 1.5 else {}
     if panel.unit == "share":
         y |= {"tickformat": ".0%", "title": {"text": ""}}
     made: Figure = {"xaxis": x, "yaxis": y, "barmode": "stack" if panel.kind == "stack" else "group"}
@@ -111,6 +113,11 @@ def layout(panel: Panel, drawing: Drawing) -> Figure:
         where = {"x0": panel.reference, "x1": panel.reference, "yref": "paper", "y0": 0, "y1": 1}
         made["shapes"] = [{"type": "line", "line": {"color": GREY, "width": 1}} | where]
     return made
+
+
+def _decades(table: Sequence[Row], key: str) -> float:
+    values = [row[key] for row in table if finite(row.get(key)) and row[key] > 0]
+    return math.log10(max(values) / min(values)) if values else 0.0
 
 
 def _x_title(panel: Panel, drawing: Drawing) -> str:

@@ -93,7 +93,7 @@ def summary(workload: str, rows: Sequence[Row]) -> list[str]:
     rows = [row for row in rows if row["source"] != PUBLISHED_RUN]
     if workload == "serving":
         return _serving(rows)
-    return _distance(rows) if workload == "distance" else []
+    return _distance(rows) if workload == "distance" else _search(rows)
 
 
 def _distance(rows: Sequence[Row]) -> list[str]:
@@ -115,6 +115,21 @@ def _distance(rows: Sequence[Row]) -> list[str]:
             if key.startswith("speedup.") and finite(row[key])
         ]
         said.append(fastest + (f"; against {', '.join(gains)}" if gains else "") + ".")
+    return said
+
+
+def _search(rows: Sequence[Row]) -> list[str]:
+    said = []
+    best: dict[str, Row] = {}
+    for row in rows:
+        metric = str(row.get("config.metric.name"))
+        if finite(row.get("queries_per_s")):
+            best[metric] = max(row, best.get(metric, row), key=lambda one: float(one["queries_per_s"]))
+    for metric, row in best.items():
+        where = f"{text(row.get('queries'))} at once, {text(row.get('rows'))} rows of {text(row.get('dim'))}"
+        said.append(
+            f"{metric}: {text(row['queries_per_s'])} queries/s ({where}); recall {text(row.get('recall'))}."
+        )
     return said
 
 

@@ -56,3 +56,10 @@ def test_serving_says_each_mode_against_the_baseline_at_the_highest_common_load(
     assert findings.summary("serving", table) == [
         "batch at 20: 1.5 req/s, 2.50× the baseline, with 0.40 of its p95."
     ]
+
+
+def test_search_says_the_best_of_each_metric() -> None:
+    made = synthetic.search("l2", 64)
+    made.results |= {"queries_per_s": 5000.0, "rows": 100_000, "dim": 384}
+    (said,) = findings.summary("search", rows([(Path("/a"), made)]))
+    assert said == "l2: 5,000 queries/s (64 at once, 100,000 rows of 384); recall 1."

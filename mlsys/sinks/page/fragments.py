@@ -135,7 +135,12 @@ def runs(records: Runs, links: Sequence[str]) -> str:
     made: dict[str, list[str]] = {}
     for (_, record), name, link in zip(records, names, links, strict=True):
         said = ", ".join(
-            [record.started_at, record.status, f"config {record.config_digest[:12]}", *_heat(record)]
+            [
+                record.started_at[:19].replace("T", " "),
+                record.status,
+                f"config {record.config_digest[:12]}",
+                *_heat(record),
+            ]
         )
         problem = f"<p class=error>{escape(record.error)}</p>" if record.error else ""
         item = f'<li><a href="{escape(_url(link))}">{escape(name)}</a> <small>{escape(said)}</small>{problem}</li>'
