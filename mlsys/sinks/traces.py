@@ -1,29 +1,26 @@
-"""The traces of each kind of panel."""
+"""The traces of each kind of panel; here those that are lines, and the dispatch."""
 
 from __future__ import annotations
 
-import fnmatch
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from mlsys.sinks import bars
 from mlsys.sinks.figures import (
     GREY,
     LIGHT,
     LIMIT_SLOT,
-    OWN_COLORS,
     Drawing,
     Figure,
     escape,
     layout,
-    several,
 )
-from mlsys.sinks.panels import STAGES, Kind, Panel
-from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label
+from mlsys.sinks.panels import Kind, Panel
+from mlsys.sinks.rows import Row, finite, label
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot")
-PATTERNS = ("", "/", ".", "x")
 SMALLEST = 1e-17
 ENGINE = ("config.generator.", "config.embedder.", "config.retriever.", "machine", "device", "config.dtype")
 
@@ -32,10 +29,10 @@ def of(panel: Panel, drawing: Drawing) -> list[Figure]:
     """The panel's traces; none where no row has what it shows."""
     makers: dict[Kind, Callable[[Panel, Drawing], list[Figure]]] = {
         "line": _lines,
-        "bars": _bars,
-        "stack": _stack,
-        "histogram": _histogram,
-        "parallel": _parallel,
+        "bars": bars.bars,
+        "stack": bars.stack,
+        "histogram": bars.histogram,
+        "parallel": bars.parallel,
     }
     return makers[panel.kind](panel, drawing)
 
@@ -174,82 +171,3 @@ def _limit(what: str, name: str, heights: dict[float, float]) -> Figure:
         "meta": {"slot": LIMIT_SLOT},
         "line": {"color": GREY, "dash": "dash", "width": 2},
     }
-
-
-def _names(patterns: Sequence[str], table: Sequence[Row]) -> list[str]:
-    """The rows' keys that the patterns match, in the rows' order."""
-    keys = dict.fromkeys(key for row in table for key in row)
-    return [key for pattern in patterns for key in keys if fnmatch.fnmatchcase(key, pattern)]
-
-
-def _category(panel: Panel, drawing: Drawing, row: Row) -> str:
-    x = row.get(panel.x)
-    words = [drawing.name(row) or str(row.get(panel.color, row["run"]))]
-    if x is not None and several(drawing.table, panel.x):
-        short = f"{x:.4g}".replace("e+0", "e") if is_number(x) else str(x)
-        words.append(f"at {short}" if panel.x == "load" else f"{panel.x}={short}")
-    return escape(" · ".join(words))
-
-
-def _bars(panel: Panel, drawing: Drawing) -> list[Figure]:
-    traces = []
-    for slot, name in enumerate(_names(panel.y, drawing.table)):
-        found: dict[str, list[int]] = {}
-        for i, row in enumerate(drawing.table):
-            if finite(row.get(name)):
-                found.setdefault(_category(panel, drawing, row), []).append(i)
-        if found:
-            middles = [statistics.median(drawing.table[i][name] for i in rows) for rows in found.values()]
-            bars: Figure = {"orientation": "h", "y": list(found), "x": middles}
-            bars["customdata"] = [rows[0] for rows in found.values()]
-            traces.append(_bar(name.partition(".")[2] or name, slot, bars))
-    return traces
-
-
-def _bar(name: str, slot: int, bars: Figure) -> Figure:
-    color = {"color": LIGHT[slot % len(LIGHT)]}
-    return {"type": "bar", "name": escape(name), "meta": {"slot": slot}, "marker": color} | bars
-
-
-def _stack(panel: Panel, drawing: Drawing) -> list[Figure]:
-    traces = _bars(panel, drawing)
-    for trace in traces:
-        trace["name"] = trace["name"].removesuffix(".mean")
-    return sorted(
-        traces, key=lambda trace: STAGES.index(trace["name"]) if trace["name"] in STAGES else len(STAGES)
-    )
-
-
-def _histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
-    """One series a configuration, at its highest load; one that never had two requests in a batch shows nothing."""
-    highest: dict[str, int] = {}
-    for i, row in enumerate(drawing.table):
-        best = highest.get(drawing.name(row))
-        if finite(row.get(panel.x)) and (best is None or row[panel.x] > drawing.table[best][panel.x]):
-            highest[drawing.name(row)] = i
-    traces: list[Figure] = []
-    for i in highest.values():
-        row = drawing.table[i]
-        sizes = [(int(key.rsplit(".", 1)[1]), row[key]) for key in _names(panel.y, [row]) if finite(row[key])]
-        if any(size > 1 for size, _ in sizes):
-            sizes.sort()
-            bars: Figure = {"x": [size for size, _ in sizes], "y": [count for _, count in sizes]}
-            bars["customdata"] = [i] * len(sizes)
-            trace = _bar(_category(panel, drawing, row), drawing.slot(row, panel.color), bars)
-            same = sum(trace["meta"] == other["meta"] for other in traces)
-            trace["marker"]["pattern"] = {"shape": PATTERNS[same % len(PATTERNS)]}
-            traces.append(trace)
-    return [trace | {"width": 0.85 / len(traces)} for trace in traces]
-
-
-def _parallel(panel: Panel, drawing: Drawing) -> list[Figure]:
-    names = [name for name in panel.y if several(drawing.table, name)]
-    chosen = [i for i, row in enumerate(drawing.table) if all(finite(row.get(name)) for name in names)]
-    if not any(name.startswith(CONFIG) for name in names) or len(chosen) < 3:
-        return []
-    dimensions = [
-        {"label": escape(label(name)), "values": [drawing.table[i][name] for i in chosen]} for name in names
-    ]
-    line = {"color": dimensions[-1]["values"], "colorscale": "Blues", "showscale": False}
-    whole = {"customdata": chosen, "meta": {"slot": OWN_COLORS}, "line": line}
-    return [{"type": "parcoords", "dimensions": dimensions} | whole]

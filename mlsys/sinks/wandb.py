@@ -16,13 +16,12 @@ from typing import Any
 
 from mlsys.errors import UserError
 from mlsys.record import FILE_NAME, Record
-from mlsys.sinks import figures, panels
 from mlsys.sinks.reach import check_server
 from mlsys.sinks.rows import Row, is_number, rows
 from mlsys.sinks.table import text
+from mlsys.sinks.wandb_contents import conditions, history, media, summary
 
 MODES = ("offline", "online", "disabled")
-STEPS = {"serving": "load", "distance": "n", "search": "queries"}
 
 
 class WandbSink:
@@ -160,59 +159,3 @@ def run_name(row: Row) -> str:
         size = row.get("n") or row.get("queries")
         words.append(text(size) if is_number(size) else None)
     return " ".join(str(word) for word in words if word) or str(row["workload"])
-
-
-def conditions(record: Record) -> dict[str, Any]:
-    """What stands beside the config: where and with what it was measured."""
-    return {
-        "workload": record.workload,
-        "config_digest": record.config_digest,
-        "command": " ".join(record.command),
-        "environment": record.environment,
-    }
-
-
-def summary(table: list[Row]) -> dict[str, Any]:
-    """Flat scalars: the results, and of a serving run the last (highest) load level's figures."""
-    last = {key: value for key, value in table[-1].items() if not key.startswith("config.")}
-    left_out = {"run", "record", "level"}
-    return {key: value for key, value in last.items() if key not in left_out and value is not None}
-
-
-def history(run: Any, workload: str, table: list[Row], last: dict[str, Any]) -> None:
-    """One point a load level (else one in all) over its step metric, so that dashboards can draw lines.
-
-    `last` goes with the last point: a call of its own would repeat that point's step metric.
-    """
-    step = STEPS.get(workload, "level")
-    run.define_metric(step)
-    run.define_metric("*", step_metric=step)
-    for i, row in enumerate(table):
-        point: dict[str, Any] = {
-            key: value
-            for key, value in row.items()
-            if is_number(value) and key != "record" and not key.startswith("config.")
-        }
-        run.log(point | (last if i == len(table) - 1 else {}))
-
-
-def media(wandb: Any, workload: str, table: list[Row]) -> dict[str, Any]:
-    """The panels that say something of one run alone, and its rows as a table."""
-    import plotly.graph_objects as go
-
-    made: dict[str, Any] = {}
-    if len(table) > 1:
-        drawing = figures.Drawing.of(table)
-        for panel in panels.of(workload):
-            if figure := figures.figure(panel, drawing):
-                made[f"plots/{panel.name}"] = wandb.Plotly(go.Figure(figure))
-    names = [
-        key for key in dict.fromkeys(key for row in table for key in row) if not key.startswith("config.")
-    ]
-    names = [name for name in names if name not in {"record", "run"}]
-    data = [[_cell(row.get(name)) for name in names] for row in table]
-    return made | {"rows": wandb.Table(columns=names, data=data, allow_mixed_types=True)}
-
-
-def _cell(value: Any) -> Any:
-    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
