@@ -21,9 +21,7 @@ from pathlib import Path
 
 import torch
 
-from mlsys.distance.search import kernels_settle
-from mlsys.distance.search.direct import block, power_of_two
-from mlsys.distance.search.gpu import KernelSearch, _choose
+from mlsys.distance.search.gpu import KernelSearch, choose
 from mlsys.distance.search.index import Index, scorer_of
 from mlsys.distance.search.settings import Tile, groups_taken
 
@@ -44,9 +42,8 @@ LITTLE = [(16, 128, 64, 8, 4, 4), (16, 128, 128, 8, 4, 3), (16, 256, 64, 8, 4, 4
 VECTOR = [
     (1, n, b, c, w, 1) for n, b, w in itertools.product((16, 32, 64, 128), (128, 512), (4, 8)) for c in (1,)
 ]
-CITY = [(m, n, u, c, w, 1) for u in (8, 16) for m, n, c, w in (
-    (128, 256, 8, 16), (64, 128, 4, 8), (64, 128, 8, 8), (128, 128, 4, 16), (64, 256, 8, 16), (128, 128, 8, 8),
-    (64, 64, 4, 4), (32, 128, 4, 8), (16, 128, 4, 8), (16, 256, 8, 8), (16, 128, 4, 4),
+CITY = [(m, 128, u, c, w, 1) for u in (4, 8, 16) for m, c, w in (
+    (128, 4, 16), (128, 8, 8), (64, 4, 8), (64, 8, 8), (64, 4, 16), (32, 4, 8), (32, 4, 4), (16, 4, 8), (16, 4, 4)
 )]  # fmt: skip
 WIDE = [
     (128, 128, 32, 8, 8, 3),
@@ -134,27 +131,20 @@ def time_kernels(found: list[dict[str, object]]) -> None:
 def time_phases(found: list[dict[str, object]]) -> None:
     rows = data(ROWS, "float16")
     kernels = search("float16", "dot", rows)
+    m = groups_taken(K, torch.float16, "dot")
     for queries in (1, 64, 256, 4096):
         x = data(queries, "float16")
         tile = kernels.scoring.tile(queries)
         maxima = kernels.scoring.launch(x, tile)
-        m = groups_taken(K, torch.float16, "dot")
-        chosen, cut = _choose(maxima, m)
-        members = tile.BN // tile.CLASSES
-        keys = torch.empty(queries, m * members, dtype=torch.float64, device="cuda")
-        shape = {"D": DIM, "BN": tile.BN, "CLASSES": tile.CLASSES, "BK": block(DIM), "METRIC": "dot"}
-        best, index = keys.new_empty(queries, K), torch.empty(queries, K, dtype=torch.int64, device="cuda")
-        status = torch.empty(queries, dtype=torch.int32, device="cuda")
+        chosen, cut = choose(maxima, m)
+        keys = kernels.group_keys(x, chosen, tile)
         phases = {
             "maxima": lambda: kernels.scoring.launch(x, tile),
-            "best_groups": lambda: _choose(maxima, m),
-            "group_keys": lambda: kernels_settle.group_keys[(queries * m,)](x, rows, chosen, keys, ROWS, m, **shape),
-            "nearest_rows": lambda: kernels_settle.nearest_rows[(queries,)](
-                x, x, chosen, cut, keys, best, index, status, ROWS, 1.0, 1.0, 1e-4,
-                M=m, K=K, SIZE=power_of_two(m * members), COVERED=False, **shape,
-            ),
+            "best_groups": lambda: choose(maxima, m),
+            "group_keys": lambda: kernels.group_keys(x, chosen, tile),
+            "nearest_rows": lambda: kernels.nearest_rows(x, x, chosen, cut, keys, K, tile, False),
             "torch.topk of maxima": lambda: maxima.topk(m, dim=1),
-        }  # fmt: skip
+        }
         for name, phase in phases.items():
             found.append({"phase": name, "queries": queries, "ms": median_ms(phase, 5)})
             print("phase", queries, name, f"{found[-1]['ms']:.4f}", flush=True)
@@ -170,7 +160,7 @@ def time_searches(found: list[dict[str, object]]) -> None:
         index = Index(rows, metric)
         for queries in many:
             x = data(queries, dtype)
-            peers: dict[str, Callable[[], object]] = {"search": lambda: index.keys(x, K)}
+            peers: dict[str, Callable[[], object]] = {"search": lambda: index.nearest(x, K)}
             if metric == "dot":
                 peers["matmul + topk"] = lambda: torch.matmul(x, rows.T).topk(K, dim=1)
                 peers["matmul"] = lambda: torch.matmul(x, rows.T)

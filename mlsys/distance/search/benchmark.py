@@ -80,8 +80,7 @@ class SearchBenchmark:
         count = min(self.reference_queries, int(self.queries))
         with progress.step(f"searching every row in float64 for {count} queries"):
             sample = np.linspace(0, len(found) - 1, count).astype(int)
-            queries = problem.queries[torch.from_numpy(sample)].cpu()
-            wanted = reference(queries, problem.rows.cpu(), self.k, self.metric)[1]
+            wanted = reference(problem.queries[sample.tolist()], problem.rows, self.k, self.metric)[1]
         exact = bool((found[sample] == wanted).all())
         yield Results(
             {"recall": _recall(found[sample], wanted), "index_equal": exact, "reference_queries": count}

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 
 from mlsys.distance.search import kernels_settle
 from mlsys.distance.search.cityblock import MaximumScorer
+from mlsys.distance.search.compiled import compiled, kinds, placed
 from mlsys.distance.search.direct import block, power_of_two
 from mlsys.distance.search.maxima import CityblockMaxima, ProductMaxima
 from mlsys.distance.search.scores import ProductScorer
 from mlsys.distance.search.settings import MOST_NEIGHBOURS, Tile, groups_taken
 
 WORKSPACE_BYTES = 1 << 30
+MOST_ROWS = 2**31 - 1
+WARPS = 4
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """What the kernels found, (Q, k): float64 keys, see `ranking`, float32 distances, int64 row numbers.
+
+    Where `status` (Q,) is not 0 the line is not certain. The kernels write it into the host's memory: read it after
+    the stream has been waited for.
+    """
+
+    keys: torch.Tensor
+    distances: torch.Tensor
+    index: torch.Tensor
+    status: torch.Tensor
 
 
 class KernelSearch:
@@ -29,7 +47,8 @@ class KernelSearch:
 
     def can(self, queries: torch.Tensor, k: int) -> bool:
         """Whether the kernels take these queries: not in float64, few neighbours."""
-        return torch.float64 not in (queries.dtype, self.rows.dtype) and k <= MOST_NEIGHBOURS
+        wide = torch.float64 in (queries.dtype, self.rows.dtype)
+        return not wide and k <= MOST_NEIGHBOURS and len(self.rows) <= MOST_ROWS
 
     def most_queries(self, queries: int, k: int) -> int:
         """How many of the queries to search at once within the workspace."""
@@ -39,43 +58,62 @@ class KernelSearch:
         each = 4 * (-(-len(self.rows) // members)) + 8 * taken * members
         return max(1, WORKSPACE_BYTES // each)
 
-    def nearest(
-        self, queries: torch.Tensor, k: int, tile: Tile | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Keys (Q, k) float64, rows (Q, k) and status (Q,): where that is not 0 the line is not certain.
-
-        The kernels write the status into the host's memory: read it after the stream has been waited for.
-        """
-        count, dim = queries.shape
+    def nearest(self, queries: torch.Tensor, k: int, tile: Tile | None = None) -> Nearest:
+        """Enqueue the search of queries (Q, d) on the current stream."""
+        count = len(queries)
         tile = tile or self.scoring.tile(count)
+        queries = placed(queries)
         cast = self.scoring.cast(queries)
         maxima = self.scoring.launch(cast, tile)
         taken = min(groups_taken(k, self.rows.dtype, self.metric), maxima.shape[1])
-        chosen, cut = _choose(maxima, taken)
-        m, members = chosen.shape[1], tile.BN // tile.CLASSES
-        keys = torch.empty(count, m * members, dtype=torch.float64, device=queries.device)
-        shape = {"D": dim, "BN": tile.BN, "CLASSES": tile.CLASSES, "BK": block(dim), "METRIC": self.metric}
-        kernels_settle.group_keys[(count * m,)](queries, self.rows, chosen, keys, len(self.rows), m, **shape)
-        best = keys.new_empty(count, k)
-        index = torch.empty(count, k, dtype=torch.int64, device=queries.device)
-        status = torch.empty(count, dtype=torch.int32, pin_memory=queries.is_cuda)
-        kernels_settle.nearest_rows[(count,)](
-            queries, cast, chosen, cut, keys, best, index, status,
-            len(self.rows), self.scoring.shortest, self.scoring.longest, self.scoring.tolerance,
-            M=m, K=k, SIZE=power_of_two(m * members), COVERED=taken == maxima.shape[1], **shape,
+        chosen, cut = choose(maxima, taken)
+        keys = self.group_keys(queries, chosen, tile)
+        return self.nearest_rows(queries, cast, chosen, cut, keys, k, tile, covered=taken == maxima.shape[1])
+
+    def group_keys(self, queries: torch.Tensor, chosen: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """Keys (Q, m, members) float64 of all rows of the chosen groups (Q, m)."""
+        count, m = chosen.shape
+        keys = torch.empty(count, m, tile.BN // tile.CLASSES, dtype=torch.float64, device=queries.device)
+        shape = self._shape(queries, tile)
+        kernel = compiled(kernels_settle.group_keys, WARPS, kinds(queries, self.rows), M=m, **shape)
+        kernel.bind(count * m, keys, chosen, queries, self.rows, len(self.rows))()
+        return keys
+
+    def nearest_rows(
+        self, queries: torch.Tensor, cast: torch.Tensor, chosen: torch.Tensor, cut: torch.Tensor, keys: torch.Tensor,
+        k: int, tile: Tile, covered: bool,
+    ) -> Nearest:  # fmt: skip
+        """The k best of the keys; `covered` where they are of all groups there are."""
+        count, m, members = keys.shape
+        best = Nearest(
+            keys.new_empty(count, k),
+            cut.new_empty(count, k),
+            torch.empty(count, k, dtype=torch.int64, device=keys.device),
+            torch.empty(count, dtype=torch.int32, pin_memory=keys.is_cuda),
+        )
+        kernel = compiled(
+            kernels_settle.nearest_rows, WARPS, (*kinds(queries, self.rows)[:2], cast.dtype),
+            M=m, K=k, SIZE=power_of_two(m * members), COVERED=covered, **self._shape(queries, tile),
         )  # fmt: skip
-        return best, index, status
+        out = (best.keys, best.distances, best.index, best.status)
+        kernel.bind(count, keys, cut, chosen, self.scoring.limits, queries, cast, *out, len(self.rows))()
+        return best
+
+    def _shape(self, queries: torch.Tensor, tile: Tile) -> dict[str, int | str]:
+        dim = queries.shape[1]
+        return {"D": dim, "BN": tile.BN, "CLASSES": tile.CLASSES, "BK": block(dim), "METRIC": self.metric}
 
 
-def _choose(maxima: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The m best groups (Q, m) and the cut (Q,) that no other group is above."""
+def choose(maxima: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The m best groups (Q, m) of maxima (Q, groups) and the cut (Q,) that no other group is above."""
     count, groups = maxima.shape
     chosen = torch.empty(count, m, dtype=torch.int32, device=maxima.device)
     cut = maxima.new_empty(count)
     slots = power_of_two(m)
     width = max(slots, min(8192, max(256, power_of_two(math.isqrt(groups * m)))))
-    fold = power_of_two(-(-groups // width))
-    kernels_settle.best_groups[(count,)](
-        maxima, chosen, cut, groups, M=m, SLOTS=slots, WIDTH=width, FOLD=fold, DEPTH=max(1, 8192 // width)
-    )
+    kernel = compiled(
+        kernels_settle.best_groups, WARPS, kinds(maxima, maxima),
+        M=m, SLOTS=slots, WIDTH=width, FOLD=power_of_two(-(-groups // width)), DEPTH=max(1, 8192 // width),
+    )  # fmt: skip
+    kernel.bind(count, maxima, cut, chosen, groups)()
     return chosen, cut

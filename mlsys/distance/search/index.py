@@ -10,6 +10,7 @@ import torch
 
 from mlsys.distance.language import why_not
 from mlsys.distance.search.cityblock import MaximumScorer
+from mlsys.distance.search.compiled import placed
 from mlsys.distance.search.gpu import KernelSearch
 from mlsys.distance.search.ranking import ranking
 from mlsys.distance.search.scores import ProductScorer
@@ -46,7 +47,8 @@ class Index:
     """Rows to be searched many times with one metric: keeps what must be known of them (one number a row).
 
     Args:
-        rows: (N, d), see `search`; they stay where they are and are not copied.
+        rows: (N, d), see `search`; they stay where they are and are not copied (but for a view on a GPU that
+            begins between multiples of 16 bytes).
         metric: see `search`.
         method: kernels (Triton, on a GPU), blocks (matrix products, anywhere) or auto: kernels on a GPU.
     """
@@ -55,36 +57,41 @@ class Index:
         self.ranking = ranking(metric)
         self.rows = checked_rows(rows)
         self.method = _method(method, self.rows.device.type)
-        self._scorer = scorer_of(self.rows, self.ranking.name)
         kernels = self.method == "kernels"
+        self.rows = placed(self.rows) if kernels else self.rows
+        self._scorer = scorer_of(self.rows, self.ranking.name)
         self._kernels = KernelSearch(self.rows, self.ranking.name, self._scorer) if kernels else None
         self.doubtful = 0  # queries of the last search that the kernels could not vouch for
 
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
         """The k nearest rows of each of `queries` (Q, d): see `search`."""
         wanted = checked_queries(queries, self.rows, k)
-        keys, index = self.keys(wanted.to(self.rows.device), int(k))
-        distances, index = self.ranking.finish(keys).float().to(wanted.device), index.to(wanted.device)
+        _, distances, index = self.nearest(wanted.to(self.rows.device), int(k))
+        distances, index = distances.to(wanted.device), index.to(wanted.device)
         if isinstance(queries, np.ndarray):
             return distances.numpy(), index.numpy()
         return distances, index
 
-    def keys(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys (Q, k) float64 ascending, see `ranking`, and rows (Q, k): of checked queries."""
+    def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Keys float64, see `ranking`, distances float32 and rows, each (Q, k), of checked queries on the device."""
+        self.doubtful = 0
         if self._kernels is None or not self._kernels.can(queries, k):
-            return self._certain(queries, k)
+            keys, index = self._certain(queries, k)
+            return keys, self.ranking.finish(keys).float(), index
         count = self._kernels.most_queries(len(queries), k)
         parts = [self._kernels.nearest(some, k) for some in _split(queries, count)]
-        keys, index = (_joined([part[i] for part in parts]) for i in (0, 1))
+        keys, distances, index = (
+            _joined([getattr(part, name) for part in parts]) for name in ("keys", "distances", "index")
+        )
         if queries.is_cuda:
             torch.cuda.current_stream(queries.device).synchronize()
-        self.doubtful = 0
-        status = _joined([part[2] for part in parts])
+        status = _joined([part.status for part in parts])
         if bool(status.any()):
             doubtful = status.nonzero()[:, 0].to(queries.device)
             self.doubtful = len(doubtful)
             keys[doubtful], index[doubtful] = self._certain(queries[doubtful], k)
-        return keys, index
+            distances[doubtful] = self.ranking.finish(keys[doubtful]).float()
+        return keys, distances, index
 
     def _certain(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         if not bool(torch.isfinite(queries).all()):

@@ -9,12 +9,21 @@ Shapes: queries x (Q, D), rows y (N, D), contiguous; maxima (Q, groups) float32,
 
 from __future__ import annotations
 
-from mlsys.distance.language import jit, tl
+from typing import Any
+
+from mlsys.distance.language import tl, triton
 
 
-@jit
+def kernel(function: Any) -> Any:
+    """A kernel to launch, compiled once for any number of queries, rows and groups."""
+    return (
+        function if triton is None else triton.jit(function, do_not_specialize=["queries", "rows", "groups"])
+    )
+
+
+@kernel
 def product_maxima(  # type: ignore[no-untyped-def]
-    x, y, scale, bias, maxima, queries, rows, groups,
+    maxima, scale, bias, x, y, queries, rows, groups,
     D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CLASSES: tl.constexpr,
     SCALED: tl.constexpr, BIASED: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
     FLATTEN: tl.constexpr, STAGES: tl.constexpr,
@@ -56,22 +65,21 @@ def product_maxima(  # type: ignore[no-untyped-def]
         tl.store(out, best, mask=(q < queries)[:, None])
 
 
-@jit
+@kernel
 def vector_maxima(  # type: ignore[no-untyped-def]
-    x, y, scale, bias, maxima, queries, rows, groups,
+    maxima, scale, bias, x, y, rows,
     D: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CLASSES: tl.constexpr,
     SCALED: tl.constexpr, BIASED: tl.constexpr, CITYBLOCK: tl.constexpr,
 ):  # fmt: skip
     """Group maxima of x·y·scale + bias, or of -Σ|x - y|, for one query: the rows are read once, nothing else."""
     tile = tl.program_id(0)
-    line = tl.program_id(1)
     r = tile * BN + tl.arange(0, BN)
     inner = tl.arange(0, BK)
     b = y + tl.minimum(r, rows - 1).to(tl.int64)[:, None] * D + inner[None, :]
     acc = tl.zeros([BN, BK], tl.float32)
     for k in tl.static_range(0, D, BK):
         inside = inner < D - k
-        some = tl.load(x + line * D + k + inner, mask=inside, other=0.0).to(tl.float32)
+        some = tl.load(x + k + inner, mask=inside, other=0.0).to(tl.float32)
         if D % BK == 0:
             other = tl.load(b + k).to(tl.float32)
         else:
@@ -88,19 +96,20 @@ def vector_maxima(  # type: ignore[no-untyped-def]
     else:
         score += tl.where(r < rows, 0.0, -float("inf"))
     best = tl.max(tl.reshape(score, [BN // CLASSES, CLASSES]), axis=0)
-    tl.store(maxima + line.to(tl.int64) * groups + tile * CLASSES + tl.arange(0, CLASSES), best)
+    tl.store(maxima + tile * CLASSES + tl.arange(0, CLASSES), best)
 
 
-@jit
+@kernel
 def cityblock_maxima(  # type: ignore[no-untyped-def]
-    x, y, zeros, maxima, queries, rows, groups, y_stride,
+    maxima, zeros, x, y, queries, rows, groups,
     D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, UNROLL: tl.constexpr,
 ):  # fmt: skip
-    """Group maxima of -Σ|x - y|, of queries x (Q, D) and transposed rows y (D, y_stride).
+    """Group maxima of -Σ|x - y|, of queries x (Q, D) and rows in transposed tiles y (tiles, D, BN).
 
-    All are padded with zeros to whole tiles and D to a multiple of UNROLL, which is even. What bounds it beside the
-    additions are loads. Sums start from float16 `zeros` (BN,) in memory: that load has the layout in which a thread
-    holds eight neighbouring rows of several queries, and the loop keeps it. Queries come two elements at a time.
+    All are padded with zeros to whole tiles and D to a multiple of UNROLL, which is even. Beside the additions loads
+    bound it. Sums start from float16 `zeros` (BN,) in memory: that load has the layout in which a thread holds eight
+    neighbouring rows of several queries, and the loop keeps it. Queries come two elements at a time. A tile lies in
+    one piece: with whole rows transposed each element would come from another page.
     """
     query_tiles = tl.cdiv(queries, BM)
     line = (tl.program_id(0) % query_tiles) * BM
@@ -108,16 +117,15 @@ def cityblock_maxima(  # type: ignore[no-untyped-def]
     q = tl.arange(0, BM)
     r = tl.arange(0, BN)
     x += line * D
-    y += tile * BN
+    y += tile.to(tl.int64) * (D * BN)
     acc = tl.load(zeros + q[:, None] * 0 + r[None, :]).to(tl.float32)
     for _ in range(0, D, UNROLL):
         for u in tl.static_range(0, UNROLL, 2):
             a, b = tl.split(tl.load(x + q[:, None] * D + u + tl.arange(0, 2)[None, :]).to(tl.float32))
-            acc += tl.abs(a[:, None] - tl.load(y + r).to(tl.float32)[None, :])
-            y += y_stride
-            acc += tl.abs(b[:, None] - tl.load(y + r).to(tl.float32)[None, :])
-            y += y_stride
+            acc += tl.abs(a[:, None] - tl.load(y + u * BN + r).to(tl.float32)[None, :])
+            acc += tl.abs(b[:, None] - tl.load(y + u * BN + BN + r).to(tl.float32)[None, :])
         x += UNROLL
+        y += UNROLL * BN
     q += line
     acc = tl.where((tile * BN + r < rows)[None, :], -acc, -float("inf"))
     best = tl.max(tl.reshape(acc, [BM, BN // CLASSES, CLASSES]), axis=1)

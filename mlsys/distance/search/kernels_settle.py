@@ -6,6 +6,7 @@ Each works on one query, or on one group of one query, a program. Ties go to the
 from __future__ import annotations
 
 from mlsys.distance.language import jit, tl
+from mlsys.distance.search.kernels import kernel
 
 LOWEST = tl and tl.constexpr(-(2**63))
 NOWHERE = tl and tl.constexpr(2**62)  # a row number after every row
@@ -33,9 +34,9 @@ def packed_number(pair):  # type: ignore[no-untyped-def]
     return tl.where(pair == LOWEST, -1, 0x7FFFFFFF - (pair & 0x7FFFFFFF).to(tl.int32))
 
 
-@jit
+@kernel
 def best_groups(  # type: ignore[no-untyped-def]
-    maxima, chosen, cut, groups,
+    maxima, cut, chosen, groups,
     M: tl.constexpr, SLOTS: tl.constexpr, WIDTH: tl.constexpr, FOLD: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     """The M best groups of one query: `chosen` (Q, M) int32 or -1; no other maximum is above `cut` (Q,).
@@ -115,10 +116,10 @@ def direct_keys(  # type: ignore[no-untyped-def]
     return tl.where(there, tl.sum(acc, axis=1), float("inf"))
 
 
-@jit
+@kernel
 def group_keys(  # type: ignore[no-untyped-def]
-    x, y, chosen, keys, rows, M,
-    D: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, BK: tl.constexpr, METRIC: tl.constexpr,
+    keys, chosen, x, y, rows,
+    M: tl.constexpr, D: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, BK: tl.constexpr, METRIC: tl.constexpr,
 ):  # fmt: skip
     """Float64 keys (Q, M, BN / CLASSES) of the rows of one chosen group, inf beyond the rows."""
     MEMBERS: tl.constexpr = BN // CLASSES
@@ -145,14 +146,15 @@ def pair_keys(  # type: ignore[no-untyped-def]
     tl.store(keys + at, direct_keys(queries, rows, there, D, BK, METRIC), mask=there)
 
 
-@jit
+@kernel
 def nearest_rows(  # type: ignore[no-untyped-def]
-    x, cast, chosen, cut, keys, key_out, row_out, status, rows, shortest, longest, tolerance,
+    keys, cut, chosen, limits, x, cast, key_out, distance_out, row_out, status, rows,
     M: tl.constexpr, K: tl.constexpr, D: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr,
     SIZE: tl.constexpr, BK: tl.constexpr, METRIC: tl.constexpr, COVERED: tl.constexpr,
 ):  # fmt: skip
-    """The K best of one query's keys, and `status` 0 where they are certain.
+    """The K best of one query's keys, their float32 distances, and `status` 0 where they are certain.
 
+    `limits` are the shortest and the longest row and the scores' relative error, float64; see `maxima`.
     Certain: the score of the K-th, less the error bound `tolerance` · ‖x‖ · longest and the cost of casting
     the query, is above `cut`. Anything not finite or out of float32's range leaves status 1. See `scores`.
     """
@@ -170,6 +172,14 @@ def nearest_rows(  # type: ignore[no-untyped-def]
         number = tl.min(tl.where(key == last, row, NOWHERE), axis=0)
         tl.store(key_out + query * K + i, last)
         tl.store(row_out + query * K + i, number)
+        distance = last
+        if METRIC == "l2":
+            distance = tl.sqrt(last)
+        elif METRIC == "dot":
+            distance = -last
+        elif METRIC == "cosine":
+            distance = tl.where(last == float("inf"), float("nan"), last)
+        tl.store(distance_out + query * K + i, distance.to(tl.float32))
         taken = row == number
         key = tl.where(taken, float("inf"), key)
         row = tl.where(taken, NOWHERE, row)
@@ -183,6 +193,9 @@ def nearest_rows(  # type: ignore[no-untyped-def]
         lost += (a - b) * (a - b)
     squared = tl.sum(squares, axis=0)
     norm = tl.sqrt(squared)
+    shortest = tl.load(limits)
+    longest = tl.load(limits + 1)
+    tolerance = tl.load(limits + 2)
     error = (tolerance * norm + tl.sqrt(tl.sum(lost, axis=0))) * longest
     if METRIC == "dot":
         floor = -last - error

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
+from mlsys.distance.reductions.launch import ALIGNMENT
 from mlsys.distance.search import kernels
 from mlsys.distance.search.cityblock import MaximumScorer
+from mlsys.distance.search.compiled import compiled, kinds
 from mlsys.distance.search.scores import ProductScorer
 from mlsys.distance.search.settings import Tile, cityblock_tile, product_tile
 
-PADDED, PADDED_DIM = 256, 16  # rows and dimension of the l1 kernel: the largest of its tiles
+TILE_ROWS, PADDED_DIM = 128, 16  # of the l1 kernel's rows
 BIG_SHARED_BYTES = 200 << 10  # of a Hopper or Blackwell data-centre GPU, which also have TMA
 TF32_EPS = 2.0**-9  # two factors cut to 10 bits
 
@@ -19,16 +23,16 @@ class ProductMaxima:
 
     def __init__(self, scorer: ProductScorer) -> None:
         self.rows = scorer.rows
-        self.scale = None if scorer.scale is None else scorer.scale.float()
-        self.bias = None if scorer.bias is None else scorer.bias.float()
-        self.shortest = scorer.smallest * (1 - 1e-6)
-        self.longest = 1.0 if scorer.metric == "cosine" else scorer.largest * (1 + 1e-6)
+        norms = self.rows.new_zeros(1, dtype=torch.float32)
+        self.scale = norms if scorer.scale is None else scorer.scale.float()
+        self.bias = norms if scorer.bias is None else scorer.bias.float()
+        self.given = {"SCALED": scorer.scale is not None, "BIASED": scorer.bias is not None}
         self.big = not self.rows.is_cuda or _shared_bytes(self.rows) >= BIG_SHARED_BYTES
-        self.aligned = (
-            self.rows.shape[1] * self.rows.dtype.itemsize % 16 == 0 and self.rows.data_ptr() % 16 == 0
-        )
-        rounding = 4 * (self.rows.shape[1] + 16) * torch.finfo(torch.float32).eps
-        self.tolerance = rounding + (TF32_EPS if self.rows.dtype == torch.float32 else 0.0)
+        self.aligned = self.rows.shape[1] * self.rows.dtype.itemsize % ALIGNMENT == 0
+        error = 4 * (self.rows.shape[1] + 16) * torch.finfo(torch.float32).eps
+        error += TF32_EPS if self.rows.dtype == torch.float32 else 0.0
+        longest = 1.0 if scorer.metric == "cosine" else scorer.largest
+        self.limits = _limits(self.rows, scorer.smallest, longest, error)
 
     def cast(self, queries: torch.Tensor) -> torch.Tensor:
         """Queries in the dtype that `launch` takes."""
@@ -44,38 +48,35 @@ class ProductMaxima:
         tiles = -(-len(self.rows) // tile.BN)
         groups = tiles * tile.CLASSES
         maxima = torch.empty(count, groups, dtype=torch.float32, device=queries.device)
-        sides = (self.scale, self.bias, maxima, count, len(self.rows), groups)
-        shape = {"D": dim, "BN": tile.BN, "BK": tile.BK, "CLASSES": tile.CLASSES, "num_warps": tile.warps}
-        given = {"SCALED": self.scale is not None, "BIASED": self.bias is not None}
+        sides = (maxima, self.scale, self.bias)
+        shape = {"D": dim, "BN": tile.BN, "BK": tile.BK, "CLASSES": tile.CLASSES, **self.given}
         if tile.BM == 1:
-            kernels.vector_maxima[(tiles, count)](
-                queries, self.rows, *sides, CITYBLOCK=False, **shape, **given
+            vector = compiled(
+                kernels.vector_maxima, tile.warps, kinds(queries, self.rows), CITYBLOCK=False, **shape
             )
+            vector.bind(tiles, *sides, queries, self.rows, len(self.rows))()
             return maxima
         tiles *= -(-count // tile.BM)
-        grid = (min(tiles, tile.programs * _processors(self.rows)) if tile.programs else tiles,)
-        x: object = queries
-        y: object = self.rows
-        if tile.tma:
-            x, y = _descriptor(queries, tile.BM, tile.BK), _descriptor(self.rows, tile.BN, tile.BK)
-        kernels.product_maxima[grid](
-            x, y, *sides, BM=tile.BM, PRECISION="tf32", TMA=tile.tma, FLATTEN=tile.programs > 0,
-            STAGES=tile.stages, **shape, **given,
+        programs = min(tiles, tile.programs * _processors(self.rows)) if tile.programs else tiles
+        product = compiled(
+            kernels.product_maxima, tile.warps, kinds(queries, self.rows), BM=tile.BM, PRECISION="tf32", TMA=tile.tma,
+            FLATTEN=tile.programs > 0, STAGES=tile.stages, **shape,
         )  # fmt: skip
+        x: Any = _descriptor(queries, tile.BM, tile.BK) if tile.tma else queries
+        y: Any = _descriptor(self.rows, tile.BN, tile.BK) if tile.tma else self.rows
+        product.bind(programs, *sides, x, y, count, len(self.rows), groups)()
         return maxima
 
 
 class CityblockMaxima:
-    """Group maxima of -Σ|x - y|. Keeps a transposed copy of the rows."""
+    """Group maxima of -Σ|x - y|. Keeps a copy of the rows in transposed tiles."""
 
     def __init__(self, scorer: MaximumScorer) -> None:
         self.rows = scorer.rows
-        self.dim = -(-self.rows.shape[1] // PADDED_DIM) * PADDED_DIM
-        self.transposed = self.rows.new_zeros(self.dim, -(-len(self.rows) // PADDED) * PADDED)
-        self.transposed[: self.rows.shape[1], : len(self.rows)] = self.rows.T
-        self.zeros = torch.zeros(PADDED, dtype=torch.float16, device=self.rows.device)
-        self.shortest, self.longest = 1.0, scorer.largest
-        self.tolerance = 4 * (self.dim + 16) * torch.finfo(torch.float32).eps
+        self.tiles = _transposed_tiles(self.rows)
+        self.zeros = torch.zeros(TILE_ROWS, dtype=torch.float16, device=self.rows.device)
+        error = 4 * (self.tiles.shape[1] + 16) * torch.finfo(torch.float32).eps
+        self.limits = _limits(self.rows, 1.0, scorer.largest, error)
 
     def cast(self, queries: torch.Tensor) -> torch.Tensor:
         """Queries as they are: the kernels work in float32."""
@@ -87,25 +88,47 @@ class CityblockMaxima:
 
     def launch(self, queries: torch.Tensor, tile: Tile) -> torch.Tensor:
         """Maxima (Q, groups) float32 of queries (Q, d)."""
-        count, dim = queries.shape
-        tiles = -(-len(self.rows) // tile.BN)
-        groups = tiles * tile.CLASSES
-        maxima = torch.empty(count, groups, dtype=torch.float32, device=queries.device)
-        shape = {"BN": tile.BN, "CLASSES": tile.CLASSES, "num_warps": tile.warps}
-        sides = (maxima, count, len(self.rows), groups)
+        (count, dim), (tiles, padded, _) = queries.shape, self.tiles.shape
         if tile.BM == 1:
-            kernels.vector_maxima[(tiles, count)](
-                queries, self.rows, None, None, *sides,
-                D=dim, BK=tile.BK, SCALED=False, BIASED=False, CITYBLOCK=True, **shape,
-            )  # fmt: skip
+            tiles = -(-len(self.rows) // tile.BN)
+        maxima = torch.empty(count, tiles * tile.CLASSES, dtype=torch.float32, device=queries.device)
+        shape = {"BN": tile.BN, "CLASSES": tile.CLASSES}
+        if tile.BM == 1:
+            shape |= {"D": dim, "BK": tile.BK, "SCALED": False, "BIASED": False, "CITYBLOCK": True}
+            vector = compiled(kernels.vector_maxima, tile.warps, kinds(queries, self.rows), **shape)
+            vector.bind(tiles, maxima, maxima, maxima, queries, self.rows, len(self.rows))()
             return maxima
-        x = queries.new_zeros(-(-count // tile.BM) * tile.BM, self.dim)
+        query_tiles = -(-count // tile.BM)
+        x = queries.new_zeros(query_tiles * tile.BM, padded)
         x[:count, :dim] = queries
-        kernels.cityblock_maxima[(tiles * -(-count // tile.BM),)](
-            x, self.transposed, self.zeros, *sides, self.transposed.shape[1],
-            D=self.dim, BM=tile.BM, UNROLL=tile.BK, **shape,
-        )  # fmt: skip
+        cityblock = compiled(
+            kernels.cityblock_maxima,
+            tile.warps,
+            kinds(queries, self.rows),
+            D=padded,
+            BM=tile.BM,
+            UNROLL=tile.BK,
+            **shape,
+        )
+        counts = (count, len(self.rows), maxima.shape[1])
+        cityblock.bind(tiles * query_tiles, maxima, self.zeros, x, self.tiles, *counts)()
         return maxima
+
+
+def _limits(rows: torch.Tensor, shortest: float, longest: float, error: float) -> torch.Tensor:
+    return torch.tensor([shortest, longest, error], dtype=torch.float64, device=rows.device)
+
+
+def _transposed_tiles(rows: torch.Tensor) -> torch.Tensor:
+    """A copy (tiles, d, TILE_ROWS) of rows (N, d), padded with zeros."""
+    whole, left = divmod(len(rows), TILE_ROWS)
+    dim = -(-rows.shape[1] // PADDED_DIM) * PADDED_DIM
+    tiles = rows.new_zeros(whole + (left > 0), dim, TILE_ROWS)
+    head = rows[: whole * TILE_ROWS].view(whole, TILE_ROWS, rows.shape[1])
+    tiles[:whole, : rows.shape[1]] = head.transpose(1, 2)
+    if left:
+        tiles[whole, : rows.shape[1], :left] = rows[whole * TILE_ROWS :].T
+    return tiles
 
 
 def _descriptor(rows: torch.Tensor, lines: int, width: int) -> object:

@@ -49,12 +49,12 @@ def product_tile(queries: int, dtype: torch.dtype, big: bool, aligned: bool) -> 
 
 
 def cityblock_tile(queries: int) -> Tile:
-    """The cut for so many queries of l1; `BK` is how far the loop over the dimension is unrolled."""
+    """The cut for so many queries of l1; `BK` is how far its loop over the dimension is unrolled."""
     if queries == 1:
         return Tile(1, 64, 128, 1, 8, 1)
-    if queries <= 64:
-        return Tile(16 if queries <= 16 else 64, 128, 8, 4, 8, 1)
-    return Tile(128, 256, 8, 8, 16, 1)
+    if queries <= 16:
+        return Tile(16, 128, 16, 4, 4, 1)
+    return Tile(64, 128, 8, 4, 8, 1)
 
 
 def groups_taken(k: int, dtype: torch.dtype, metric: str) -> int:

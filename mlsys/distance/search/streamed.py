@@ -19,8 +19,8 @@ from mlsys.distance.search.ranking import ranking
 from mlsys.distance.threads import pool
 from mlsys.errors import UserError
 
-PIECE_BYTES, PIECES = 16 << 20, 3  # page-locked; larger pieces copy no faster
-FILLERS = 4
+PIECE_BYTES, PIECES = 8 << 20, 3  # page-locked; larger pieces copy no faster
+FILLERS = 8
 ROW_EXTRAS = 24  # bytes a row for norms and the like
 
 
@@ -66,7 +66,7 @@ class StreamedIndex:
         keys = torch.empty(len(here), 0, dtype=torch.float64, device=self.device)
         index = torch.empty(len(here), 0, dtype=torch.int64, device=self.device)
         for start, part in self._chunks():
-            new, numbers = Index(part, self.metric).keys(here, min(int(k), len(part)))
+            new, _, numbers = Index(part, self.metric).nearest(here, min(int(k), len(part)))
             keys, order = torch.sort(torch.cat([keys, new], 1), dim=1, stable=True)
             keys = keys[:, : int(k)]
             index = torch.cat([index, numbers + start], 1).gather(1, order[:, : int(k)])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys.distance.language import why_not
+from mlsys.distance.search.direct import pair_keys
 from mlsys.distance.search.gpu import KernelSearch
 from mlsys.distance.search.index import Index, scorer_of
 from mlsys.distance.search.ranking import RANKINGS
@@ -30,10 +31,10 @@ def kernels(rows: torch.Tensor, metric: str) -> KernelSearch:
 def searched(
     search: KernelSearch, queries: torch.Tensor, k: int, tile: Tile | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-    keys, index, status = search.nearest(queries.to(DEVICE), k, tile)
+    found = search.nearest(queries.to(DEVICE), k, tile)
     if DEVICE == "cuda":
         torch.cuda.synchronize()
-    return keys.cpu(), index.cpu(), status.tolist()
+    return found.keys.cpu(), found.index.cpu(), found.status.tolist()
 
 
 def normal(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -75,6 +76,15 @@ def test_small_whole_numbers_full_of_ties(data: st.DataObject) -> None:
     queries = torch.randint(-2, 3, (data.draw(st.integers(1, 3)), dim), generator=generator).half()
     _, index = Index(rows.to(DEVICE), metric, method="kernels").search(queries.to(DEVICE), k)
     np.testing.assert_array_equal(index.cpu().numpy(), reference(queries, rows, k, metric)[1])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_both_ways_to_a_key_give_the_same_bits(metric: str) -> None:
+    """Or equal rows of which one was found by the kernels and one by the second look would not tie."""
+    rows, queries = normal(900, 40, seed=14).to(DEVICE), normal(1, 40, seed=15).to(DEVICE)
+    found = kernels(rows, metric).nearest(queries, 20)
+    line = torch.zeros(20, dtype=torch.int64, device=DEVICE)
+    assert torch.equal(pair_keys(metric, queries, rows, line, found.index[0]), found.keys[0])
 
 
 def test_queries_wider_than_the_rows_are_searched_as_they_are() -> None:
