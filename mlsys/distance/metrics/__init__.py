@@ -49,6 +49,15 @@ class Metric(ABC):
     def distance(self, sums: Sequence[float]) -> float:
         """The distance for finished sums: what `finish` computes, on the host."""
 
+    def exact_enough(self, sums: Array) -> Array:
+        """Which rows' sums may come from float32 elements and sums; (sums, rows) to (rows,). Others are summed anew.
+
+        A float32 sum near the ends of float32's range may have overflowed or lost terms.
+        """
+        size = np.abs(sums)
+        inside: Array = np.logical_and.reduce((size >= 1e-25) & (size < 3e38), axis=0)
+        return inside
+
     def wide(self) -> Metric:
         """The metric for float64 vectors, whose squares may leave float64; most need nothing else."""
         return self

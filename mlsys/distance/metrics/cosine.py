@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from mlsys.distance.language import jit, tl
 from mlsys.distance.metrics import Array, Metric, row_dots
 
+NEARLY_PARALLEL = 0.95
+
 
 @jit
 def cosine_terms(x, y):  # type: ignore[no-untyped-def]
@@ -21,7 +23,9 @@ def cosine_terms(x, y):  # type: ignore[no-untyped-def]
 @jit
 def cosine_finish(a, b, c):  # type: ignore[no-untyped-def]
     """1 − cos, clipped to [0, 2] as scipy does; 0/0 is nan."""
-    d = 1.0 - a / (tl.sqrt(b) * tl.sqrt(c))
+    square = b * c
+    inside = (square > 1e-280) & (square < float("inf"))
+    d = 1.0 - a / tl.where(inside, tl.sqrt(square), tl.sqrt(b) * tl.sqrt(c))
     return tl.where(d < 0.0, 0.0, tl.where(d > 2.0, 2.0, d))
 
 
@@ -40,10 +44,18 @@ class Cosine(Metric):
         row_dots(x, x, out[1])
         row_dots(y, y, out[2])
 
+    def exact_enough(self, sums: Array) -> Array:
+        """Also not where x and y are nearly parallel: 1 − cos would be float32's rounding."""
+        product, xx, yy = sums
+        inside = super().exact_enough(sums[1:])
+        inside &= product * product < NEARLY_PARALLEL**2 * xx * yy
+        return inside
+
     def distance(self, sums: Sequence[float]) -> float:
         """1 − cos, clipped to [0, 2]."""
         product, xx, yy = sums
-        norms = math.sqrt(xx) * math.sqrt(yy)
+        square = xx * yy  # its root is exact where xx == yy, which makes the distance of equal vectors 0
+        norms = math.sqrt(square) if 1e-280 < square < math.inf else math.sqrt(xx) * math.sqrt(yy)
         if norms == 0.0:
             return math.nan
         d = 1.0 - product / norms

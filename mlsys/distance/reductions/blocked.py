@@ -22,10 +22,6 @@ from mlsys.errors import UserError
 WIDTH = 8192  # elements a row, see in_rows
 ROWS = 16  # rows a block: two float32 blocks and their difference fit the second-level cache
 BLOCK = WIDTH * ROWS
-FLOAT32_SAFE = (
-    1e-25,
-    3e38,
-)  # beyond, a float32 sum may have lost terms or overflowed: the row is summed in float64
 
 
 @dataclass(frozen=True)
@@ -59,10 +55,9 @@ class BlockedRun:
         spread(lambda start: self._block(x, y, out, start), range(0, len(x), BLOCK))
         if self.shape.wide:
             return
-        low, high = FLOAT32_SAFE
-        size = np.abs(out)
-        unsafe = np.flatnonzero(~((size >= low) & (size < high)).all(axis=0))
-        spread(lambda row: self._row(x, y, out, row), unsafe.tolist())
+        with np.errstate(all="ignore"):
+            again = np.flatnonzero(~self.metric.exact_enough(out))
+        spread(lambda row: self._row(x, y, out, row), again.tolist())
 
     def finish(self) -> torch.Tensor:
         """The distance, 0-d."""

@@ -1,0 +1,77 @@
+"""The CPU's reduction: the same bits for any number of threads, any pieces, any place in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mlsys.distance import metrics, plan
+from mlsys.distance.metrics import get
+from mlsys.distance.reductions import Shape
+from mlsys.distance.reductions.blocked import BLOCK, Blocked
+from mlsys.errors import UserError
+
+N = 5 * BLOCK + 12_345
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    x, y = (torch.randn(N, generator=generator) for _ in range(2))
+    return x, y
+
+
+def test_threads_do_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    before = torch.get_num_threads()
+    try:
+        for metric in metrics.NAMES:
+            values = set()
+            for threads in (1, 2, 5):
+                torch.set_num_threads(threads)
+                values.update(float(plan(*pair, metric)()) for _ in range(3))
+                assert torch.get_num_threads() == threads  # the pool leaves torch's own threads alone
+            assert len(values) == 1, metric
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_place_in_memory_does_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    for metric in metrics.NAMES:
+        values = set()
+        for shift in range(0, 20, 3):
+            moved = [torch.empty(N + shift)[shift:].copy_(vector) for vector in pair]
+            values.add(float(plan(moved[0], moved[1], metric)()))
+        assert len(values) == 1, metric
+
+
+def test_pieces_do_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    x, y = pair
+    for metric in metrics.NAMES:
+        whole = plan(x, y, metric)()
+        for piece in (BLOCK, 2 * BLOCK, 4 * BLOCK):
+            running = Blocked().start(Shape(N, x.dtype, x.device), get(metric))
+            for first in range(0, N, piece):
+                running.add(x[first : first + piece], y[first : first + piece], first)
+            assert torch.equal(running.finish(), whole)
+
+
+def test_a_float32_row_out_of_range_is_summed_in_float64(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    x, y = (vector.clone() for vector in pair)
+    x[BLOCK : BLOCK + 100] = 3e25  # their squares overflow float32
+    truth = np.linalg.norm((x.double() - y.double()).numpy())
+    assert float(plan(x, y, "l2")()) == pytest.approx(truth, rel=1e-7)
+
+
+def test_nearly_parallel_vectors_keep_their_angle() -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal(100_000).astype(np.float32)
+    y = (x + 1e-3 * random.standard_normal(100_000)).astype(np.float32)
+    a, b = torch.from_numpy(x), torch.from_numpy(y)
+    truth = float(plan(a.double(), b.double(), "cosine")())
+    assert float(plan(a, b, "cosine")()) == pytest.approx(truth, rel=1e-6)  # of 5e-7
+
+
+def test_blocked_is_for_the_cpu() -> None:
+    with pytest.raises(UserError, match="reduction=blocked runs on the CPU, not on device=meta"):
+        Blocked().start(Shape(10, torch.float32, torch.device("meta")), get("l2"))

@@ -1,0 +1,103 @@
+"""Sharded vectors over gloo ranks: every rank gets the bits that every other gets, for 2 and 3 ranks."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from mlsys.distance import distance
+from mlsys.distance.data.random import Random
+from mlsys.distance.distributed import Shard, bounds, rank_plan
+from mlsys.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+N = 300_001
+PROGRAM = """
+import os, sys, warnings
+import torch
+import torch.distributed as dist
+from mlsys.distance.data.random import Random
+from mlsys.distance.distributed import Shard, bounds, rank_plan
+torch.set_num_threads(1)
+rank, ranks, n = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+dist.init_process_group("gloo", rank=rank, world_size=ranks)
+x, y = (Shard(source, *bounds(n, rank, ranks)).tensor() for source in Random().open(n, torch.float32, 0))
+for metric in ("l2", "l1", "cosine", "dot"):
+    call = rank_plan(x, y, metric)
+    assert float(call()) == float(call())
+    print(metric, float(call()).hex(), call.reduction)
+print(float(rank_plan(x.double() * 1e200, y.double() * 1e200, "l2")()).hex())
+dist.destroy_process_group()
+"""
+
+
+def run(ranks: int, n: int) -> list[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "PYTHONPATH": str(ROOT),
+        "PATH": "/usr/bin",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", PROGRAM, str(rank), str(ranks), str(n)],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(ranks)
+    ]  # fmt: skip
+    try:
+        outputs = [process.communicate(timeout=100) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * ranks, outputs
+    return [out for out, _ in outputs]
+
+
+@pytest.mark.parametrize(("ranks", "n"), [(2, N), (3, N), (3, 2)], ids=str)
+def test_every_rank_gets_the_distance_of_the_whole(ranks: int, n: int) -> None:
+    outputs = run(ranks, n)
+    assert len(set(outputs)) == 1
+    *lines, large = outputs[0].splitlines()
+    x, y = (source.tensor() for source in Random().open(n, torch.float32, 0))
+    for line in lines:
+        metric, value, reduction = line.split()
+        assert float.fromhex(value) == pytest.approx(float(distance(x, y, metric)), rel=3e-7)
+        assert reduction == "blocked"
+    assert float.fromhex(large) == pytest.approx(
+        float(distance(x.double(), y.double(), "l2")) * 1e200, rel=1e-12
+    )
+
+
+def test_shards_cover_the_vector() -> None:
+    for n in (0, 1, 7, 1000):
+        for ranks in (1, 2, 3, 8):
+            edges = [bounds(n, rank, ranks) for rank in range(ranks)]
+            assert edges[0][0] == 0
+            assert edges[-1][1] == n
+            assert all(a[1] == b[0] for a, b in pairwise(edges))
+            assert (
+                max(stop - start for start, stop in edges) - min(stop - start for start, stop in edges) <= 1
+            )
+
+
+def test_a_shard_is_a_source() -> None:
+    whole, _ = Random().open(1_000, torch.float32, 0)
+    shard = Shard(whole, 200, 500)
+    assert (shard.n, shard.dtype, shard.nan_count()) == (300, torch.float32, 0)
+    assert torch.equal(shard.tensor(), whole.tensor()[200:500])
+    assert shard.description == "elements 200 to 500 of standard normal, seed 0"
+
+
+def test_without_a_group() -> None:
+    with pytest.raises(UserError, match="a sharded distance needs a process group: start with torchrun"):
+        rank_plan(torch.ones(3), torch.ones(3))

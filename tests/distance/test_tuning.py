@@ -1,0 +1,80 @@
+"""The tuning table: every row can run, an unknown GPU gets a plain guess, one's own table goes first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mlsys.distance import tune, tuning
+from mlsys.distance.tuning import Settings
+from mlsys.errors import UserError
+
+GPU = torch.device("cuda", 0)
+
+
+@pytest.fixture
+def h100(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+
+
+def test_every_shipped_row_is_sound() -> None:
+    for name, table in json.loads(tuning.SHIPPED.read_text()).items():
+        assert table["source"], name
+        for part, key in (("settings", "up_to_bytes"), ("auto", "up_to_n")):
+            limits = [row[key] for row in table[part]]
+            assert limits[-1] is None
+            assert limits[:-1] == sorted(limits[:-1])
+        for row in table["settings"]:
+            cut = Settings(**{knob: value for knob, value in row.items() if knob != "up_to_bytes"})
+            assert cut.tile_bytes & (cut.tile_bytes - 1) == 0
+            assert cut.warps in (1, 2, 4, 8, 16, 32)
+        assert {row["reduction"] for row in table["auto"]} <= {"single_pass", "hierarchical", "blocked"}, (
+            "auto stays bitwise deterministic"
+        )
+
+
+@pytest.mark.usefixtures("h100")
+def test_rows_are_chosen_by_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = {
+        "sm_90": {
+            "source": "test",
+            "settings": [
+                {"up_to_bytes": 100, "tile_bytes": 256},
+                {"up_to_bytes": None, "tile_bytes": 512, "tiles": 3},
+            ],
+            "auto": [
+                {"up_to_n": 10, "reduction": "single_pass"},
+                {"up_to_n": None, "reduction": "hierarchical"},
+            ],
+        }
+    }
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(own))
+    monkeypatch.setenv(tuning.VARIABLE, str(path))
+    assert tuning.settings(GPU, 100).tile_bytes == 256
+    assert tuning.settings(GPU, 101).segment_n(4) == 128 * 3
+    assert [tuning.fastest(GPU, n) for n in (10, 11)] == ["single_pass", "hierarchical"]
+
+
+def test_an_unknown_gpu_gets_the_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (3, 5))
+    assert not tuning.measured(GPU)
+    assert tuning.settings(GPU, 10**9) == Settings(32768, 4, 8)
+    assert tuning.fastest(GPU, 10**9) == "single_pass"
+
+
+def test_a_table_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(tuning.VARIABLE, str(tmp_path / "none.json"))
+    with pytest.raises(UserError, match=r"MLSYS_TUNING=.*none.json cannot be read"):
+        tuning.settings(torch.device("cpu"), 10)
+
+
+def test_tuning_needs_a_gpu_and_tries_sensible_cuts() -> None:
+    with pytest.raises(UserError, match="device=cpu: tuning measures a GPU"):
+        tune.tune(torch.device("cpu"))
+    for vector_bytes in (4_000, 4_000_000, 4_000_000_000):
+        cuts = list(tune.candidates(vector_bytes))
+        assert len(cuts) == len(set(cuts)) >= 5
