@@ -10,6 +10,7 @@ from typing import Any
 
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
+from mlsys.rag.generator import Answer, Prompt
 from mlsys.rag.generator.model import ModelGenerator, implementation
 from mlsys.rag.generator.shapes import SHAPES, config
 from mlsys.rag.generator.vocabulary import build
@@ -45,6 +46,11 @@ class Random(ModelGenerator):
             return AutoTokenizer.from_pretrained(models.packaged("smollm2")), network
         self._tokenizer_note = "byte-level, made in memory"
         return build(shape.vocab_size), network
+
+    def generate(self, prompts: list[Prompt]) -> list[Answer]:
+        """Answers as the numbers of their tokens: random weights spell nothing, and often nothing visible."""
+        answers = super().generate(prompts)
+        return [Answer(" ".join(map(str, answer.ids)), answer.tokens, answer.ids) for answer in answers]
 
     def describe(self) -> dict[str, float | int | str | bool | None]:
         """Says that the weights are random, and which tokenizer counts."""

@@ -150,3 +150,9 @@ def test_bad_knobs_are_named(make, message: str):
 def test_the_simulated_cost_is_affine():
     model = Simulated(base_ms=2, per_request_ms=3, per_token_ms=0.5, max_new_tokens=10)
     assert [model.cost_ms(batch) for batch in (1, 2, 8)] == [10, 13, 31]
+
+
+def test_random_weights_answer_with_the_numbers_of_their_tokens(generator: Random):
+    (answer,) = generator.generate(generator.prompts([("What?", "Nothing.")]))
+    assert answer.text == " ".join(str(token) for token in answer.ids)
+    assert answer.tokens == len(answer.ids) > 0
