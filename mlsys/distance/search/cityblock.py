@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from mlsys.distance.search.scores import HUGE, STEP_BYTES, check_finite, each_row, slack, underflow
-from mlsys.distance.threads import spread
+from mlsys.distance.threads import pool
 
 TILE_BYTES = 3 << 18
 
@@ -60,7 +60,12 @@ class MaximumScorer:
                     larger = torch.maximum(some, rows, out=space[: len(some), : len(rows)])
                     torch.sum(larger, -1, out=sums[line : line + lines, row:last])
 
-        spread(work, range(0, sums.shape[1], share))
+        jobs = range(0, sums.shape[1], share)
+        if torch.get_num_threads() == 1:
+            for job in jobs:
+                work(job)
+        else:  # no more threads than cores: the tiles of two would not fit one core's cache
+            list(pool("mlsys-search", torch.get_num_threads()).map(work, jobs))
 
     def floor(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """See `Scorer`."""

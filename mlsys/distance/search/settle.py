@@ -18,7 +18,7 @@ from mlsys.distance.search.select import best
 
 STEP_BYTES = 64 << 20
 BLOCK_SCORES = 1 << 23
-MARGIN = 16
+MARGIN = 8
 
 
 @dataclass
