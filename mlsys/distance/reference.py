@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from mlsys.distance import metrics
-from mlsys.distance.metrics import Metric, in_rows
-from mlsys.distance.reductions.blocked import BLOCK, ROWS, WIDTH, scratch
+from mlsys.distance.metrics import Metric
+from mlsys.distance.reductions.blocked import BLOCK, ROWS, in_rows, scratch
 from mlsys.distance.source import Source
 from mlsys.distance.threads import spread
 
@@ -44,13 +44,15 @@ def reference(x: Source, y: Source, metric: str | Metric) -> Reference:
 
     def block(i: int) -> None:
         start, stop = i * BLOCK, min((i + 1) * BLOCK, x.n)
-        c, a, b = (own[: stop - start] for own in scratch(np.float64))
-        for source, wide_elements in ((x, a), (y, b)):
+        c, a, b = (own.reshape(-1)[: stop - start] for own in scratch(np.float64))
+        for source, own in ((x, a), (y, b)):
             narrow = torch.empty(stop - start, dtype=source.dtype)
             source.read(start, stop, narrow)
-            torch.from_numpy(wide_elements).copy_(narrow)
-        for row, (p, q, own) in in_rows(WIDTH, a, b, c):
-            wide.rows(p, q, own, partials[:, i * ROWS + row : i * ROWS + row + len(p)])
+            torch.from_numpy(own).copy_(narrow)
+        at = i * ROWS
+        for p, q, own in zip(in_rows(a), in_rows(b), in_rows(c), strict=True):
+            wide.rows(p, q, own, partials[:, at : at + len(p)])
+            at += len(p)
         scale = wide.scale(a, b)
         if scale is not None:
             scales[i] = scale

@@ -8,7 +8,7 @@ nothing of blocks, devices and files; every reduction and every source works wit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -86,20 +86,6 @@ def _named(name: str) -> Metric:
 def for_dtype(metric: Metric, wide: bool) -> Metric:
     """`metric` as it is computed for float64 vectors (`wide`) or for narrower ones."""
     return metric.wide() if wide else metric
-
-
-def in_rows(width: int, *vectors: Array) -> Iterator[tuple[int, list[Array]]]:
-    """Cut equal vectors into (rows, width), and what is left into (1, rest): first row's number and views of both.
-
-    Rows of at most 8192 keep float32 sums exact enough, and OpenBLAS, which splits longer ones over threads of its
-    own, in the calling thread.
-    """
-    n = len(vectors[0])
-    whole = n // width * width
-    if whole:
-        yield 0, [vector[:whole].reshape(-1, width) for vector in vectors]
-    if n > whole:
-        yield whole // width, [vector[whole:][None] for vector in vectors]
 
 
 def row_dots(x: Array, y: Array, out: Array) -> None:

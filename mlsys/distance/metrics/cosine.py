@@ -41,8 +41,8 @@ class Cosine(Metric):
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ x·y, Σ x² and Σ y² of each row: the rows come from memory once, then from the cache."""
         row_dots(x, y, out[0])
-        row_dots(x, x, out[1])
         row_dots(y, y, out[2])
+        row_dots(x, x, out[1])
 
     def exact_enough(self, sums: Array) -> Array:
         """Also not where x and y are nearly parallel: 1 − cos would be float32's rounding."""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg.blas import dasum, sasum
 
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import Array, Metric, row_dots
+from mlsys.distance.metrics import Array, Metric
 
 
 @jit
@@ -33,10 +34,10 @@ class L1(Metric):
     finish = l1_finish
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
-        """Σ |x − y| of each row, as the inner product of |x − y| with ones: faster than a sum of rows."""
+        """Σ |x − y| of each row; BLAS sums magnitudes in one pass, where NumPy needs two slower ones."""
         np.subtract(x, y, out=scratch)
-        np.abs(scratch, out=scratch)
-        row_dots(scratch, np.ones(scratch.shape[1], scratch.dtype), out[0])
+        magnitudes = dasum if scratch.dtype == np.float64 else sasum
+        out[0] = [magnitudes(row) for row in scratch]
 
     def distance(self, sums: Sequence[float]) -> float:
         """The sum is the distance."""

@@ -9,18 +9,20 @@ arrived.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from mlsys.distance.metrics import Array, Metric, for_dtype, in_rows
+from mlsys.distance.metrics import Array, Metric, for_dtype
 from mlsys.distance.reductions import Running, Shape
 from mlsys.distance.threads import spread
 from mlsys.errors import UserError
 
 WIDTH = 8192  # elements a row, see in_rows
-ROWS = 16  # rows a block: two float32 blocks and their difference fit the second-level cache
+ROWS = 12  # rows a block: two float32 blocks and their difference fit the second-level cache
 BLOCK = WIDTH * ROWS
 
 
@@ -51,13 +53,31 @@ class BlockedRun:
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Sum the rows of one piece, which begins at a multiple of `align`."""
         row = first // WIDTH
-        out = self.partials[:, row : row + -(-len(x) // WIDTH)]
-        spread(lambda start: self._block(x, y, out, start), range(0, len(x), BLOCK))
-        if self.shape.wide:
-            return
-        with np.errstate(all="ignore"):
-            again = np.flatnonzero(~self.metric.exact_enough(out))
-        spread(lambda row: self._row(x, y, out, row), again.tolist())
+        out = self.partials[:, row : row + -(-x.numel() // WIDTH)]
+        at = 0
+        for p, q in zip(in_rows(as_stored(x)), in_rows(as_stored(y)), strict=True):
+            self._rows(p, q, out[:, at : at + len(p)])
+            at += len(p)
+
+    def _rows(self, x: Any, y: Any, out: Array) -> None:
+        """Sum rows, (rows, width): all of them as they are, and in float64 those that float32 does not serve."""
+        spread(lambda row: self._block(x, y, out, row), range(0, len(x), ROWS))
+        if not self.shape.wide:
+            with np.errstate(all="ignore"):
+                again = np.flatnonzero(~self.metric.exact_enough(out))
+            spread(lambda row: self._row(x, y, out, row), again.tolist())
+
+    def _block(self, x: Any, y: Any, out: Array, row: int) -> None:
+        block = slice(row, row + ROWS)
+        c, own_x, own_y = scratch(np.float64 if self.shape.wide else np.float32)
+        a, b = converted(x[block], own_x), converted(y[block], own_y)
+        self.metric.rows(a, b, c[: len(a), : a.shape[1]], out[:, block])
+
+    def _row(self, x: Any, y: Any, out: Array, row: int) -> None:
+        one = slice(row, row + 1)
+        c, own_x, own_y = scratch(np.float64)
+        a, b = converted(torch.as_tensor(x[one]), own_x), converted(torch.as_tensor(y[one]), own_y)
+        self.metric.rows(a, b, c[:1, : a.shape[1]], out[:, one])
 
     def finish(self) -> torch.Tensor:
         """The distance, 0-d."""
@@ -74,39 +94,43 @@ class BlockedRun:
         with np.errstate(all="ignore"):
             return torch.from_numpy(self.partials.sum(axis=1))
 
-    def _block(self, x: torch.Tensor, y: torch.Tensor, out: Array, start: int) -> None:
-        stop = min(start + BLOCK, len(x))
-        c, own_x, own_y = scratch(np.float64 if self.shape.wide else np.float32)
-        a, b = elements(x, start, stop, own_x), elements(y, start, stop, own_y)
-        for row, (p, q, own) in in_rows(WIDTH, a, b, c[: stop - start]):
-            at = start // WIDTH + row
-            self.metric.rows(p, q, own, out[:, at : at + len(p)])
 
-    def _row(self, x: torch.Tensor, y: torch.Tensor, out: Array, row: int) -> None:
-        """A row again, in float64."""
-        stretch = slice(row * WIDTH, min((row + 1) * WIDTH, len(x)))
-        c, a, b = (own[: stretch.stop - stretch.start] for own in scratch(np.float64))
-        torch.from_numpy(a).copy_(x[stretch])
-        torch.from_numpy(b).copy_(y[stretch])
-        self.metric.rows(a[None], b[None], c[None], out[:, row : row + 1])
+def as_stored(vector: torch.Tensor) -> Any:
+    """An array over the vector where NumPy computes in its dtype at once, else the vector."""
+    return vector.numpy() if vector.dtype in (torch.float32, torch.float64) else vector
 
 
-def elements(tensor: torch.Tensor, start: int, stop: int, own: Array) -> Array:
-    """Elements start … stop as an array of own's dtype: a view where that is possible, else a copy in own."""
-    if tensor.dtype in (torch.float32, torch.float64):
-        array: Array = tensor.numpy()[start:stop]
-        return array
-    torch.from_numpy(own[: stop - start]).copy_(tensor[start:stop])
-    return own[: stop - start]
+def in_rows(vector: Any) -> Iterator[Any]:
+    """The whole rows, (rows, WIDTH), then what is left, (1, rest); views, of an array or a tensor.
+
+    Rows this short keep float32 sums exact enough, and OpenBLAS, which splits longer ones over threads of its own,
+    in the calling thread.
+    """
+    n = len(vector)
+    whole = n // WIDTH * WIDTH
+    if whole:
+        yield vector[:whole].reshape(-1, WIDTH)
+    if n > whole:
+        yield vector[whole:].reshape(1, -1)
+
+
+def converted(rows: Any, own: Array) -> Array:
+    """Rows as an array of own's dtype: themselves if they are an array, else a copy in own."""
+    if isinstance(rows, np.ndarray):
+        return rows
+    target = own[: len(rows), : rows.shape[1]]
+    torch.from_numpy(target).copy_(rows)
+    return target
 
 
 _own = threading.local()
 
 
 def scratch(dtype: type) -> Array:
-    """The calling thread's own (3, BLOCK) of `dtype`."""
+    """The calling thread's own (3, ROWS, WIDTH) of `dtype`."""
     name = dtype.__name__
     if not hasattr(_own, name):
-        setattr(_own, name, np.empty((3, BLOCK), dtype))
+        # from torch, whose memory begins at a cache line: stores across two lines take twice as long
+        setattr(_own, name, torch.empty((3, ROWS, WIDTH), dtype=getattr(torch, name)).numpy())
     own: Array = getattr(_own, name)
     return own

@@ -11,7 +11,7 @@ import torch
 
 from mlsys.distance import distance
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import NAMES, Array, Metric, get, in_rows
+from mlsys.distance.metrics import NAMES, Array, Metric, get
 from mlsys.distance.reductions.single_pass import SinglePass
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -66,10 +66,3 @@ def test_rows_and_finish_agree_with_a_plain_sum(name: str) -> None:
         "dot": [(x * y).sum(1)],
     }[name]
     np.testing.assert_allclose(out, plain, rtol=1e-12)
-
-
-def test_rows_cover_every_element_once() -> None:
-    for n in (1, 9, 10, 11, 35, 40):
-        pieces = list(in_rows(10, np.arange(n)))
-        assert np.concatenate([views[0].ravel() for _, views in pieces]).tolist() == list(range(n))
-        assert [row for row, _ in pieces] == [0] if n <= 10 or n % 10 == 0 else [0, n // 10]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.spatial.distance as scipy_distance
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -70,7 +70,7 @@ def test_agrees_for_every_dtype(reduction: Reduction, dtype: torch.dtype) -> Non
         np.float32, st.tuples(st.just(2), st.integers(1, 200)), elements=st.floats(-1e4, 1e4, width=32)
     )
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_agrees_with_scipy_on_anything_reasonable(pair: np.ndarray[Any, Any]) -> None:
     x, y = (torch.from_numpy(v.copy()).to(DEVICE) for v in pair)
     for metric, peer in PEERS.items():
