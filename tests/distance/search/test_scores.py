@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mlsys.distance.search import cityblock
 from mlsys.distance.search.index import scorer_of
 from mlsys.distance.search.ranking import RANKINGS
 from mlsys.distance.search.reference import DISTANCES
@@ -25,6 +26,18 @@ def test_no_row_scores_below_the_floor_of_its_key(metric: str, dtype: torch.dtyp
     assert bool((scores >= floors).all())
     spread = float(scores.max() - scores.min())
     assert float((scores - floors).max()) < (0.01 if offset == 0 else 1.0) * spread + 1
+
+
+def test_l1_is_bounded_without_faiss_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cityblock, "faiss", lambda: None)
+    generator = torch.Generator().manual_seed(1)
+    rows, query = torch.randn(2000, 96, generator=generator), torch.randn(20, 96, generator=generator)
+    scorer = scorer_of(rows, "l1")
+    keys = RANKINGS["l1"].keys(query[:, None].double(), rows.double())
+    floors = torch.stack([scorer.floor(query, key) for key in keys.T], 1)
+    scores = scorer.block(query, 0, len(rows)).double()
+    assert bool((scores >= floors).all())
+    assert bool((scores <= -(keys + query.double().sum(1, keepdim=True)) / 2 + 0.01).all())
 
 
 @pytest.mark.parametrize(
