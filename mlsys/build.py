@@ -26,11 +26,15 @@ def build(config: dict[str, Any], directory: Path) -> Workload:
         import torch
 
         torch.set_num_threads(config["threads"])
+    if kind == "tune":
+        from mlsys.distance.tune import Tuning
+
+        return Tuning(resolve_device(config["device"]), directory)
     return search(config) if kind == "search" else distance(config)
 
 
 def workload_kind(config: dict[str, Any]) -> str:
-    """`distance`, `search` or `serving`. Raises UserError where workload and server disagree."""
+    """`distance`, `search`, `serving` or `tune`. Raises UserError where workload and server disagree."""
     kind, served = str(config["workload"]), config["server"] is not None
     if kind == "auto":
         return "serving" if served else "distance"

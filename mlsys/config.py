@@ -32,6 +32,7 @@ class WorkloadKind(Enum):
     distance = "distance"
     search = "search"
     serving = "serving"
+    tune = "tune"
 
 
 class Dtype(Enum):

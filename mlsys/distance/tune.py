@@ -1,7 +1,7 @@
 """Measuring a GPU's tuning table: which cut of the vectors is the fastest at each size, and which reduction.
 
-Cold caches, float32, medians of interleaved rounds (`mlsys.timing`). A cut is judged by l2 and cosine together, the
-lightest and the heaviest of the metrics.
+Cold caches, float32, medians of interleaved rounds (`mlsys.timing`). A cut is judged by l2 and cosine
+together, the lightest and the heaviest of the metrics.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,21 @@ import torch
 
 from mlsys import progress
 from mlsys.distance import plan, tuning
+from mlsys.distance.language import triton
 from mlsys.distance.reductions.atomic import Atomic
 from mlsys.distance.reductions.hierarchical import Hierarchical
 from mlsys.distance.reductions.single_pass import SinglePass
 from mlsys.distance.tuning import Settings
 from mlsys.errors import UserError
+from mlsys.record import Results
 from mlsys.timing import Clock
 
 SIZES = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9)  # elements
 JUDGES = ("l2", "cosine")
 FEWEST, MOST = 1, 65536  # programs: candidates outside are left out, but for the one nearest
 REDUCTIONS = {"single_pass": SinglePass, "hierarchical": Hierarchical, "atomic": Atomic}
-TIE = 1.01  # a reduction that needs fewer launches wins when it is this near to the fastest
+FOR_AUTO = ("single_pass", "hierarchical")  # those that give the same bits each time
+TIE = 1.003  # the reduction that needs one launch wins when it is this near to the fastest
 
 
 def candidates(vector_bytes: int) -> Iterator[Settings]:
@@ -44,32 +49,67 @@ def candidates(vector_bytes: int) -> Iterator[Settings]:
                 yield Settings(tile_bytes, tiles, warps, stages=3, evict_first=vector_bytes > 2**24)
 
 
-def tune(device: torch.device, log: Path | None = None) -> dict[str, Any]:
-    """Measure `device` and return its table, `{architecture: {"source", "settings", "auto"}}`, as tuning.json holds it.
+@dataclass
+class Tuning:
+    """The workload `tune`: measures `device` and writes `tuning.json` (and every time, `tune.jsonl`) into
+    `directory`.
 
-    Every time measured goes to `log`, one JSON object a line. Takes minutes and 8 GB of device memory (less memory:
-    fewer sizes). Raises UserError without a GPU.
+    Its results say for each size which cut and which reduction won. `MLSYS_TUNING=DIRECTORY/tuning.json` uses
+    the table.
     """
-    if device.type != "cuda":
-        raise UserError(
-            f"device={device.type}: tuning measures a GPU; the CPU's reduction has nothing to tune"
+
+    device: torch.device
+    directory: Path
+    kind: str = "tune"
+
+    def measure(self) -> Iterator[Results]:
+        """Measure size after size. Raises UserError without a GPU."""
+        device = self.device
+        if device.type != "cuda":
+            raise UserError(
+                f"device={device.type}: tuning measures a GPU; reduction=blocked has nothing to tune"
+            )
+        name = torch.cuda.get_device_name(device)
+        source = f"measured on {name}, torch {torch.__version__}, triton {triton.__version__}"
+        rows: list[tuple[int, Settings, str]] = []
+        sizes = [n for n in SIZES if 10 * n < torch.cuda.mem_get_info(device)[0]]
+        yield Results(
+            {"device": device.type, "device_name": name, "architecture": tuning.architecture(device)}
         )
-    settings: list[dict[str, Any]] = []
-    auto: list[dict[str, Any]] = []
-    sizes = [n for n in SIZES if 10 * n < torch.cuda.mem_get_info(device)[0]]
-    for i, n in enumerate(sizes):
-        with progress.step(f"tuning {torch.cuda.get_device_name(device)} for {n:.0e} elements"):
-            x, y = (torch.randn(n, device=device) for _ in range(2))
-            best = _best(x, y, log)
-            fastest = _fastest(x, y, best, log)
-        until = None if i == len(sizes) - 1 else round(math.sqrt(n * sizes[i + 1]))
-        settings.append({"up_to_bytes": until and 4 * until, **best.__dict__})
-        auto.append({"up_to_n": until, "reduction": fastest})
-    source = f"measured on {torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    return {tuning.architecture(device): {"source": source, "settings": settings, "auto": _merged(auto)}}
+        for n in sizes:
+            with progress.step(f"tuning {name} for {n:.0e} elements"):
+                rows.append((n, *self._size(n)))
+            knobs = {**rows[-1][1].__dict__, "reduction": rows[-1][2]}
+            yield Results({f"tuning.{n:.0e}.{knob}": value for knob, value in knobs.items()})
+        text = json.dumps({tuning.architecture(device): table(source, rows)}, indent=1)
+        (self.directory / "tuning.json").write_text(text + "\n")
+        progress.say(f"to use this table: export {tuning.VARIABLE}={self.directory / 'tuning.json'}")
+
+    def _size(self, n: int) -> tuple[Settings, str]:
+        log = self.directory / "tune.jsonl"
+        x, y = (torch.randn(n, device=self.device) for _ in range(2))
+        cut = _best(x, y, log)
+        return cut, _fastest(x, y, cut, log)
 
 
-def _best(x: torch.Tensor, y: torch.Tensor, log: Path | None) -> Settings:
+def table(source: str, rows: list[tuple[int, Settings, str]]) -> dict[str, Any]:
+    """An architecture's table as tuning.json holds it, from the winners at each size; between sizes the
+    nearer counts."""
+    limits = [round(math.sqrt(n * after)) for (n, *_), (after, *_) in pairwise(rows)] + [None]
+    settings = [
+        {"up_to_bytes": limit and 4 * limit, **cut.__dict__}
+        for limit, (_, cut, _) in zip(limits, rows, strict=True)
+    ]
+    auto = [{"up_to_n": limit, "reduction": name} for limit, (_, _, name) in zip(limits, rows, strict=True)]
+    merged = [
+        row
+        for row, after in zip(auto, [*auto[1:], {}], strict=True)
+        if row["reduction"] != after.get("reduction")
+    ]
+    return {"source": source, "settings": settings, "auto": merged}
+
+
+def _best(x: torch.Tensor, y: torch.Tensor, log: Path) -> Settings:
     """The cut with the smallest slowdown against the fastest of each judge, averaged."""
     tried = list(candidates(x.nbytes))
     score = dict.fromkeys(tried, 0.0)
@@ -82,31 +122,22 @@ def _best(x: torch.Tensor, y: torch.Tensor, log: Path | None) -> Settings:
     return min(tried, key=score.__getitem__)
 
 
-def _fastest(x: torch.Tensor, y: torch.Tensor, cut: Settings, log: Path | None) -> str:
-    """The reduction that is the fastest over the judges; a tie goes to the one that stands first."""
+def _fastest(x: torch.Tensor, y: torch.Tensor, cut: Settings, log: Path) -> str:
+    """The deterministic reduction that is the fastest over the judges; `atomic` is measured for comparison."""
     total = dict.fromkeys(REDUCTIONS, 0.0)
     for metric in JUDGES:
         calls = {name: plan(x, y, metric, kind(**cut.__dict__)) for name, kind in REDUCTIONS.items()}
         for name, timing in _clock(x).cold(calls).items():
             total[name] += timing.median_ms
             _write(log, {"n": len(x), "metric": metric, "reduction": name, "latency_ms": timing.median_ms})
-    return next(name for name in REDUCTIONS if total[name] <= TIE * min(total.values()))
+    best = min(total[name] for name in FOR_AUTO)
+    return next(name for name in FOR_AUTO if total[name] <= TIE * best)
 
 
 def _clock(x: torch.Tensor) -> Clock:
     return Clock(x.device, 15, 1, 0.2, 2 * x.nbytes)
 
 
-def _merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Neighbouring rows that choose the same reduction as one."""
-    return [
-        row
-        for i, row in enumerate(rows)
-        if i + 1 == len(rows) or rows[i + 1]["reduction"] != row["reduction"]
-    ]
-
-
-def _write(log: Path | None, row: dict[str, Any]) -> None:
-    if log is not None:
-        with log.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+def _write(log: Path, row: dict[str, Any]) -> None:
+    with log.open("a") as file:
+        file.write(json.dumps(row) + "\n")

@@ -72,9 +72,33 @@ def test_a_table_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         tuning.settings(torch.device("cpu"), 10)
 
 
-def test_tuning_needs_a_gpu_and_tries_sensible_cuts() -> None:
+def test_tuning_needs_a_gpu_and_tries_sensible_cuts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="device=cpu: tuning measures a GPU"):
-        tune.tune(torch.device("cpu"))
+        list(tune.Tuning(torch.device("cpu"), tmp_path).measure())
     for vector_bytes in (4_000, 4_000_000, 4_000_000_000):
         cuts = list(tune.candidates(vector_bytes))
         assert len(cuts) == len(set(cuts)) >= 5
+
+
+def test_a_table_is_made_of_the_winners() -> None:
+    cut, other = Settings(), Settings(tiles=9)
+    rows = [(100, cut, "single_pass"), (10_000, other, "single_pass"), (1_000_000, cut, "hierarchical")]
+    made = tune.table("here", rows)
+    assert [row["up_to_bytes"] for row in made["settings"]] == [4_000, 400_000, None]
+    assert [row["tiles"] for row in made["settings"]] == [4, 9, 4]
+    assert made["auto"] == [
+        {"up_to_n": 100_000, "reduction": "single_pass"},
+        {"up_to_n": None, "reduction": "hierarchical"},
+    ]
+
+
+@pytest.mark.gpu
+def test_tuning_a_gpu_makes_a_table_that_is_then_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "SIZES", (1_000, 100_000))
+    results = {}
+    for part in tune.Tuning(GPU, tmp_path).measure():
+        results.update(part.values)
+    monkeypatch.setenv(tuning.VARIABLE, str(tmp_path / "tuning.json"))
+    assert tuning.settings(GPU, 4_000).tile_bytes == results["tuning.1e+03.tile_bytes"]

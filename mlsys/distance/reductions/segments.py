@@ -47,6 +47,9 @@ class Tuned:
         for name in ("tiles", "stages"):
             if own.get(name, 1) < 1:
                 raise UserError(f"reduction.{name}={own[name]} must be at least 1")
+        fan = getattr(self, "fan", 2)
+        if fan < 2 or fan & (fan - 1):
+            raise UserError(f"reduction.fan={fan} must be a power of two, at least 2")
         return Settings(**{**found.__dict__, **own})
 
 

@@ -158,6 +158,7 @@ def test_the_tree_has_as_many_levels_as_it_needs() -> None:
         ({"warps": 3}, "reduction.warps=3 must be a power of two"),
         ({"tiles": 0}, "reduction.tiles=0 must be at least 1"),
         ({"stages": 0}, "reduction.stages=0 must be at least 1"),
+        ({"fan": 3}, "reduction.fan=3 must be a power of two, at least 2"),
     ],
 )
 def test_bad_knobs(knobs: dict[str, int], message: str) -> None:
