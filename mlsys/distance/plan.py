@@ -140,8 +140,9 @@ def _started(x: torch.Tensor, y: torch.Tensor, metric: str | Metric, reduction: 
     Vectors of the same kind have been checked before; so a small distance costs little more than its launch.
     """
     kept = _kept.running
-    vectors = (x.shape, y.shape, x.dtype, y.dtype, x.device, y.device, x.stride(), y.stride())
-    key = (vectors, metric, reduction, current_stream(x.device))
+    lengths = (x.numel(), y.numel(), x.stride(), y.stride())
+    place = (x.get_device(), y.get_device(), current_stream(x.device))
+    key = (metric, reduction, x.dtype, y.dtype, lengths, place)
     if key not in kept:
         if len(kept) >= MOST_KEPT:
             kept.clear()

@@ -18,6 +18,7 @@ from mlsys.distance.reductions.launch import ALIGNMENT, Launch
 from mlsys.distance.reductions.segments import SegmentRun, Tuned
 
 X_Y_OUT = (0, 1, 6)  # where these stand among the kernel's arguments
+RESULTS, RESULT_STRIDE = 64, 4  # each result is aligned to 16 bytes, as the compiled kernel expects
 
 
 @kernel
@@ -79,6 +80,7 @@ class SinglePassRun(SegmentRun):
         groups = -(-self.total // fan)
         self._groups = self.empty(self.metric.sums * groups)
         self._counters = torch.zeros(1 + groups, dtype=torch.int32, device=shape.device)
+        self._results: list[torch.Tensor] = []
         self._whole: dict[tuple[int, int], Launch] = {}
         self._kernel = self.kernel(single_pass_kernel, FAN=fan)
 
@@ -92,7 +94,12 @@ class SinglePassRun(SegmentRun):
         alignment = (x.data_ptr() % ALIGNMENT, y.data_ptr() % ALIGNMENT)
         if alignment not in self._whole:
             self._whole[alignment] = self.bind(x, y, 0, self.total)
-        result = torch.empty((), dtype=self.shape.result_dtype, device=self.shape.device)
+        if not self._results:  # many at a time: allocating each would cost as much as the launch
+            room = torch.empty(
+                RESULTS, RESULT_STRIDE, dtype=self.shape.result_dtype, device=self.shape.device
+            )
+            self._results = list(room[:, 0].unbind())
+        result = self._results.pop()
         self._whole[alignment].on(X_Y_OUT, (x, y, result))
         return result
 

@@ -142,12 +142,30 @@ def test_streams_give_the_bits_of_vectors_in_memory(reduction: Reduction) -> Non
         assert torch.equal(call(), whole)
 
 
+@reductions
+def test_results_of_once_are_each_their_own(reduction: Reduction) -> None:
+    x, y = torch.zeros(5_000, device=DEVICE), torch.zeros(5_000, device=DEVICE)
+    running = plan(x, y, "l1", reduction).running
+    results = []
+    for i in range(70):
+        x.fill_(i)
+        results.append(running.once(x, y))
+    assert [float(result) for result in results] == [5_000.0 * i for i in range(70)]
+
+
 def test_the_tree_has_as_many_levels_as_it_needs() -> None:
     assert levels(1, 4) == [1]
     assert levels(4, 4) == [4]
     assert levels(5, 4) == [5, 2]
     assert levels(4**5 + 1, 4) == [1025, 257, 65, 17, 5, 2]
     assert levels(2**31, 1024) == [2**31, 2**21, 2**11, 2]
+
+
+def test_without_triton_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlsys.distance.language.triton", None)
+    x, y = vectors(10)
+    with pytest.raises(UserError, match="reduction=single_pass needs Triton, which is not installed"):
+        plan(x, y, "l2", "single_pass")
 
 
 @pytest.mark.parametrize(
