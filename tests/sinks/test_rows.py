@@ -80,3 +80,9 @@ def test_published_rows_have_the_names_of_ours(tmp_path: Path) -> None:
         0.5,
     )
     assert (row["source"], row["record"], row["note"]) == ("published", None, "slow")
+
+
+def test_a_files_length_is_shown_not_the_size_that_was_not_used() -> None:
+    entry = synthetic.distance(n=1000)
+    entry.results["n"] = 60_000_000
+    assert rows.settings(entry)["n"] == 60_000_000
