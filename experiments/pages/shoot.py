@@ -1,4 +1,4 @@
-"""Pictures of pages for the README: python experiments/pages/shoot.py outputs/SWEEP/index.html experiments/pages/sweep.png
+"""Pictures of pages for the README: python experiments/pages/shoot.py outputs/SWEEP/index.html PICTURE.png
 
 Needs the test extras (playwright) and Chromium. `--width` and `--height` in CSS pixels; the top of the page is shown.
 """
@@ -11,7 +11,13 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+]
 
 
 def main() -> None:
