@@ -54,8 +54,10 @@ def busy(record: Record) -> str | None:
         and finite(cores)
         and load[0] > BUSY_SHARE * cores
     )
-    if environment.get("busy") or by_load:
+    if environment.get("busy"):
         return "the machine was busy before the run"
+    if by_load:
+        return "the machine was busy before the run by its load average, in which a sweep's earlier runs count too"
     return None
 
 
