@@ -110,8 +110,8 @@ def settings(record: Record) -> dict[str, Any]:
     """The flat configuration without the groups that this record's workload does not use."""
     flat = flatten(record.config)
     unused = UNUSED.get(record.workload, set())
-    if "n" in flat and is_number(record.results.get("n")):
-        flat["n"] = record.results["n"]  # of a file, whatever `size` said
+    if flat.get("data.name") == "file" and is_number(record.results.get("n")):
+        flat["n"] = record.results["n"]  # the file's own, whatever `size` said
     return {key: value for key, value in flat.items() if key.partition(".")[0] not in unused}
 
 

@@ -83,6 +83,6 @@ def test_published_rows_have_the_names_of_ours(tmp_path: Path) -> None:
 
 
 def test_a_files_length_is_shown_not_the_size_that_was_not_used() -> None:
-    entry = synthetic.distance(n=1000)
+    entry = synthetic.distance(n=1000, config={"data": {"name": "file", "x": "a.npy", "y": "b.npy"}})
     entry.results["n"] = 60_000_000
     assert rows.settings(entry)["n"] == 60_000_000
