@@ -78,7 +78,7 @@ def test_every_metric_runs_with_every_reduction(
 def test_parts_of_the_pipeline_are_cheap_to_construct(group: str) -> None:
     for path in (CONF / group).glob("*.yaml"):
         if path.stem not in {"files", "model"}:  # these need a path or a model's name
-            instantiate(compose(f"{group}={path.stem}")[group])
+            assert instantiate(compose(f"{group}={path.stem}")[group]).name == path.stem
 
 
 def test_the_first_file_a_newcomer_opens_names_every_group() -> None:

@@ -6,11 +6,11 @@ The module says `WHERE` it computes (`cpu`, or `device`: where the vectors lie) 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -56,3 +56,12 @@ def as_numpy(tensor: torch.Tensor, library: str) -> object:
     if tensor.dtype == torch.bfloat16:
         raise Unavailable(f"{library} has no bfloat16")
     return tensor.numpy()
+
+
+def evaluate(library: str, expressions: Mapping[str, str], metric: str, space: Mapping[str, Any]) -> Prepared:
+    """The expression of `metric`, compiled once, over the names in `space`. Raises Unavailable if there is none."""
+    if metric not in expressions:
+        raise Unavailable(f"{library}: no expression is written for metric={metric}")
+    code = compile(expressions[metric], f"<{library} {metric}>", "eval")
+    names = dict(space)
+    return Prepared(lambda: eval(code, names), expressions[metric])

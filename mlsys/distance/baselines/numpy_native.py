@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
-from mlsys.distance.baseline import Prepared, Unavailable, as_numpy
+from mlsys.distance.baseline import Prepared, as_numpy, evaluate
 
 WHERE = "cpu"
 EXPRESSIONS = {
@@ -21,8 +19,5 @@ EXPRESSIONS = {
 
 def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
     """The calls of `metric` over the tensors' own memory."""
-    if metric not in EXPRESSIONS:
-        raise Unavailable(f"numpy: no call is written for metric={metric}")
-    space: dict[str, Any] = {"np": np, "x": as_numpy(x, "numpy"), "y": as_numpy(y, "numpy")}
-    code = compile(EXPRESSIONS[metric], f"<numpy {metric}>", "eval")
-    return Prepared(lambda: eval(code, space), EXPRESSIONS[metric])
+    space = {"np": np, "x": as_numpy(x, "numpy"), "y": as_numpy(y, "numpy")}
+    return evaluate("numpy", EXPRESSIONS, metric, space)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mlsys.distance.baseline import Prepared, Unavailable
+from mlsys.distance.baseline import Prepared, evaluate
 
 WHERE = "device"
 EXPRESSIONS = {
@@ -18,7 +18,4 @@ EXPRESSIONS = {
 
 def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
     """The expression of `metric`."""
-    if metric not in EXPRESSIONS:
-        raise Unavailable(f"torch: no expression is written for metric={metric}")
-    code = compile(EXPRESSIONS[metric], f"<torch {metric}>", "eval")
-    return Prepared(lambda: eval(code, {"x": x, "y": y}), EXPRESSIONS[metric])
+    return evaluate("torch", EXPRESSIONS, metric, {"x": x, "y": y})
