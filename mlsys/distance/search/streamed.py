@@ -6,7 +6,8 @@ engine carries them over. Chunks come in order and keys are float64, so the answ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +102,7 @@ class StreamedIndex:
 
 
 class _Carrier:
-    """Copies chunks to the device through a ring of page-locked pieces."""
+    """Copies chunks to the device through a ring of page-locked pieces: threads fill all but one, one is on its way."""
 
     def __init__(self, rows: torch.Tensor, device: torch.device) -> None:
         self.rows, self.stream = rows, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -117,26 +118,32 @@ class _Carrier:
         """Copy the rows from `start` on into the slot; the event says when the last of them is there."""
         stop = min(start + len(slot.rows), len(self.rows))
         self.stream.wait_event(slot.searched)
+        filling: deque[Callable[[], None]] = deque()
         for first in range(start, stop, self.count):
+            if len(filling) == PIECES - 1:
+                filling.popleft()()
             last = min(first + self.count, stop)
-            piece, copied = self.ring[self.turn % PIECES]
-            self.turn += 1
-            copied.synchronize()
-            _fill(piece, self.rows[first:last])
-            with torch.cuda.stream(self.stream):
-                slot.rows[first - start : last - start].copy_(piece[: last - first], non_blocking=True)
-                copied.record(self.stream)
+            filling.append(self._fill(slot.rows[first - start : last - start], self.rows[first:last]))
+        while filling:
+            filling.popleft()()
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record(self.stream)
         return done
 
+    def _fill(self, target: torch.Tensor, rows: torch.Tensor) -> Callable[[], None]:
+        """Begin to fill the ring's next piece; calling what this returns waits for that and enqueues the copy."""
+        piece, copied = self.ring[self.turn % PIECES]
+        self.turn += 1
+        copied.synchronize()
+        share = -(-len(rows) // (FILLERS // (PIECES - 1)))
+        parts = zip(piece[: len(rows)].split(share), rows.split(share), strict=True)  # type: ignore[no-untyped-call]
+        fills = [pool("mlsys-search-fill", FILLERS).submit(part.copy_, some) for part, some in parts]
 
-def _fill(piece: torch.Tensor, rows: torch.Tensor) -> None:
-    """Copy rows into the piece by several threads: one alone is slower than the copy engine."""
-    share = -(-len(rows) // FILLERS)
-    starts = range(0, len(rows), share)
-    list(
-        pool("mlsys-search-fill", FILLERS).map(
-            lambda i: piece[i : i + share][: len(rows) - i].copy_(rows[i : i + share]), starts
-        )
-    )
+        def send() -> None:
+            for fill in fills:
+                fill.result()
+            with torch.cuda.stream(self.stream):
+                target.copy_(piece[: len(rows)], non_blocking=True)
+                copied.record(self.stream)
+
+        return send
