@@ -34,7 +34,14 @@ def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
     code = compile(EXPRESSIONS[metric], f"<cupy {metric}>", "eval")
 
     def call() -> object:
-        with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
+        with cupy.cuda.Stream.from_external(_Current()):
             return eval(code, space)
 
     return Prepared(call, EXPRESSIONS[metric])
+
+
+class _Current:
+    """Torch's current stream by CUDA's stream protocol, which torch's own class lacks in some versions."""
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, torch.cuda.current_stream().cuda_stream

@@ -1,13 +1,12 @@
 """Search of rows larger than the GPU's memory: chunk by chunk from host memory or disk, with a running selection.
 
-While one chunk is searched the next is on its way: a thread fills page-locked pieces from the rows and the copy
-engine carries them over. Chunks come in order and keys are float64, so the answer is that of a search at once.
+While one chunk is searched the next is on its way: a thread, and torch's with it, fills page-locked pieces from the
+rows and the copy engine carries them over. Chunks come in order and keys are float64, so the answer is that of a search at once.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,9 @@ import torch
 
 from mlsys.distance.search.index import Array, Index, checked_queries, checked_rows
 from mlsys.distance.search.ranking import ranking
-from mlsys.distance.threads import pool
 from mlsys.errors import UserError
 
 PIECE_BYTES, PIECES = 8 << 20, 3  # page-locked; larger pieces copy no faster
-FILLERS = 8
 ROW_EXTRAS = 24  # bytes a row for norms and the like
 
 
@@ -102,7 +99,7 @@ class StreamedIndex:
 
 
 class _Carrier:
-    """Copies chunks to the device through a ring of page-locked pieces: threads fill all but one, one is on its way."""
+    """Copies chunks to the device through a ring of page-locked pieces: one is filled while others travel."""
 
     def __init__(self, rows: torch.Tensor, device: torch.device) -> None:
         self.rows, self.stream = rows, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -118,32 +115,15 @@ class _Carrier:
         """Copy the rows from `start` on into the slot; the event says when the last of them is there."""
         stop = min(start + len(slot.rows), len(self.rows))
         self.stream.wait_event(slot.searched)
-        filling: deque[Callable[[], None]] = deque()
         for first in range(start, stop, self.count):
-            if len(filling) == PIECES - 1:
-                filling.popleft()()
             last = min(first + self.count, stop)
-            filling.append(self._fill(slot.rows[first - start : last - start], self.rows[first:last]))
-        while filling:
-            filling.popleft()()
+            piece, copied = self.ring[self.turn % PIECES]
+            self.turn += 1
+            copied.synchronize()
+            piece[: last - first].copy_(self.rows[first:last])
+            with torch.cuda.stream(self.stream):
+                slot.rows[first - start : last - start].copy_(piece[: last - first], non_blocking=True)
+                copied.record(self.stream)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record(self.stream)
         return done
-
-    def _fill(self, target: torch.Tensor, rows: torch.Tensor) -> Callable[[], None]:
-        """Begin to fill the ring's next piece; calling what this returns waits for that and enqueues the copy."""
-        piece, copied = self.ring[self.turn % PIECES]
-        self.turn += 1
-        copied.synchronize()
-        share = -(-len(rows) // (FILLERS // (PIECES - 1)))
-        parts = zip(piece[: len(rows)].split(share), rows.split(share), strict=True)  # type: ignore[no-untyped-call]
-        fills = [pool("mlsys-search-fill", FILLERS).submit(part.copy_, some) for part, some in parts]
-
-        def send() -> None:
-            for fill in fills:
-                fill.result()
-            with torch.cuda.stream(self.stream):
-                target.copy_(piece[: len(rows)], non_blocking=True)
-                copied.record(self.stream)
-
-        return send
