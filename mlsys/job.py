@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -11,29 +10,31 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import environment, interleave, progress, record
+from mlsys import environment, interleave, keys, progress, record
 from mlsys.config import resolved
 from mlsys.errors import UserError, one_line, root
 from mlsys.record import Record
 
-HIDDEN = "***"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> None:
     """Measure `config` into `directory`/record.json. Only an interrupt is raised; a failure stands in the record."""
-    overrides = " ".join(hydra.overrides.task) or "the defaults"
+    overrides = " ".join(map(keys.hide, hydra.overrides.task)) or "the defaults"
     sweep = Path(hydra.sweep.dir) if hydra.mode is not None and hydra.mode.name == "MULTIRUN" else None
     label = f"failed: {overrides}: " if sweep else ""
     try:
         plain = resolved(config)
+        keys.check(plain)
         interleaved = _interleaved(plain, hydra, sweep)
     except (UserError, OmegaConfBaseException) as error:
         raw = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+        if keys.without(raw) != raw:
+            keys.remove_copies(directory, hydra.output_subdir, sweep)
         _fail(_entry({"unresolved": raw}, command), error, directory, label)
         return
     progress.say(f"run: {overrides}")
-    if sweep and (done := find_done(sweep, record.digest(without_secrets(plain)))):
+    if sweep and (done := find_done(sweep, record.digest(plain))):
         progress.say(f"{overrides}: done before, in {done.name}")
         return
     if interleaved:
@@ -98,29 +99,15 @@ def _measure(
 
 
 def _entry(plain: dict[str, Any], command: list[str]) -> Record:
-    public = without_secrets(plain)
+    public = keys.without(plain)
     return Record(
         workload="distance",
-        command=[re.sub(r"(api_key=)(?!env:).+", rf"\1{HIDDEN}", word) for word in command],
+        command=[keys.hide(word) for word in command],
         config=public,
         config_digest=record.digest(public),
         environment=environment.describe(),
         started_at=record.now(),
     )
-
-
-def without_secrets(config: Any) -> Any:
-    """The configuration as it may be shown: an `api_key` that is not a variable's name is hidden."""
-    if isinstance(config, list):
-        return [without_secrets(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    return {
-        name: HIDDEN
-        if name == "api_key" and value is not None and not str(value).startswith("env:")
-        else without_secrets(value)
-        for name, value in config.items()
-    }
 
 
 def _fail(entry: Record, error: Exception, directory: Path, label: str) -> None:

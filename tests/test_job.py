@@ -44,6 +44,7 @@ def hydra_for(*overrides: str, sweep: Path | None = None) -> Any:
         mode=SimpleNamespace(name="MULTIRUN" if sweep else "RUN"),
         sweep=SimpleNamespace(dir=str(sweep)),
         launcher=SimpleNamespace(_target_=job.BASIC_LAUNCHER),
+        output_subdir=".hydra",
     )
 
 
@@ -145,18 +146,17 @@ def test_values_out_of_range_are_named(tmp_path: Path, overrides: list[str], mes
     assert message in run(tmp_path, *overrides)["error"]
 
 
-def test_a_key_is_in_no_record_but_reaches_the_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built: list[Any] = []
-    monkeypatch.setattr(build, "build", lambda plain, directory: built.append(plain) or Workload())
-    content = run(tmp_path, "server=batch", "server.api_key=hunter2")
-    assert built[0]["server"]["api_key"] == "hunter2"
-    assert "hunter2" not in json.dumps(content)
-    assert content["config"]["server"]["api_key"] == "***"
-    assert "server.api_key=***" in content["command"]
+def test_the_name_of_a_keys_variable_is_recorded(tmp_path: Path, workload: Workload) -> None:
     content = run(tmp_path, "server=batch", "server.api_key=env:RAG_KEY")
     assert content["config"]["server"]["api_key"] == "env:RAG_KEY"
+    assert "server.api_key=env:RAG_KEY" in content["command"]
+
+
+def test_a_key_is_refused_and_in_no_record(tmp_path: Path, workload: Workload) -> None:
+    content = run(tmp_path, "server=batch", "server.api_key=hunter2")
+    assert "server.api_key must be env:NAME" in content["error"]
+    assert "hunter2" not in json.dumps(content)
+    assert workload.measured == 0
 
 
 def test_a_servers_mistake_is_found_before_it_starts(tmp_path: Path) -> None:

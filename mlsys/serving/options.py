@@ -7,10 +7,10 @@ standard library is imported here: the configuration needs it before anything he
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mlsys import keys
 from mlsys.errors import UserError
 
 MODES = "mlsys.serving"
@@ -58,15 +58,12 @@ class Server:
         at_least("server.drain_timeout_s", self.drain_timeout_s, 0)
         for knob in ("default_timeout_ms", "jobs_ttl_s", "stall_timeout_s"):
             above(f"server.{knob}", getattr(self, knob), 0)
-        if self.api_key is not None and not self.key:
-            raise UserError("server.api_key is empty: give a key, env:NAME, or null")
+        keys.read(self.api_key)
 
     @property
     def key(self) -> str | None:
-        """The key clients must send; `env:NAME` is read from the environment, so that no file holds it."""
-        if self.api_key is None or not self.api_key.startswith("env:"):
-            return self.api_key
-        return os.environ.get(self.api_key.removeprefix("env:"), "")
+        """The key that clients must send, from the environment variable that `api_key` names."""
+        return keys.read(self.api_key)
 
 
 @dataclass
@@ -154,6 +151,7 @@ class External:
     def __post_init__(self) -> None:
         if not self.url or not self.url.startswith(("http://", "https://")):
             raise UserError(f"server.url={self.url} is not an address such as http://127.0.0.1:8000")
+        keys.read(self.api_key)
 
 
 REPLICAS: dict[str, type[Server]] = {"baseline": Baseline, "queue": Queue, "batch": Batch}
