@@ -1,4 +1,4 @@
-"""The knobs of `server`, `batching` and `balancer`, with their types, defaults and limits.
+"""The knobs of `server`, with their types, defaults and limits, and the schemas of all that serving chooses from.
 
 Making one of these objects checks its values, so a mistake is one line before any model loads. Only the
 standard library is imported here: the configuration needs it before anything heavy is.
@@ -12,6 +12,8 @@ from typing import Any
 
 from mlsys import keys
 from mlsys.errors import UserError
+from mlsys.serving.balancer import options as balancer
+from mlsys.serving.batching import options as batching
 
 MODES = "mlsys.serving"
 
@@ -167,75 +169,12 @@ def replica_options(options: LoadBalancer, index: int) -> dict[str, Any]:
     return asdict(REPLICAS[options.replica](**shared, label=f"replica-{index}"))
 
 
-@dataclass
-class Hybrid:
-    """`batching=hybrid`."""
-
-    _target_: str = f"{MODES}.batching.hybrid.Hybrid"
-    name: str = "hybrid"
-    max_size: int = 32
-    timeout_ms: float = 20.0
-    linger_ms: float = 25.0
-    max_padded_tokens: int | None = None
-
-
-@dataclass
-class Size:
-    """`batching=size`."""
-
-    _target_: str = f"{MODES}.batching.size.Size"
-    name: str = "size"
-    max_size: int = 8
-    max_wait_ms: float = 1000.0
-    max_padded_tokens: int | None = None
-
-
-@dataclass
-class Time:
-    """`batching=time`."""
-
-    _target_: str = f"{MODES}.batching.time.Time"
-    name: str = "time"
-    max_size: int = 32
-    timeout_ms: float = 20.0
-    max_padded_tokens: int | None = None
-
-
-@dataclass
-class RoundRobin:
-    """`balancer=round_robin`."""
-
-    _target_: str = f"{MODES}.balancer.round_robin.RoundRobin"
-    name: str = "round_robin"
-
-
-@dataclass
-class LeastInFlight:
-    """`balancer=least_in_flight`."""
-
-    _target_: str = f"{MODES}.balancer.least_in_flight.LeastInFlight"
-    name: str = "least_in_flight"
-
-
-@dataclass
-class PowerOfTwo:
-    """`balancer=power_of_two`."""
-
-    _target_: str = f"{MODES}.balancer.power_of_two.PowerOfTwo"
-    name: str = "power_of_two"
-    seed: int = 0
-
-
 SCHEMAS: dict[str, type] = {
     "server/baseline": Baseline,
     "server/queue": Queue,
     "server/batch": Batch,
     "server/lb": LoadBalancer,
     "server/external": External,
-    "batching/hybrid": Hybrid,
-    "batching/size": Size,
-    "batching/time": Time,
-    "balancer/round_robin": RoundRobin,
-    "balancer/least_in_flight": LeastInFlight,
-    "balancer/power_of_two": PowerOfTwo,
+    **{f"batching/{name}": knobs for name, knobs in batching.SCHEMAS.items()},
+    **{f"balancer/{name}": knobs for name, knobs in balancer.SCHEMAS.items()},
 }
