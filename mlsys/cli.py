@@ -12,7 +12,7 @@ from types import FrameType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import sweep
+from mlsys import keys, sweep
 from mlsys.errors import UserError, one_line, root
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
@@ -27,6 +27,7 @@ def call(run: Callable[[], object]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        keys.check_words(sys.argv[1:])
         run()
     except KeyboardInterrupt:
         sweep.interrupted()

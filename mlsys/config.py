@@ -17,6 +17,7 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from mlsys import keys
 from mlsys.distance.search.options import SearchOptions
 from mlsys.quantities import whole
 
@@ -120,6 +121,7 @@ def register() -> None:
 
 def slug(text: str) -> str:
     """A readable directory name for a job's overrides: the same overrides, the same directory; others, another."""
+    text = keys.hide(text)
     name = re.sub(r"[^\w.=,+-]+", "_", text)
     if name == text and 0 < len(name) <= 100 and name.strip("."):
         return name

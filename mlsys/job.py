@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +11,38 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import environment, interleave, progress, record
+from mlsys import environment, interleave, keys, progress, record
 from mlsys.config import resolved
 from mlsys.errors import UserError, one_line, root
 from mlsys.record import Record
 
-HIDDEN = "***"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> None:
     """Measure `config` into `directory`/record.json. Only an interrupt is raised; a failure stands in the record."""
-    overrides = " ".join(hydra.overrides.task) or "the defaults"
+    overrides = " ".join(map(keys.hide, hydra.overrides.task)) or "the defaults"
     sweep = Path(hydra.sweep.dir) if hydra.mode is not None and hydra.mode.name == "MULTIRUN" else None
     label = f"failed: {overrides}: " if sweep else ""
     try:
         plain = resolved(config)
+        keys.check(plain)
         interleaved = _interleaved(plain, hydra, sweep)
     except (UserError, OmegaConfBaseException) as error:
         raw = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+        if keys.without(raw) != raw:
+            keys.remove_copies(directory, hydra.output_subdir, sweep)
         _fail(_entry({"unresolved": raw}, command), error, directory, label)
         return
     progress.say(f"run: {overrides}")
-    if sweep and (done := find_done(sweep, record.digest(without_secrets(plain)))):
+    if sweep and (done := find_done(sweep, record.digest(plain))):
         progress.say(f"{overrides}: done before, in {done.name}")
         return
     if interleaved:
-        entry, rounds = _entry(plain, command), interleave.Rounds(plain["compare"]["rounds"])
-        interleave.defer(lambda: _measure(entry, plain, directory, label, rounds))
+        rounds = interleave.Rounds(plain["compare"]["rounds"])
+        interleave.defer(_Job(_entry(plain, command), plain, directory, label, rounds).measure)
         return
-    _measure(_entry(plain, command), plain, directory, label)
+    _Job(_entry(plain, command), plain, directory, label).measure()
 
 
 def _interleaved(plain: dict[str, Any], hydra: Any, sweep: Path | None) -> bool:
@@ -61,66 +63,65 @@ def find_done(sweep: Path, digest: str) -> Path | None:
     return None
 
 
-def _measure(
-    entry: Record,
-    plain: dict[str, Any],
-    directory: Path,
-    label: str,
-    rounds: interleave.Rounds | None = None,
-) -> bool:
-    """Measure into `entry`; with `rounds`, one more round of it. Returns whether another round is wanted."""
-    from mlsys.build import build, workload_kind
+@dataclass
+class _Job:
+    """One configuration on its way into its record, in one go or, interleaved, in `rounds`.
 
-    entry.write(directory)
-    sink, last = None, rounds is None or rounds.last
-    try:
-        entry.workload = workload_kind(plain)
-        workload = build(plain, directory)
-        if last:
-            sink = instantiate(plain["tracking"])
-            sink.open(entry, directory)
+    The sink is opened once, before anything is measured, and closed once, when no further round follows.
+    """
+
+    entry: Record
+    plain: dict[str, Any]
+    directory: Path
+    label: str
+    rounds: interleave.Rounds | None = None
+    sink: Any = None
+
+    def measure(self) -> bool:
+        """Measure, or measure one more round. Returns whether another round is wanted."""
+        entry, last = self.entry, self.rounds is None or self.rounds.last
+        entry.write(self.directory)
+        try:
+            self._measure()
+        except KeyboardInterrupt:
+            entry.end("KeyboardInterrupt: stopped by the user; what was measured until then is kept")
+            entry.write(self.directory)
+            raise
+        except Exception as error:
+            _fail(entry, error, self.directory, self.label)
+        finally:
+            more = entry.status == "ok" and not last
+            if self.sink is not None and not more:
+                _close(self.sink, entry)
+        return more
+
+    def _measure(self) -> None:
+        from mlsys.build import build, workload_kind
+
+        entry, rounds = self.entry, self.rounds
+        entry.workload = workload_kind(self.plain)
+        workload = build(self.plain, self.directory)
+        if self.sink is None:
+            self.sink = instantiate(self.plain["tracking"])
+            self.sink.open(entry, self.directory)
         for part in rounds.measure(workload, entry.restart) if rounds else workload.measure():
             entry.add(part)
-            entry.write(directory)
+            entry.write(self.directory)
         entry.environment["after"] = environment.moment()
         entry.end()
-        entry.write(directory)
-    except KeyboardInterrupt:
-        entry.end("KeyboardInterrupt: stopped by the user; what was measured until then is kept")
-        entry.write(directory)
-        raise
-    except Exception as error:
-        _fail(entry, error, directory, label)
-    finally:
-        if sink is not None:
-            _close(sink, entry)
-    return entry.status == "ok" and not last
+        entry.write(self.directory)
 
 
 def _entry(plain: dict[str, Any], command: list[str]) -> Record:
-    public = without_secrets(plain)
+    public = keys.without(plain)
     return Record(
         workload="distance",
-        command=[re.sub(r"(api_key=)(?!env:).+", rf"\1{HIDDEN}", word) for word in command],
+        command=[keys.hide(word) for word in command],
         config=public,
         config_digest=record.digest(public),
         environment=environment.describe(),
         started_at=record.now(),
     )
-
-
-def without_secrets(config: Any) -> Any:
-    """The configuration as it may be shown: an `api_key` that is not a variable's name is hidden."""
-    if isinstance(config, list):
-        return [without_secrets(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    return {
-        name: HIDDEN
-        if name == "api_key" and value is not None and not str(value).startswith("env:")
-        else without_secrets(value)
-        for name, value in config.items()
-    }
 
 
 def _fail(entry: Record, error: Exception, directory: Path, label: str) -> None:

@@ -20,6 +20,7 @@ Function = Callable[[], object]
 HIDE_CYCLES = 200_000  # about 0.1 ms of device work, behind which the host enqueues what is timed
 MIN_REPEATS = 3
 COPY_BYTES = {"cuda": 2**30, "cpu": 2**28}
+HOST_COPY_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,15 @@ def copy_bandwidth_gbps(device: torch.device, repeats: int = 10) -> float:
     clock = Clock(device, repeats, warmup=2, time_limit_s=5, data_bytes=2 * source.nbytes)
     timing = clock.cold({"copy": lambda: target.copy_(source)})["copy"]
     return 2 * source.nbytes / timing.median_ms / 1e6
+
+
+def host_to_device_gbps(device: torch.device, repeats: int = 10) -> float:
+    """The rate of one copy from page-locked host memory to `device` in 1e9 bytes/s, median of `repeats`."""
+    source = torch.zeros(HOST_COPY_BYTES, dtype=torch.int8, pin_memory=device.type == "cuda")
+    target = torch.empty_like(source, device=device, pin_memory=False)
+    clock = Clock(device, repeats, warmup=2, time_limit_s=5, data_bytes=2 * source.nbytes)
+    timing = clock.cold({"copy": lambda: target.copy_(source, non_blocking=True)})["copy"]
+    return source.nbytes / timing.median_ms / 1e6
 
 
 def _flush_bytes(device: torch.device) -> int:

@@ -12,7 +12,7 @@ import hydra
 import pytest
 from omegaconf import DictConfig
 
-from mlsys import build, config, job, record
+from mlsys import build, config, interleave, job, record
 from mlsys.config import ROOT
 from mlsys.errors import UserError
 from mlsys.record import Results
@@ -44,6 +44,7 @@ def hydra_for(*overrides: str, sweep: Path | None = None) -> Any:
         mode=SimpleNamespace(name="MULTIRUN" if sweep else "RUN"),
         sweep=SimpleNamespace(dir=str(sweep)),
         launcher=SimpleNamespace(_target_=job.BASIC_LAUNCHER),
+        output_subdir=".hydra",
     )
 
 
@@ -120,6 +121,51 @@ def test_a_failed_job_is_not_done(tmp_path: Path, workload: Workload) -> None:
     assert workload.measured == 2
 
 
+class Sink:
+    """Keeps what was asked of it; `refuses` as a sink does whose key is missing."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.refuses, self.asked = refuses, list[str]()
+
+    def open(self, entry: record.Record, directory: Path) -> None:
+        self.asked.append("open")
+        if self.refuses:
+            raise UserError("tracking=online needs a W&B key")
+
+    def close(self, entry: record.Record) -> None:
+        self.asked.append(f"close {entry.status}")
+
+
+def test_an_interleaved_sweep_learns_before_its_first_round_that_it_cannot_be_tracked(
+    tmp_path: Path, workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "instantiate", lambda section: Sink(refuses=True))
+    for name in ("a", "b"):
+        overrides = (f"seed={len(name)}", "compare.interleave=true")
+        job.run(compose(*overrides), hydra_for(*overrides, sweep=tmp_path), ["run.py"], tmp_path / name)
+    interleave.run()
+    assert workload.measured == 0
+    for name in ("a", "b"):
+        assert record.read(tmp_path / name).error == "UserError: tracking=online needs a W&B key"
+
+
+@pytest.mark.parametrize(
+    ("fails", "asked"), [(False, ["open", "close ok"]), (True, ["open", "close failed"])]
+)
+def test_an_interleaved_job_is_tracked_once_when_no_round_follows(
+    tmp_path: Path, workload: Workload, monkeypatch: pytest.MonkeyPatch, fails: bool, asked: list[str]
+) -> None:
+    sink = Sink()
+    monkeypatch.setattr(job, "instantiate", lambda section: sink)
+    workload.then = RuntimeError("no") if fails else None
+    overrides = ("compare.interleave=true", "compare.rounds=3")
+    job.run(compose(*overrides), hydra_for(*overrides, sweep=tmp_path), ["run.py"], tmp_path / "0")
+    assert sink.asked == []
+    interleave.run()
+    assert sink.asked == asked
+    assert workload.measured == (1 if fails else 3)
+
+
 def test_interleaving_needs_one_process(tmp_path: Path) -> None:
     context = hydra_for(sweep=tmp_path)
     context.launcher._target_ = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
@@ -145,18 +191,17 @@ def test_values_out_of_range_are_named(tmp_path: Path, overrides: list[str], mes
     assert message in run(tmp_path, *overrides)["error"]
 
 
-def test_a_key_is_in_no_record_but_reaches_the_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built: list[Any] = []
-    monkeypatch.setattr(build, "build", lambda plain, directory: built.append(plain) or Workload())
-    content = run(tmp_path, "server=batch", "server.api_key=hunter2")
-    assert built[0]["server"]["api_key"] == "hunter2"
-    assert "hunter2" not in json.dumps(content)
-    assert content["config"]["server"]["api_key"] == "***"
-    assert "server.api_key=***" in content["command"]
+def test_the_name_of_a_keys_variable_is_recorded(tmp_path: Path, workload: Workload) -> None:
     content = run(tmp_path, "server=batch", "server.api_key=env:RAG_KEY")
     assert content["config"]["server"]["api_key"] == "env:RAG_KEY"
+    assert "server.api_key=env:RAG_KEY" in content["command"]
+
+
+def test_a_key_is_refused_and_in_no_record(tmp_path: Path, workload: Workload) -> None:
+    content = run(tmp_path, "server=batch", "server.api_key=hunter2")
+    assert "server.api_key must be env:NAME" in content["error"]
+    assert "hunter2" not in json.dumps(content)
+    assert workload.measured == 0
 
 
 def test_a_servers_mistake_is_found_before_it_starts(tmp_path: Path) -> None:

@@ -72,6 +72,23 @@ def test_a_mistake_is_one_line(command: Command, words: list[str], code: int, li
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
+@pytest.mark.parametrize("key", ["server.api_key=hunter2", "+server.api_key='hunter2'", "experiment=mine"])
+def test_a_key_that_is_written_out_is_left_nowhere(
+    command: Command, outputs: Path, tmp_path: Path, sweep: list[str], key: str
+) -> None:
+    preset = tmp_path / "conf" / "experiment" / "mine.yaml"
+    preset.parent.mkdir(parents=True)
+    preset.write_text("# @package _global_\nserver: {api_key: hunter2}\n")
+    done = command("--config-dir", str(tmp_path / "conf"), *sweep, "server=batch", "loadtest=none", key)
+    assert done.returncode != 0
+    assert "server.api_key must be env:NAME" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    for path in outputs.rglob("*"):
+        assert "hunter2" not in str(path)
+        assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
+
+
 def test_help_teaches(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0

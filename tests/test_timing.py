@@ -56,6 +56,17 @@ def test_the_copy_rate_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timing.copy_bandwidth_gbps(CPU, repeats=3) > 0
 
 
+def test_the_host_copy_counts_its_bytes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "HOST_COPY_BYTES", 2**20)
+    monkeypatch.setattr(Clock, "cold", lambda self, functions: {name: Timing([0.5]) for name in functions})
+    assert timing.host_to_device_gbps(CPU) == pytest.approx(2**20 / 0.5e-3 / 1e9)
+
+
+@pytest.mark.gpu
+def test_the_host_copy_rate_is_a_rate() -> None:
+    assert 1 < timing.host_to_device_gbps(torch.device("cuda")) < 1000
+
+
 @pytest.mark.gpu
 def test_device_time_leaves_the_launch_out() -> None:
     device = torch.device("cuda")

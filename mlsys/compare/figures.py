@@ -27,7 +27,7 @@ UP = (
 )
 ENOUGH = 5
 REQUESTS = "requests.parquet"
-CONTROLS = ("baseline.", "copy_bandwidth_gbps", "engine.batch_")
+CONTROLS = ("baseline.", "copy_bandwidth_gbps", "host_to_device_gbps", "engine.batch_")
 
 
 def higher_is_better(metric: str) -> bool:

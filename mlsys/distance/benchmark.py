@@ -19,7 +19,7 @@ from mlsys.distance.source import Source
 from mlsys.errors import UserError
 from mlsys.quantities import format_bytes
 from mlsys.record import Results, Scalar
-from mlsys.timing import Clock, Timing, copy_bandwidth_gbps
+from mlsys.timing import Clock, Timing, copy_bandwidth_gbps, host_to_device_gbps
 
 
 @dataclass
@@ -136,6 +136,8 @@ class DistanceBenchmark:
             "copy_share": bandwidth / copy,
             "repeats": len(cold.samples_ms),
         }
+        if self.placement == "host" and self.device.type == "cuda":
+            values["host_to_device_gbps"] = host_to_device_gbps(self.device)
         samples = {
             "latency_ms": cold.samples_ms,
             "latency_hot_ms": hot.samples_ms,

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from mlsys import progress
+from mlsys import keys, progress
 from mlsys.errors import UserError
 from mlsys.loadtest.children import environment
 from mlsys.loadtest.questions import Question
@@ -88,7 +88,7 @@ def running(config: Mapping[str, Any], directory: Path) -> Iterator[Service]:
     section = config["server"]
     if section["name"] == "external":
         external = options.External(**section)
-        yield Service(str(external.url).rstrip("/"), _key(section), None, None)
+        yield Service(str(external.url).rstrip("/"), keys.read(section.get("api_key")), None, None)
         return
     process = Process(
         [sys.executable, "-m", "mlsys.serve", str(_write(config, directory))],
@@ -100,19 +100,16 @@ def running(config: Mapping[str, Any], directory: Path) -> Iterator[Service]:
     try:
         with progress.step(f"server={section['name']}: loading"):
             url = process.wait_ready(START_TIMEOUT_S)
-        yield Service(url.rstrip("/"), _key(section), process, time.perf_counter() - started)
+        yield Service(
+            url.rstrip("/"), keys.read(section.get("api_key")), process, time.perf_counter() - started
+        )
         calm = True
     finally:
         process.terminate(STOP_TIMEOUT_S if calm else STOP_AT_ONCE_S)
 
 
-def _key(section: Mapping[str, Any]) -> str | None:
-    return options.Server(api_key=section.get("api_key")).key
-
-
 def _write(config: Mapping[str, Any], directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "server.yaml"
-    path.touch(mode=0o600)  # it may hold a key
     path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
     return path

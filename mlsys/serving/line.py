@@ -39,7 +39,6 @@ class Line:
         self._state = "loading"
         self._changed = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
-        self._answered = 0
 
     async def start(self) -> None:
         """Load and warm each pipeline in its own thread, then answer one real request."""
@@ -119,7 +118,6 @@ class Line:
     async def _work(self, engine: Engine, pool: ThreadPoolExecutor) -> None:
         while True:
             batch, reason = await self._next_batch()
-            self._answered = 0
             self.running += len(batch)
             later = await self._run(engine, pool, batch)
             self.running -= len(batch)
@@ -128,7 +126,7 @@ class Line:
                 self.meters.batch(size, "budget" if later else reason)
             self.waiting.extendleft(r for r in reversed(later) if not r.cancelled)
             self.admission.served(size, engine.last_s)
-            self.policy.answered(self._answered, time.perf_counter())
+            self.policy.answered(sum(map(_answered, batch)), time.perf_counter())
 
     async def _run(self, engine: Engine, pool: ThreadPoolExecutor, batch: list[Request]) -> list[Request]:
         loop = asyncio.get_running_loop()
@@ -149,9 +147,8 @@ class Line:
             return
         if error is not None:
             future.set_exception(error)
-            return
-        self._answered += 1
-        future.set_result(None)
+        else:
+            future.set_result(None)
 
     async def _next_batch(self) -> tuple[list[Request], str]:
         while True:
@@ -191,6 +188,12 @@ class Line:
         await asyncio.gather(*self._workers, return_exceptions=True)
         for pool in self.pools:
             pool.shutdown(wait=drained, cancel_futures=True)
+
+
+def _answered(request: Request) -> bool:
+    """Whether the request has its answer: it did not fail, and nobody left before it came."""
+    future = request.future
+    return future is not None and future.done() and not future.cancelled() and future.exception() is None
 
 
 def _finite(score: float) -> float | None:

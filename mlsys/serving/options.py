@@ -1,4 +1,4 @@
-"""The knobs of `server`, `batching` and `balancer`, with their types, defaults and limits.
+"""The knobs of `server`, with their types, defaults and limits, and the schemas of all that serving chooses from.
 
 Making one of these objects checks its values, so a mistake is one line before any model loads. Only the
 standard library is imported here: the configuration needs it before anything heavy is.
@@ -7,11 +7,13 @@ standard library is imported here: the configuration needs it before anything he
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mlsys import keys
 from mlsys.errors import UserError
+from mlsys.serving.balancer import options as balancer
+from mlsys.serving.batching import options as batching
 
 MODES = "mlsys.serving"
 
@@ -58,15 +60,12 @@ class Server:
         at_least("server.drain_timeout_s", self.drain_timeout_s, 0)
         for knob in ("default_timeout_ms", "jobs_ttl_s", "stall_timeout_s"):
             above(f"server.{knob}", getattr(self, knob), 0)
-        if self.api_key is not None and not self.key:
-            raise UserError("server.api_key is empty: give a key, env:NAME, or null")
+        keys.read(self.api_key)
 
     @property
     def key(self) -> str | None:
-        """The key clients must send; `env:NAME` is read from the environment, so that no file holds it."""
-        if self.api_key is None or not self.api_key.startswith("env:"):
-            return self.api_key
-        return os.environ.get(self.api_key.removeprefix("env:"), "")
+        """The key that clients must send, from the environment variable that `api_key` names."""
+        return keys.read(self.api_key)
 
 
 @dataclass
@@ -154,6 +153,7 @@ class External:
     def __post_init__(self) -> None:
         if not self.url or not self.url.startswith(("http://", "https://")):
             raise UserError(f"server.url={self.url} is not an address such as http://127.0.0.1:8000")
+        keys.read(self.api_key)
 
 
 REPLICAS: dict[str, type[Server]] = {"baseline": Baseline, "queue": Queue, "batch": Batch}
@@ -169,75 +169,12 @@ def replica_options(options: LoadBalancer, index: int) -> dict[str, Any]:
     return asdict(REPLICAS[options.replica](**shared, label=f"replica-{index}"))
 
 
-@dataclass
-class Hybrid:
-    """`batching=hybrid`."""
-
-    _target_: str = f"{MODES}.batching.hybrid.Hybrid"
-    name: str = "hybrid"
-    max_size: int = 32
-    timeout_ms: float = 20.0
-    linger_ms: float = 25.0
-    max_padded_tokens: int | None = None
-
-
-@dataclass
-class Size:
-    """`batching=size`."""
-
-    _target_: str = f"{MODES}.batching.size.Size"
-    name: str = "size"
-    max_size: int = 8
-    max_wait_ms: float = 1000.0
-    max_padded_tokens: int | None = None
-
-
-@dataclass
-class Time:
-    """`batching=time`."""
-
-    _target_: str = f"{MODES}.batching.time.Time"
-    name: str = "time"
-    max_size: int = 32
-    timeout_ms: float = 20.0
-    max_padded_tokens: int | None = None
-
-
-@dataclass
-class RoundRobin:
-    """`balancer=round_robin`."""
-
-    _target_: str = f"{MODES}.balancer.round_robin.RoundRobin"
-    name: str = "round_robin"
-
-
-@dataclass
-class LeastInFlight:
-    """`balancer=least_in_flight`."""
-
-    _target_: str = f"{MODES}.balancer.least_in_flight.LeastInFlight"
-    name: str = "least_in_flight"
-
-
-@dataclass
-class PowerOfTwo:
-    """`balancer=power_of_two`."""
-
-    _target_: str = f"{MODES}.balancer.power_of_two.PowerOfTwo"
-    name: str = "power_of_two"
-    seed: int = 0
-
-
 SCHEMAS: dict[str, type] = {
     "server/baseline": Baseline,
     "server/queue": Queue,
     "server/batch": Batch,
     "server/lb": LoadBalancer,
     "server/external": External,
-    "batching/hybrid": Hybrid,
-    "batching/size": Size,
-    "batching/time": Time,
-    "balancer/round_robin": RoundRobin,
-    "balancer/least_in_flight": LeastInFlight,
-    "balancer/power_of_two": PowerOfTwo,
+    **{f"batching/{name}": knobs for name, knobs in batching.SCHEMAS.items()},
+    **{f"balancer/{name}": knobs for name, knobs in balancer.SCHEMAS.items()},
 }

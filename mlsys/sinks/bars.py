@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -10,6 +11,8 @@ from mlsys.sinks.figures import LIGHT, OWN_COLORS, Drawing, Figure, escape, seve
 from mlsys.sinks.panels import STAGES, Panel
 from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label
 
+LINEAR_UP_TO = 100  # between the shortest and the longest bar; beyond it the short ones cannot be seen
+LEAST_BAR = 0.2  # decades
 PATTERNS = ("", "/", ".", "x")
 
 
@@ -42,6 +45,19 @@ def bars(panel: Panel, drawing: Drawing) -> list[Figure]:
             drawn["customdata"] = [rows[0] for rows in found.values()]
             traces.append(_bar(name.partition(".")[2] or name, slot, drawn))
     return traces
+
+
+def value_axis(unit: str, traces: Sequence[Figure]) -> Figure:
+    """The axis along which bars grow: logarithmic, and saying so, where a linear one would hide the shortest.
+
+    A bar on a logarithmic axis starts at the axis' edge, not at a zero, so the edge is left of the least value.
+    """
+    values = [value for trace in traces for value in trace["x"]]
+    if min(values) <= 0 or max(values) <= LINEAR_UP_TO * min(values):
+        return {"title": {"text": unit}}
+    low, high = math.floor(math.log10(min(values)) - LEAST_BAR), math.log10(max(values))
+    about = f"{unit} (logarithmic scale)".strip()
+    return {"title": {"text": about}, "type": "log", "dtick": 1, "range": [low, high + 0.05 * (high - low)]}
 
 
 def _bar(name: str, slot: int, bars: Figure) -> Figure:

@@ -81,12 +81,17 @@ class Drawing:
 
 def figure(panel: Panel, drawing: Drawing) -> Figure | None:
     """`{"data": [...], "layout": {...}}` for plotly; None where no row has what the panel shows."""
-    from mlsys.sinks import traces
+    from mlsys.sinks import bars, traces
 
     if panel.kind == "line" and not several([row for row in drawing.table if panel.y[0] in row], panel.x):
         return traces.dots(panel, drawing)
     data = traces.of(panel, drawing)
-    return {"data": data, "layout": layout(panel, drawing)} if data else None
+    if not data:
+        return None
+    made = layout(panel, drawing)
+    if panel.kind == "bars":
+        made["xaxis"] |= bars.value_axis(panel.unit, data)
+    return {"data": data, "layout": made}
 
 
 def layout(panel: Panel, drawing: Drawing) -> Figure:

@@ -36,7 +36,7 @@ class Panel:
 
 
 BASELINES = (
-    "numpy", "torch", "torch_dot", "torch_native", "torch_compile", "scipy", "sklearn", "numkong", "cupy",
+    "numpy", "torch", "torch_dot", "torch_native", "torch_compile", "torch_cuda", "scipy", "sklearn", "numkong", "cupy",
 )  # fmt: skip
 PEERS = ("torch_matmul_topk", "torch_cdist_topk", "torch_matmul", "faiss", "scipy_cdist")
 STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")

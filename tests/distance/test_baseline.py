@@ -68,6 +68,29 @@ def test_cupy_needs_a_gpu() -> None:
         baseline.get("cupy").prepare(torch.ones(3), torch.ones(3), "l2")
 
 
+def test_copying_to_a_gpu_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(Unavailable, match="torch_cuda needs a GPU"):
+        baseline.get("torch_cuda").prepare(torch.ones(3), torch.ones(3), "l2")
+
+
+@pytest.mark.parametrize("metric", TRUTH)
+def test_every_call_copies_both_vectors_to_the_gpu(
+    metric: str, vectors: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[torch.Tensor] = []
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.Tensor, "cuda", lambda self: copied.append(self) or self.clone())
+    prepared = baseline.get("torch_cuda").prepare(*vectors, metric)
+    assert baseline.get("torch_cuda").WHERE == "cpu"
+    x, y = (vector.numpy().astype(np.float64) for vector in vectors)
+    for _ in range(2):
+        assert float(prepared.call()) == pytest.approx(TRUTH[metric](x, y), rel=1e-5)
+    if copied:
+        assert [id(vector) for vector in copied] == [id(vector) for vector in vectors] * 2
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["torch", "torch_native", "torch_compile", "cupy"])
 @pytest.mark.parametrize("metric", TRUTH)

@@ -85,6 +85,17 @@ def test_a_baseline_that_cannot_run_says_why_and_the_others_run() -> None:
     assert "speedup.numpy" not in values
 
 
+@pytest.mark.gpu
+def test_host_vectors_are_measured_beside_the_plain_way_and_the_best_copy() -> None:
+    device = torch.device("cuda")
+    values, _ = measure(
+        n=10**7, device=device, placement="host", memory_budget=2**26, baselines=["torch_cuda"]
+    )
+    assert values["host_to_device_gbps"] > 1
+    assert values["speedup.torch_cuda"] > 0
+    assert values["baseline.torch_cuda.expression"].endswith("(x.cuda(), y.cuda())")
+
+
 def test_an_unknown_baseline_is_an_error_before_anything_is_measured() -> None:
     with pytest.raises(UserError, match=r"baselines=\[jax\]"):
         next(benchmark(baselines=["numpy", "jax"]).measure())

@@ -2,26 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from loadtest.made_rows import row
 
-from mlsys.loadtest.phases import COOLDOWN, MEASURED, WARMUP
-from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
-from mlsys.loadtest.statistics import (
-    batches,
-    counts,
-    distribution,
-    goodput,
-    mean_in_flight,
-    stages,
-    summarise,
-    window,
-)
-
-
-def row(intended_s: float, done_s: float, phase: str = MEASURED, outcome: str = OK, **more: object) -> Row:
-    made = Row(0, 0, phase=phase, intended_s=intended_s, sent_s=intended_s, done_s=done_s, outcome=outcome)
-    for name, value in more.items():
-        setattr(made, name, value)
-    return made
+from mlsys.loadtest.rows import FAILED, REJECTED, TIMED_OUT
+from mlsys.loadtest.statistics import batches, counts, distribution, goodput, stages, summarise
 
 
 def test_percentiles_are_numpys_and_p99_needs_a_hundred() -> None:
@@ -36,53 +20,6 @@ def test_percentiles_are_numpys_and_p99_needs_a_hundred() -> None:
 
 def test_nothing_measured_is_none_not_zero() -> None:
     assert set(distribution("x", []).values()) == {None}
-
-
-def test_a_serial_service_in_a_closed_loop_has_its_own_rate() -> None:
-    """Two clients, 1 s an answer: answers at 1, 2, 3 … whatever the phases."""
-    rows = [row(0, 1, WARMUP), row(0, 2, WARMUP)]
-    rows += [row(i - 1, i + 1, MEASURED) for i in range(2, 12)]
-    rows += [row(i - 1, i + 1, COOLDOWN) for i in range(12, 14)]
-    found = window(rows)
-    assert (found.start_s, found.end_s, found.answers) == (1, 12, 11)
-    assert found.rate_rps == 1
-
-
-def batched(size: int, batch_s: float, number: int, warmup: int, measured: int) -> list[Row]:
-    """`size` clients served in batches of `size`, the answers of a batch 0.1 ms apart."""
-    rows = []
-    for turn in range(number):
-        for place in range(size):
-            start = 0.0 if turn == 0 else turn * batch_s + place * 1e-4
-            rows.append(row(start, (turn + 1) * batch_s + place * 1e-4))
-    for place, one in enumerate(rows):
-        one.phase = WARMUP if place < warmup else MEASURED if place < warmup + measured else COOLDOWN
-    return rows
-
-
-@pytest.mark.parametrize(("warmup", "measured"), [(8, 24), (8, 20), (3, 24), (11, 26), (8, 1)])
-def test_a_window_does_not_cut_batches(warmup: int, measured: int) -> None:
-    rows = batched(size=8, batch_s=2.0, number=6, warmup=warmup, measured=measured)
-    assert window(rows).rate_rps == pytest.approx(4.0, rel=1e-3)
-
-
-def test_a_closed_loop_that_starts_with_a_lone_request() -> None:
-    """An idle batcher takes the first alone: 1, then 7 and the first again, then 8 each time."""
-    rows = [row(0, 1, WARMUP)] + [row(0, 3, WARMUP) for _ in range(7)] + [row(1, 3)]
-    for turn in range(3):
-        rows += [row(3 + 2 * turn, 5 + 2 * turn) for _ in range(8)]
-    assert window(rows).rate_rps == pytest.approx(4.0)
-
-
-def test_without_warmup_the_window_opens_with_the_first_request() -> None:
-    found = window([row(0, 2), row(1, 4)])
-    assert (found.start_s, found.end_s, found.answers) == (0, 4, 2)
-
-
-def test_only_good_answers_are_throughput() -> None:
-    rows = [row(i, i + 1, outcome=OK if i % 2 else FAILED) for i in range(10)]
-    assert window(rows).answers == 5
-    assert window([row(0, 1, outcome=FAILED)]).rate_rps == 0
 
 
 def test_outcomes_are_counted_apart() -> None:
@@ -124,10 +61,6 @@ def test_goodput_is_a_share_of_all_requests() -> None:
     rows = [row(0, 0.1), row(0, 0.3), row(0, 0.1, outcome=REJECTED), row(0, 0.1)]
     assert goodput(rows, 6.0, 200) == {"slo_ms": 200, "goodput": 0.5, "goodput_rps": 4.0}
     assert goodput(rows, 6.0, None) == {}
-
-
-def test_in_flight_counts_only_what_lies_inside() -> None:
-    assert mean_in_flight([row(0, 4), row(2, 10)], 2, 6) == pytest.approx((2 + 4) / 4)
 
 
 def test_latency_counts_from_the_intended_time() -> None:

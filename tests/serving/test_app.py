@@ -286,10 +286,11 @@ async def test_metrics_and_stats():
     assert stats["pipeline"] == {"generator.name": "fake"}
 
 
-async def test_a_key_is_required_and_never_logged(caplog, capfd):
+async def test_a_key_is_required_and_never_logged(caplog, capfd, monkeypatch):
+    monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
     caplog.set_level("DEBUG")
     async with (
-        served(*batch(FakePipeline(), api_key="s3cret")) as (url, _),
+        served(*batch(FakePipeline(), api_key="env:MLSYS_TEST_KEY")) as (url, _),
         aiohttp.ClientSession() as session,
     ):
         assert (await post(session, url, {"query": "x"}))[0] == 401

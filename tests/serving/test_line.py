@@ -112,6 +112,49 @@ async def test_a_budget_sends_the_rest_to_the_front():
         await eventually(lambda: line.meters.closed["budget"] == 3)
 
 
+class Told(Single):
+    """Keeps what the workers report."""
+
+    def __init__(self):
+        self.counts = []
+
+    def answered(self, count, now):
+        self.counts.append(count)
+
+
+async def test_each_of_several_workers_reports_its_own_answers():
+    policy = Told()
+    line = Line(options.Queue(workers=2), [FakePipeline(), FakePipeline()], policy)
+    await line.start()
+    await eventually(lambda: policy.counts == [1])
+    gates = [hold_after_answering(engine) for engine in line.engines]
+    try:
+        answers = [asyncio.create_task(ask(line, query)) for query in ("one", "two")]
+        await asyncio.gather(*answers, *(gate.reached() for gate in gates))
+        assert policy.counts == [1], "both have answered, neither is free"
+        for free, gate in enumerate(gates, start=2):
+            gate.opened.set()
+            await eventually(lambda free=free: len(policy.counts) == free)
+        assert policy.counts == [1, 1, 1]
+    finally:
+        for gate in gates:
+            gate.opened.set()
+        await line.close(drained=True)
+
+
+def hold_after_answering(engine):
+    """The engine's thread waits at the gate between its answers and its return."""
+    gate, run = Gate(), engine.run
+
+    def held(*batch):
+        later = run(*batch)
+        gate([])
+        return later
+
+    engine.run = held
+    return gate
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_full_queue_refuses_before_any_work_and_says_when(mode):
     pipeline, gate = gated()

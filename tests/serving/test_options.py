@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mlsys import keys
 from mlsys.errors import UserError
 from mlsys.serving import options
 from mlsys.serving.batching.hybrid import Hybrid
@@ -24,7 +25,8 @@ BAD_SERVER = [
         {"default_timeout_ms": float("nan")},
         "server.default_timeout_ms=nan must be more than 0",
     ),
-    (options.Batch, {"api_key": ""}, "server.api_key is empty: give a key, env:NAME, or null"),
+    (options.Batch, {"api_key": "s3cret"}, keys.REFUSED),
+    (options.External, {"url": "http://127.0.0.1:8000", "api_key": "s3cret"}, keys.REFUSED),
     (options.Queue, {"workers": 0}, "server.workers=0 must be at least 1"),
     (options.LoadBalancer, {"replicas": 0}, "server.replicas=0 must be at least 1"),
     (options.LoadBalancer, {"replica": "lb"}, "server.replica=lb is none of baseline, queue, batch"),
@@ -91,20 +93,20 @@ def test_schemas_compose():
 def test_key_from_the_environment(monkeypatch):
     monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
     assert options.Batch(api_key="env:MLSYS_TEST_KEY").key == "s3cret"
-    assert options.Batch(api_key="literal").key == "literal"
     assert options.Batch().key is None
     monkeypatch.delenv("MLSYS_TEST_KEY")
-    with pytest.raises(UserError, match="api_key is empty"):
+    with pytest.raises(UserError, match="api_key=env:MLSYS_TEST_KEY is empty"):
         options.Batch(api_key="env:MLSYS_TEST_KEY")
 
 
-def test_a_replica_inherits_limits_and_nothing_else():
+def test_a_replica_inherits_limits_and_nothing_else(monkeypatch):
+    monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
     balancer = options.LoadBalancer(
         max_k=7,
         threads=2,
         port=8000,
         host="0.0.0.0",
-        api_key="secret",
+        api_key="env:MLSYS_TEST_KEY",
         default_timeout_ms=5.0,
         replica="queue",
     )

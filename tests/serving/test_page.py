@@ -16,8 +16,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def keyed_url(tmp_path_factory):
-    with launched(tmp_path_factory.mktemp("page"), "batch", server={"api_key": "s3cret"}) as (url, _):
-        yield url
+    directory, keyed = tmp_path_factory.mktemp("page"), {"api_key": "env:MLSYS_TEST_KEY"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLSYS_TEST_KEY", "s3cret")
+        with launched(directory, "batch", server=keyed) as (url, _):
+            yield url
 
 
 @pytest.fixture(scope="module")

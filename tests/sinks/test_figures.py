@@ -71,6 +71,25 @@ def test_speedups_are_bars_a_baseline() -> None:
     assert numpy["y"] == ["l2", "dot"]
 
 
+@pytest.mark.parametrize(("least", "axis"), [(3.0, "-"), (2.99, "log"), (0.05, "log"), (0.0, "-")])
+def test_bars_that_differ_over_a_hundredfold_have_a_logarithmic_axis_that_says_so(
+    least: float, axis: str
+) -> None:
+    record = synthetic.distance()
+    record.results |= {"speedup.numpy": 300.0, "speedup.torch": least}
+    drawing = Drawing.of(rows([(Path("/o/0"), record)]))
+    panel = next(panel for panel in panels.PANELS if panel.name == "speedup")
+    found = figures.figure(panel, drawing)
+    assert found
+    across = found["layout"]["xaxis"]
+    assert across.get("type", "-") == axis
+    assert ("logarithmic" in across["title"]["text"]) == (axis == "log")
+    if axis == "log":
+        low, high = across["range"]
+        assert 10**low < least / 1.5
+        assert 10**high > 300
+
+
 def test_the_engines_ceiling_follows_the_load() -> None:
     *lines, ceiling = drawn("throughput", [synthetic.serving("baseline"), synthetic.serving("batch")])
     assert [line["name"] for line in lines] == ["baseline", "batch"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from mlsys.distance.baseline import Prepared, Unavailable
+from mlsys.distance.baseline import Prepared, Unavailable, evaluate
 
 WHERE = "device"
 EXPRESSIONS = {
@@ -28,16 +26,14 @@ def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
         raise Unavailable("cupy is not installed (pip install cupy-cuda13x)") from error
     if x.dtype == torch.bfloat16:
         raise Unavailable("cupy has no bfloat16")
-    if metric not in EXPRESSIONS:
-        raise Unavailable(f"cupy: no expression is written for metric={metric}")
-    space: dict[str, Any] = {"cupy": cupy, "x": cupy.from_dlpack(x), "y": cupy.from_dlpack(y)}
-    code = compile(EXPRESSIONS[metric], f"<cupy {metric}>", "eval")
+    space = {"cupy": cupy, "x": cupy.from_dlpack(x), "y": cupy.from_dlpack(y)}
+    expression = evaluate("cupy", EXPRESSIONS, metric, space)
 
     def call() -> object:
         with cupy.cuda.Stream.from_external(_Current()):
-            return eval(code, space)
+            return expression.call()
 
-    return Prepared(call, EXPRESSIONS[metric])
+    return Prepared(call, expression.expression)
 
 
 class _Current:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mlsys.distance.search import kernels_settle
+from mlsys.distance.search import kernels_direct
 
 PAIRS = 32
 
@@ -15,7 +15,7 @@ def pair_keys(
     """Keys (P,) float64 of P pairs: `line` (P,) of queries (Q, d) with `row` (P,) of rows (N, d), int64."""
     keys = torch.empty(len(line), dtype=torch.float64, device=rows.device)
     dim = rows.shape[1]
-    kernels_settle.pair_keys[(-(-len(line) // PAIRS),)](
+    kernels_direct.pair_keys[(-(-len(line) // PAIRS),)](
         queries.contiguous(), rows, line.contiguous(), row.contiguous(), keys, len(line),
         D=dim, PAIRS=PAIRS, BK=block(dim), METRIC=metric,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mlsys.distance.search import kernels_settle
+from mlsys.distance.search import kernels_direct, kernels_settle
 from mlsys.distance.search.cityblock import MaximumScorer
 from mlsys.distance.search.compiled import compiled, kinds, placed
 from mlsys.distance.search.direct import block, power_of_two
@@ -75,7 +75,7 @@ class KernelSearch:
         count, m = chosen.shape
         keys = torch.empty(count, m, tile.BN // tile.CLASSES, dtype=torch.float64, device=queries.device)
         shape = self._shape(queries, tile)
-        kernel = compiled(kernels_settle.group_keys, WARPS, kinds(queries, self.rows), M=m, **shape)
+        kernel = compiled(kernels_direct.group_keys, WARPS, kinds(queries, self.rows), M=m, **shape)
         kernel.bind(count * m, keys, chosen, queries, self.rows, len(self.rows))()
         return keys
 

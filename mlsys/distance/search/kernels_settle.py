@@ -1,12 +1,13 @@
-"""Triton kernels from group maxima to neighbours: choose groups, recompute their rows, choose rows, prove.
+"""Triton kernels from group maxima to neighbours: choose groups, and of their recomputed rows choose and prove.
 
-Each works on one query, or on one group of one query, a program. Ties go to the lower number everywhere.
+Each works on one query a program. Ties go to the lower number everywhere.
 """
 
 from __future__ import annotations
 
 from mlsys.distance.language import jit, tl
 from mlsys.distance.search.kernels import kernel
+from mlsys.distance.search.kernels_direct import group_rows
 
 LOWEST = tl and tl.constexpr(-(2**63))
 NOWHERE = tl and tl.constexpr(2**62)  # a row number after every row
@@ -72,78 +73,64 @@ def best_groups(  # type: ignore[no-untyped-def]
 
 
 @jit
-def group_rows(group, member, BN: tl.constexpr, CLASSES: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Row numbers, int64, of members of a group: see `kernels`."""
-    return (group // CLASSES).to(tl.int64) * BN + group % CLASSES + member * CLASSES
+def take_lowest(key, row):  # type: ignore[no-untyped-def]
+    """The lowest key and its row, of equal keys the lowest row; and keys and rows without it."""
+    lowest = tl.min(key, axis=0)
+    number = tl.min(tl.where(key == lowest, row, NOWHERE), axis=0)
+    taken = row == number
+    return lowest, number, tl.where(taken, float("inf"), key), tl.where(taken, NOWHERE, row)
 
 
 @jit
-def direct_keys(  # type: ignore[no-untyped-def]
-    x, y, there, D: tl.constexpr, BK: tl.constexpr, METRIC: tl.constexpr
-):  # fmt: skip
-    """Float64 keys of rows at pointers y (n,) to queries at x (n,) or (1,), term by term; else inf."""
+def distance_of(key, METRIC: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The distance, float64, that a key stands for."""
+    distance = key
+    if METRIC == "l2":
+        distance = tl.sqrt(key)
+    elif METRIC == "dot":
+        distance = -key
+    elif METRIC == "cosine":
+        distance = tl.where(key == float("inf"), float("nan"), key)
+    return distance
+
+
+@jit
+def query_squares(x, cast, D: tl.constexpr, BK: tl.constexpr):  # type: ignore[no-untyped-def]
+    """‖x‖² of the query at x, and ‖x − cast‖², what casting it has lost; float64."""
     inner = tl.arange(0, BK)
-    x_factor = tl.full([y.shape[0]], 1.0, tl.float64)
-    y_factor = x_factor
-    if METRIC == "cosine":
-        xx = tl.zeros([y.shape[0], BK], tl.float64)
-        yy = tl.zeros([y.shape[0], BK], tl.float64)
-        for k in tl.static_range(0, D, BK):
-            inside = (inner < D - k)[None, :]
-            a = tl.load(x[:, None] + k + inner[None, :], mask=inside, other=0.0).to(tl.float64)
-            b = tl.load(y[:, None] + k + inner[None, :], mask=inside, other=0.0).to(tl.float64)
-            xx += a * a
-            yy += b * b
-        xx = tl.sum(xx, axis=1)
-        yy = tl.sum(yy, axis=1)
-        there = there & (xx > 0) & (yy > 0)
-        x_factor = 1 / tl.sqrt(tl.where(there, xx, 1.0))
-        y_factor = 1 / tl.sqrt(tl.where(there, yy, 1.0))
-    acc = tl.zeros([y.shape[0], BK], tl.float64)
+    squares = tl.zeros([BK], tl.float64)
+    lost = tl.zeros([BK], tl.float64)
     for k in tl.static_range(0, D, BK):
-        inside = (inner < D - k)[None, :]
-        a = tl.load(x[:, None] + k + inner[None, :], mask=inside, other=0.0).to(tl.float64)
-        b = tl.load(y[:, None] + k + inner[None, :], mask=inside, other=0.0).to(tl.float64)
-        if METRIC == "dot":
-            acc -= a * b
-        elif METRIC == "l1":
-            acc += tl.abs(a - b)
-        elif METRIC == "cosine":
-            difference = a * x_factor[:, None] - b * y_factor[:, None]
-            acc += 0.5 * difference * difference
-        else:
-            acc += (a - b) * (a - b)
-    return tl.where(there, tl.sum(acc, axis=1), float("inf"))
-
-
-@kernel
-def group_keys(  # type: ignore[no-untyped-def]
-    keys, chosen, x, y, rows,
-    M: tl.constexpr, D: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, BK: tl.constexpr, METRIC: tl.constexpr,
-):  # fmt: skip
-    """Float64 keys (Q, M, BN / CLASSES) of the rows of one chosen group, inf beyond the rows."""
-    MEMBERS: tl.constexpr = BN // CLASSES
-    pid = tl.program_id(0).to(tl.int64)
-    member = tl.arange(0, MEMBERS)
-    group = tl.load(chosen + pid)
-    row = group_rows(group, member, BN, CLASSES)
-    there = (group >= 0) & (row < rows)
-    query = x + (pid // M + tl.arange(0, 1)) * D
-    key = direct_keys(query, y + tl.where(there, row, 0) * D, there, D, BK, METRIC)
-    tl.store(keys + pid * MEMBERS + member, key)
+        a = tl.load(x + k + inner, mask=inner < D - k, other=0.0).to(tl.float64)
+        b = tl.load(cast + k + inner, mask=inner < D - k, other=0.0).to(tl.float64)
+        squares += a * a
+        lost += (a - b) * (a - b)
+    return tl.sum(squares, axis=0), tl.sum(lost, axis=0)
 
 
 @jit
-def pair_keys(  # type: ignore[no-untyped-def]
-    x, y, query, row, keys, pairs,
-    D: tl.constexpr, PAIRS: tl.constexpr, BK: tl.constexpr, METRIC: tl.constexpr,
-):  # fmt: skip
-    """Float64 keys (pairs,) of pairs of a query and a row, the same for equal rows wherever they stand."""
-    at = tl.program_id(0).to(tl.int64) * PAIRS + tl.arange(0, PAIRS)
-    there = at < pairs
-    queries = x + tl.load(query + at, mask=there, other=0) * D
-    rows = y + tl.load(row + at, mask=there, other=0) * D
-    tl.store(keys + at, direct_keys(queries, rows, there, D, BK, METRIC), mask=there)
+def score_floor(last, squared, lost, longest, tolerance, METRIC: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The least score that a row with the key `last` can have had, all errors against it. See `scores`."""
+    norm = tl.sqrt(squared)
+    error = (tolerance * norm + tl.sqrt(lost)) * longest
+    if METRIC == "dot":
+        floor = -last - error
+    elif METRIC == "cosine":
+        floor = norm * (1 - last) - error
+    elif METRIC == "l1":
+        floor = -last * (1 + tolerance)
+    else:
+        floor = (squared - last) / 2 - error - tolerance * longest * longest - 1e-15 * squared
+    return floor
+
+
+@jit
+def in_range(squared, shortest, longest, METRIC: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Whether products of the query, ‖x‖² = squared, with rows of these lengths stay within float32's range."""
+    safe = (squared < 1e37) & (tl.sqrt(squared) * longest < 1e37) & (longest * longest < 1e37)
+    if METRIC != "l1":
+        safe = safe & ((squared == 0) | (squared > 1e-25)) & (shortest * shortest > 1e-25)
+    return safe
 
 
 @kernel
@@ -168,45 +155,13 @@ def nearest_rows(  # type: ignore[no-untyped-def]
     key = tl.load(keys + query * (M * MEMBERS) + at, mask=there, other=float("inf"))
     last = tl.full([], float("inf"), tl.float64)
     for i in range(K):
-        last = tl.min(key, axis=0)
-        number = tl.min(tl.where(key == last, row, NOWHERE), axis=0)
+        last, number, key, row = take_lowest(key, row)
         tl.store(key_out + query * K + i, last)
         tl.store(row_out + query * K + i, number)
-        distance = last
-        if METRIC == "l2":
-            distance = tl.sqrt(last)
-        elif METRIC == "dot":
-            distance = -last
-        elif METRIC == "cosine":
-            distance = tl.where(last == float("inf"), float("nan"), last)
-        tl.store(distance_out + query * K + i, distance.to(tl.float32))
-        taken = row == number
-        key = tl.where(taken, float("inf"), key)
-        row = tl.where(taken, NOWHERE, row)
-    inner = tl.arange(0, BK)
-    squares = tl.zeros([BK], tl.float64)
-    lost = tl.zeros([BK], tl.float64)
-    for k in tl.static_range(0, D, BK):
-        a = tl.load(x + query * D + k + inner, mask=inner < D - k, other=0.0).to(tl.float64)
-        b = tl.load(cast + query * D + k + inner, mask=inner < D - k, other=0.0).to(tl.float64)
-        squares += a * a
-        lost += (a - b) * (a - b)
-    squared = tl.sum(squares, axis=0)
-    norm = tl.sqrt(squared)
+        tl.store(distance_out + query * K + i, distance_of(last, METRIC).to(tl.float32))
+    squared, lost = query_squares(x + query * D, cast + query * D, D, BK)
     shortest = tl.load(limits)
     longest = tl.load(limits + 1)
-    tolerance = tl.load(limits + 2)
-    error = (tolerance * norm + tl.sqrt(tl.sum(lost, axis=0))) * longest
-    if METRIC == "dot":
-        floor = -last - error
-    elif METRIC == "cosine":
-        floor = norm * (1 - last) - error
-    elif METRIC == "l1":
-        floor = -last * (1 + tolerance)
-    else:
-        floor = (squared - last) / 2 - error - tolerance * longest * longest - 1e-15 * squared
-    safe = (squared < 1e37) & (norm * longest < 1e37) & (longest * longest < 1e37)
-    if METRIC != "l1":
-        safe = safe & ((squared == 0) | (squared > 1e-25)) & (shortest * shortest > 1e-25)
+    floor = score_floor(last, squared, lost, longest, tl.load(limits + 2), METRIC)
     certain = (tl.load(cut + query).to(tl.float64) < floor - 1e-28) | COVERED
-    tl.store(status + query, tl.where(certain & safe, 0, 1))
+    tl.store(status + query, tl.where(certain & in_range(squared, shortest, longest, METRIC), 0, 1))
