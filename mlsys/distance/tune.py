@@ -1,7 +1,8 @@
 """Measuring a GPU's tuning table: which cut of the vectors is the fastest at each size, and which reduction.
 
-Cold caches, float32, medians of interleaved rounds (`mlsys.timing`). Metrics of one sum take the cut that serves l2
-best, metrics of three sums the one that serves cosine best.
+Cold caches, medians of interleaved rounds (`mlsys.timing`). Metrics of one sum take the cut that serves l2 best,
+metrics of three sums the one that serves cosine best; elements of two bytes that of bfloat16, all others that of
+float32.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ from mlsys.distance.reductions.hierarchical import Hierarchical
 from mlsys.distance.reductions.single_pass import SinglePass
 from mlsys.distance.tuning import Settings
 from mlsys.errors import UserError
-from mlsys.record import Results
+from mlsys.record import Results, Scalar
 from mlsys.timing import Clock
 
 SIZES = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9)  # elements
 JUDGES = {1: "l2", 3: "cosine"}  # by the number of sums
+DTYPES = (torch.bfloat16, torch.float32)  # the last stands for all others
+KINDS = [(dtype, sums) for dtype in DTYPES for sums in JUDGES]
 FEWEST, MOST = 1, 65536  # programs: candidates outside are left out, but for the one nearest
 REDUCTIONS = {"single_pass": SinglePass, "hierarchical": Hierarchical, "atomic": Atomic}
 FOR_AUTO = ("single_pass", "hierarchical")  # those that give the same bits each time
-Cuts = dict[int, Settings]  # by the number of sums
+Cuts = dict[tuple[torch.dtype, int], Settings]  # by element type and number of sums
 Winners = tuple[int, Cuts, str]  # a size, its cuts, its fastest reduction
 TIE = 1.003  # the reduction that needs one launch wins when it is this near to the fastest
 
@@ -81,21 +84,17 @@ class Tuning:
         for n in sizes:
             with progress.step(f"tuning {name} for {n:.0e} elements"):
                 rows.append((n, *self._size(n)))
-            knobs = {
-                f"{JUDGES[sums]}.{knob}": v
-                for sums, cut in rows[-1][1].items()
-                for knob, v in vars(cut).items()
-            }
-            knobs["reduction"] = rows[-1][2]
-            yield Results({f"tuning.{n:.0e}.{knob}": value for knob, value in knobs.items()})
+            yield Results(_knobs(f"tuning.{n:.0e}", *rows[-1][1:]))
         text = json.dumps({tuning.architecture(device): table(source, rows)}, indent=1)
         (self.directory / "tuning.json").write_text(text + "\n")
         progress.say(f"to use this table: export {tuning.VARIABLE}={self.directory / 'tuning.json'}")
 
     def _size(self, n: int) -> tuple[Cuts, str]:
         log = self.directory / "tune.jsonl"
-        x, y = (torch.randn(n, device=self.device) for _ in range(2))
-        cuts = {sums: _best(x, y, metric, log) for sums, metric in JUDGES.items()}
+        cuts: Cuts = {}
+        for dtype in DTYPES:
+            x, y = (torch.randn(n, device=self.device).to(dtype) for _ in range(2))
+            cuts |= {(dtype, sums): _best(x, y, metric, log) for sums, metric in JUDGES.items()}
         return cuts, _fastest(x, y, cuts, log)
 
 
@@ -104,8 +103,13 @@ def table(source: str, rows: list[Winners]) -> dict[str, Any]:
     nearer counts."""
     limits = [round(math.sqrt(n * after)) for (n, *_), (after, *_) in pairwise(rows)] + [None]
     settings = [
-        {"sums": sums, "up_to_bytes": limit and 4 * limit, **vars(cuts[sums])}
-        for sums in JUDGES
+        {
+            "sums": sums,
+            **_small(dtype),
+            "up_to_bytes": limit and dtype.itemsize * limit,
+            **vars(cuts[dtype, sums]),
+        }
+        for dtype, sums in KINDS
         for limit, (_, cuts, _) in zip(limits, rows, strict=True)
     ]
     auto = [{"up_to_n": limit, "reduction": name} for limit, (_, _, name) in zip(limits, rows, strict=True)]
@@ -117,13 +121,25 @@ def table(source: str, rows: list[Winners]) -> dict[str, Any]:
     return {"source": source, "settings": settings, "auto": merged}
 
 
+def _small(dtype: torch.dtype) -> dict[str, int]:
+    return {} if dtype == DTYPES[-1] else {"itemsize": dtype.itemsize}
+
+
+def _knobs(name: str, cuts: Cuts, reduction: str) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {f"{name}.reduction": reduction}
+    for (dtype, sums), cut in cuts.items():
+        own = f"{name}.{str(dtype).removeprefix('torch.')}.{JUDGES[sums]}"
+        found |= {f"{own}.{knob}": value for knob, value in vars(cut).items()}
+    return found
+
+
 def _best(x: torch.Tensor, y: torch.Tensor, metric: str, log: Path) -> Settings:
     """The fastest cut for the metric."""
     tried = list(candidates(x.nbytes))
     calls = {str(i): plan(x, y, metric, SinglePass(**vars(cut))) for i, cut in enumerate(tried)}
     times = {tried[int(i)]: timing.median_ms for i, timing in _clock(x).cold(calls).items()}
     for cut, time_ms in times.items():
-        _write(log, {"n": len(x), "metric": metric, "latency_ms": time_ms, **vars(cut)})
+        _write(log, x, metric, {"latency_ms": time_ms, **vars(cut)})
     return min(tried, key=times.__getitem__)
 
 
@@ -131,10 +147,11 @@ def _fastest(x: torch.Tensor, y: torch.Tensor, cuts: Cuts, log: Path) -> str:
     """The deterministic reduction that is the fastest over the judges; `atomic` is measured for comparison."""
     total = dict.fromkeys(REDUCTIONS, 0.0)
     for sums, metric in JUDGES.items():
-        calls = {name: plan(x, y, metric, kind(**vars(cuts[sums]))) for name, kind in REDUCTIONS.items()}
+        own = vars(cuts[x.dtype, sums])
+        calls = {name: plan(x, y, metric, kind(**own)) for name, kind in REDUCTIONS.items()}
         for name, timing in _clock(x).cold(calls).items():
             total[name] += timing.median_ms
-            _write(log, {"n": len(x), "metric": metric, "reduction": name, "latency_ms": timing.median_ms})
+            _write(log, x, metric, {"reduction": name, "latency_ms": timing.median_ms})
     best = min(total[name] for name in FOR_AUTO)
     return next(name for name in FOR_AUTO if total[name] <= TIE * best)
 
@@ -143,6 +160,7 @@ def _clock(x: torch.Tensor) -> Clock:
     return Clock(x.device, 15, 1, 0.2, 2 * x.nbytes)
 
 
-def _write(log: Path, row: dict[str, Any]) -> None:
+def _write(log: Path, x: torch.Tensor, metric: str, row: dict[str, Any]) -> None:
+    about = {"n": len(x), "dtype": str(x.dtype).removeprefix("torch."), "metric": metric}
     with log.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(json.dumps(about | row) + "\n")

@@ -1,10 +1,10 @@
 """How a GPU's kernels are cut, by architecture: measured where `tuning.json` names it, a plain guess
 elsewhere.
 
-A table holds `settings`, rows by the bytes of one vector and, where they name one, by the metric's number of
-sums (three take more registers and so another cut), and `auto`, rows by its length that name the fastest
-reduction. `python run.py experiment=tune` measures a table for another GPU; the file named in `MLSYS_TUNING`
-is read before the one in the package.
+A table holds `settings`, rows by the bytes of one vector and, where they name them, by the metric's number of
+sums (three take more registers) and the bytes of an element (of small ones a thread loads more at once), and
+`auto`, rows by its length that name the fastest reduction. `python run.py experiment=tune` measures a table for
+another GPU; the file named in `MLSYS_TUNING` is read before the one in the package.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def architecture(device: torch.device) -> str:
     return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
 
 
-def settings(device: torch.device, vector_bytes: int, sums: int) -> Settings:
-    """Settings for two vectors of `vector_bytes` each and a metric of so many sums."""
+def settings(device: torch.device, n: int, itemsize: int, sums: int) -> Settings:
+    """Settings for two vectors of n elements of `itemsize` bytes and a metric of so many sums."""
+    size = n * itemsize
     for row in _table(architecture(device))["settings"]:
-        if row.get("sums", sums) == sums and (
-            row["up_to_bytes"] is None or vector_bytes <= row["up_to_bytes"]
-        ):
+        fits = row.get("sums", sums) == sums and row.get("itemsize", itemsize) == itemsize
+        if fits and (row["up_to_bytes"] is None or size <= row["up_to_bytes"]):
             return Settings(**{name: row[name] for name in Settings.__dataclass_fields__ if name in row})
     raise UserError(
         f"{VARIABLE}={os.environ.get(VARIABLE)}: its `settings` have no last row for {sums} sums with up_to_bytes null"

@@ -32,7 +32,7 @@ class Tuned:
 
     def settings(self, shape: Shape, sums: int) -> Settings:
         """The settings for `shape` and a metric of so many sums. Raises UserError for a knob out of range."""
-        found = tuning.settings(shape.device, shape.n * shape.dtype.itemsize, sums)
+        found = tuning.settings(shape.device, shape.n, shape.dtype.itemsize, sums)
         own = {
             name: getattr(self, name)
             for name in Settings.__dataclass_fields__

@@ -103,13 +103,14 @@ def vector_maxima(  # type: ignore[no-untyped-def]
 def cityblock_maxima(  # type: ignore[no-untyped-def]
     maxima, zeros, x, y, queries, rows, groups,
     D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, UNROLL: tl.constexpr,
+    QUADS: tl.constexpr,
 ):  # fmt: skip
     """Group maxima of -Σ|x - y|, of queries x (Q, D) and rows in transposed tiles y (tiles, D, BN).
 
     All are padded with zeros to whole tiles and D to a multiple of UNROLL, which is even. Beside the additions loads
-    bound it. Sums start from float16 `zeros` (BN,) in memory: that load has the layout in which a thread holds eight
-    neighbouring rows of several queries, and the loop keeps it. Queries come two elements at a time. A tile lies in
-    one piece: with whole rows transposed each element would come from another page.
+    bound it. Sums start from `zeros` (BN,) in memory: that load has the layout in which a thread holds neighbouring
+    rows of several queries, eight from float16 zeros and four from float32, and the loop keeps it. Queries come two
+    elements at a time, with QUADS four. A tile lies in one piece.
     """
     query_tiles = tl.cdiv(queries, BM)
     line = (tl.program_id(0) % query_tiles) * BM
@@ -120,10 +121,22 @@ def cityblock_maxima(  # type: ignore[no-untyped-def]
     y += tile.to(tl.int64) * (D * BN)
     acc = tl.load(zeros + q[:, None] * 0 + r[None, :]).to(tl.float32)
     for _ in range(0, D, UNROLL):
-        for u in tl.static_range(0, UNROLL, 2):
-            a, b = tl.split(tl.load(x + q[:, None] * D + u + tl.arange(0, 2)[None, :]).to(tl.float32))
-            acc += tl.abs(a[:, None] - tl.load(y + u * BN + r).to(tl.float32)[None, :])
-            acc += tl.abs(b[:, None] - tl.load(y + u * BN + BN + r).to(tl.float32)[None, :])
+        for u in tl.static_range(0, UNROLL, 4 if QUADS else 2):
+            b = y + u * BN + r
+            if QUADS:
+                a = tl.load(x + q[:, None] * D + u + tl.arange(0, 4)[None, :]).to(tl.float32)
+                even, odd = tl.split(tl.reshape(a, [BM, 2, 2]))
+                a0, a2 = tl.split(even)
+                a1, a3 = tl.split(odd)
+                acc += tl.abs(a0[:, None] - tl.load(b).to(tl.float32)[None, :])
+                acc += tl.abs(a1[:, None] - tl.load(b + BN).to(tl.float32)[None, :])
+                acc += tl.abs(a2[:, None] - tl.load(b + 2 * BN).to(tl.float32)[None, :])
+                acc += tl.abs(a3[:, None] - tl.load(b + 3 * BN).to(tl.float32)[None, :])
+            else:
+                a = tl.load(x + q[:, None] * D + u + tl.arange(0, 2)[None, :]).to(tl.float32)
+                a0, a1 = tl.split(a)
+                acc += tl.abs(a0[:, None] - tl.load(b).to(tl.float32)[None, :])
+                acc += tl.abs(a1[:, None] - tl.load(b + BN).to(tl.float32)[None, :])
         x += UNROLL
         y += UNROLL * BN
     q += line

@@ -74,7 +74,10 @@ class CityblockMaxima:
     def __init__(self, scorer: MaximumScorer) -> None:
         self.rows = scorer.rows
         self.tiles = _transposed_tiles(self.rows)
-        self.zeros = torch.zeros(TILE_ROWS, dtype=torch.float16, device=self.rows.device)
+        self.zeros = {
+            quads: torch.zeros(TILE_ROWS, dtype=dtype, device=self.rows.device)
+            for quads, dtype in ((False, torch.float16), (True, torch.float32))
+        }
         error = 4 * (self.tiles.shape[1] + 16) * torch.finfo(torch.float32).eps
         self.limits = _limits(self.rows, 1.0, scorer.largest, error)
 
@@ -108,10 +111,11 @@ class CityblockMaxima:
             D=padded,
             BM=tile.BM,
             UNROLL=tile.BK,
+            QUADS=tile.quads,
             **shape,
         )
         counts = (count, len(self.rows), maxima.shape[1])
-        cityblock.bind(tiles * query_tiles, maxima, self.zeros, x, self.tiles, *counts)()
+        cityblock.bind(tiles * query_tiles, maxima, self.zeros[tile.quads], x, self.tiles, *counts)()
         return maxima
 
 

@@ -1,7 +1,8 @@
 """Search of rows larger than the GPU's memory: chunk by chunk from host memory or disk, with a running selection.
 
 While one chunk is searched the next is on its way: a thread, and torch's with it, fills page-locked pieces from the
-rows and the copy engine carries them over. Chunks come in order and keys are float64, so the answer is that of a search at once.
+rows and the copy engine carries them over. Chunks come in order and keys are float64, so the answer is that of a
+search at once.
 """
 
 from __future__ import annotations
