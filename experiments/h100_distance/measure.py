@@ -111,7 +111,7 @@ def slots(n: int) -> None:
     x, y = (torch.randn(n, device=DEVICE).cpu() for _ in range(2))
     settings = vars(sys.modules["mlsys.distance.stream"])
     kept = {name: settings[name] for name in ("CHUNK_BYTES", "FILLERS")}
-    for fillers, mib in ((8, 2), (8, 4), (8, 8), (8, 16), (16, 8), (16, 16), (16, 32)):
+    for fillers, mib in ((8, 2), (8, 4), (8, 8), (8, 16), (8, 32), (8, 64)):
         settings.update(CHUNK_BYTES=mib << 20, FILLERS=fillers)
         call = stream(TensorSource(x), TensorSource(y), "l2", "auto", DEVICE, 1 << 30)
         ms = Clock(DEVICE, 3, 1, 60, 8 * n).wall({"stream": call})["stream"].median_ms
