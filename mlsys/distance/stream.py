@@ -1,14 +1,15 @@
 """Vectors larger than the device's memory: read, copied and reduced piece by piece within a memory budget.
 
-On a GPU three slots of page-locked memory go round: threads fill one from the source while the copy engine
-empties another and the kernel works on what has arrived. On a CPU two slots do: threads read ahead while the
-cores compute.
+On a GPU three slots of page-locked memory go round: one is filled while the copy engine empties another and the
+kernel works on what has arrived. Vectors in memory are copied by torch's own threads, which wait spinning: handing a
+piece to Python threads takes longer than copying it. Files are read ahead by a pool. On a CPU two slots do: the
+pool reads one while the cores compute on the other.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +18,7 @@ from mlsys.distance import metrics, reductions
 from mlsys.distance.metrics import Metric
 from mlsys.distance.plan import check_pair
 from mlsys.distance.reductions import Reduction, Running, Shape
-from mlsys.distance.source import Source
+from mlsys.distance.source import Source, TensorSource
 from mlsys.distance.threads import pool
 from mlsys.errors import UserError
 
@@ -63,22 +64,33 @@ class StreamPlan:
             self._slots = [self._slot() for _ in range(self.running.slots)]
             if self.device.type == "cuda":
                 self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        fillers = pool("mlsys-fill", FILLERS)
+        ahead = 0 if self._copied_here else len(self._slots) - 1
         waiting: deque[tuple[int, int, Slot, list[Future[None]]]] = deque()
         for i, start in enumerate(range(0, max(self.x.n, 1), self.chunk_n)):
-            if len(waiting) == len(self._slots) - 1:
-                self._reduce(*waiting.popleft())
             slot = self._slots[i % len(self._slots)]
             stop = min(start + self.chunk_n, self.x.n)
-            waiting.append((start, stop, slot, self._fill(fillers, slot, start, stop)))
+            waiting.append((start, stop, slot, self._fill(slot, start, stop)))
+            if len(waiting) > ahead:
+                self._reduce(*waiting.popleft())
         while waiting:
             self._reduce(*waiting.popleft())
         return self.running.finish()
 
-    def _fill(self, fillers: ThreadPoolExecutor, slot: Slot, start: int, stop: int) -> list[Future[None]]:
-        """Begin to read a piece into the slot's host memory, as soon as its last copy is done."""
+    @property
+    def _copied_here(self) -> bool:
+        """Whether the calling thread itself fills the slots."""
+        in_memory = isinstance(self.x, TensorSource) and isinstance(self.y, TensorSource)
+        return in_memory and self.device.type == "cuda"
+
+    def _fill(self, slot: Slot, start: int, stop: int) -> list[Future[None]]:
+        """Read, or begin to read, a piece into the slot's host memory, as soon as its last copy is done."""
         if slot.copied is not None:
             slot.copied.synchronize()
+        if self._copied_here:
+            for source, host in zip((self.x, self.y), slot.host, strict=True):
+                source.read(start, stop, host[: stop - start])
+            return []
+        fillers = pool("mlsys-fill", FILLERS)
         part = max(1, -(-(stop - start) // (FILLERS // 2)))
         return [
             fillers.submit(

@@ -1,7 +1,7 @@
 """Measuring a GPU's tuning table: which cut of the vectors is the fastest at each size, and which reduction.
 
-Cold caches, float32, medians of interleaved rounds (`mlsys.timing`). A cut is judged by l2 and cosine
-together, the lightest and the heaviest of the metrics.
+Cold caches, float32, medians of interleaved rounds (`mlsys.timing`). Metrics of one sum take the cut that serves l2
+best, metrics of three sums the one that serves cosine best.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from mlsys.record import Results
 from mlsys.timing import Clock
 
 SIZES = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9)  # elements
-JUDGES = ("l2", "cosine")
+JUDGES = {1: "l2", 3: "cosine"}  # by the number of sums
 FEWEST, MOST = 1, 65536  # programs: candidates outside are left out, but for the one nearest
 REDUCTIONS = {"single_pass": SinglePass, "hierarchical": Hierarchical, "atomic": Atomic}
 FOR_AUTO = ("single_pass", "hierarchical")  # those that give the same bits each time
+Cuts = dict[int, Settings]  # by the number of sums
+Winners = tuple[int, Cuts, str]  # a size, its cuts, its fastest reduction
 TIE = 1.003  # the reduction that needs one launch wins when it is this near to the fastest
 
 
@@ -71,7 +73,7 @@ class Tuning:
             )
         name = torch.cuda.get_device_name(device)
         source = f"measured on {name}, torch {torch.__version__}, triton {triton.__version__}"
-        rows: list[tuple[int, Settings, str]] = []
+        rows: list[Winners] = []
         sizes = [n for n in SIZES if 10 * n < torch.cuda.mem_get_info(device)[0]]
         yield Results(
             {"device": device.type, "device_name": name, "architecture": tuning.architecture(device)}
@@ -79,26 +81,32 @@ class Tuning:
         for n in sizes:
             with progress.step(f"tuning {name} for {n:.0e} elements"):
                 rows.append((n, *self._size(n)))
-            knobs = {**rows[-1][1].__dict__, "reduction": rows[-1][2]}
+            knobs = {
+                f"{JUDGES[sums]}.{knob}": v
+                for sums, cut in rows[-1][1].items()
+                for knob, v in vars(cut).items()
+            }
+            knobs["reduction"] = rows[-1][2]
             yield Results({f"tuning.{n:.0e}.{knob}": value for knob, value in knobs.items()})
         text = json.dumps({tuning.architecture(device): table(source, rows)}, indent=1)
         (self.directory / "tuning.json").write_text(text + "\n")
         progress.say(f"to use this table: export {tuning.VARIABLE}={self.directory / 'tuning.json'}")
 
-    def _size(self, n: int) -> tuple[Settings, str]:
+    def _size(self, n: int) -> tuple[Cuts, str]:
         log = self.directory / "tune.jsonl"
         x, y = (torch.randn(n, device=self.device) for _ in range(2))
-        cut = _best(x, y, log)
-        return cut, _fastest(x, y, cut, log)
+        cuts = {sums: _best(x, y, metric, log) for sums, metric in JUDGES.items()}
+        return cuts, _fastest(x, y, cuts, log)
 
 
-def table(source: str, rows: list[tuple[int, Settings, str]]) -> dict[str, Any]:
+def table(source: str, rows: list[Winners]) -> dict[str, Any]:
     """An architecture's table as tuning.json holds it, from the winners at each size; between sizes the
     nearer counts."""
     limits = [round(math.sqrt(n * after)) for (n, *_), (after, *_) in pairwise(rows)] + [None]
     settings = [
-        {"up_to_bytes": limit and 4 * limit, **cut.__dict__}
-        for limit, (_, cut, _) in zip(limits, rows, strict=True)
+        {"sums": sums, "up_to_bytes": limit and 4 * limit, **vars(cuts[sums])}
+        for sums in JUDGES
+        for limit, (_, cuts, _) in zip(limits, rows, strict=True)
     ]
     auto = [{"up_to_n": limit, "reduction": name} for limit, (_, _, name) in zip(limits, rows, strict=True)]
     merged = [
@@ -109,24 +117,21 @@ def table(source: str, rows: list[tuple[int, Settings, str]]) -> dict[str, Any]:
     return {"source": source, "settings": settings, "auto": merged}
 
 
-def _best(x: torch.Tensor, y: torch.Tensor, log: Path) -> Settings:
-    """The cut with the smallest slowdown against the fastest of each judge, averaged."""
+def _best(x: torch.Tensor, y: torch.Tensor, metric: str, log: Path) -> Settings:
+    """The fastest cut for the metric."""
     tried = list(candidates(x.nbytes))
-    score = dict.fromkeys(tried, 0.0)
-    for metric in JUDGES:
-        calls = {str(i): plan(x, y, metric, SinglePass(**cut.__dict__)) for i, cut in enumerate(tried)}
-        times = {tried[int(i)]: timing.median_ms for i, timing in _clock(x).cold(calls).items()}
-        for cut, time_ms in times.items():
-            score[cut] += time_ms / min(times.values())
-            _write(log, {"n": len(x), "metric": metric, "latency_ms": time_ms, **cut.__dict__})
-    return min(tried, key=score.__getitem__)
+    calls = {str(i): plan(x, y, metric, SinglePass(**vars(cut))) for i, cut in enumerate(tried)}
+    times = {tried[int(i)]: timing.median_ms for i, timing in _clock(x).cold(calls).items()}
+    for cut, time_ms in times.items():
+        _write(log, {"n": len(x), "metric": metric, "latency_ms": time_ms, **vars(cut)})
+    return min(tried, key=times.__getitem__)
 
 
-def _fastest(x: torch.Tensor, y: torch.Tensor, cut: Settings, log: Path) -> str:
+def _fastest(x: torch.Tensor, y: torch.Tensor, cuts: Cuts, log: Path) -> str:
     """The deterministic reduction that is the fastest over the judges; `atomic` is measured for comparison."""
     total = dict.fromkeys(REDUCTIONS, 0.0)
-    for metric in JUDGES:
-        calls = {name: plan(x, y, metric, kind(**cut.__dict__)) for name, kind in REDUCTIONS.items()}
+    for sums, metric in JUDGES.items():
+        calls = {name: plan(x, y, metric, kind(**vars(cuts[sums]))) for name, kind in REDUCTIONS.items()}
         for name, timing in _clock(x).cold(calls).items():
             total[name] += timing.median_ms
             _write(log, {"n": len(x), "metric": metric, "reduction": name, "latency_ms": timing.median_ms})

@@ -1,9 +1,10 @@
 """How a GPU's kernels are cut, by architecture: measured where `tuning.json` names it, a plain guess
 elsewhere.
 
-A table holds `settings`, rows by the bytes of one vector, and `auto`, rows by its length that name the
-fastest reduction. `python run.py experiment=tune` measures a table for another GPU; the file named in
-`MLSYS_TUNING` is read before the one in the package.
+A table holds `settings`, rows by the bytes of one vector and, where they name one, by the metric's number of
+sums (three take more registers and so another cut), and `auto`, rows by its length that name the fastest
+reduction. `python run.py experiment=tune` measures a table for another GPU; the file named in `MLSYS_TUNING`
+is read before the one in the package.
 """
 
 from __future__ import annotations
@@ -53,9 +54,16 @@ def architecture(device: torch.device) -> str:
     return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
 
 
-def settings(device: torch.device, vector_bytes: int) -> Settings:
-    """Settings for two vectors of `vector_bytes` each."""
-    return _row(_table(architecture(device))["settings"], vector_bytes, "up_to_bytes")
+def settings(device: torch.device, vector_bytes: int, sums: int) -> Settings:
+    """Settings for two vectors of `vector_bytes` each and a metric of so many sums."""
+    for row in _table(architecture(device))["settings"]:
+        if row.get("sums", sums) == sums and (
+            row["up_to_bytes"] is None or vector_bytes <= row["up_to_bytes"]
+        ):
+            return Settings(**{name: row[name] for name in Settings.__dataclass_fields__ if name in row})
+    raise UserError(
+        f"{VARIABLE}={os.environ.get(VARIABLE)}: its `settings` have no last row for {sums} sums with up_to_bytes null"
+    )
 
 
 def fastest(device: torch.device, n: int) -> str:
@@ -69,13 +77,6 @@ def fastest(device: torch.device, n: int) -> str:
 def measured(device: torch.device) -> bool:
     """Whether the table for `device` was measured on its architecture, not guessed."""
     return architecture(device) in _tables(os.environ.get(VARIABLE))
-
-
-def _row(rows: list[dict[str, Any]], amount: int, key: str) -> Settings:
-    for row in rows:
-        if row[key] is None or amount <= row[key]:
-            return Settings(**{name: value for name, value in row.items() if name != key})
-    raise UserError(f"{VARIABLE}={os.environ.get(VARIABLE)}: its `settings` have no last row with {key} null")
 
 
 def _table(name: str) -> dict[str, Any]:

@@ -23,12 +23,14 @@ def h100(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_shipped_row_is_sound() -> None:
     for name, table in json.loads(tuning.SHIPPED.read_text()).items():
         assert table["source"], name
-        for part, key in (("settings", "up_to_bytes"), ("auto", "up_to_n")):
-            limits = [row[key] for row in table[part]]
-            assert limits[-1] is None
-            assert limits[:-1] == sorted(limits[:-1])
+        for sums in (1, 3):
+            rows = [row for row in table["settings"] if row.get("sums", sums) == sums]
+            for limits in ([row["up_to_bytes"] for row in rows], [row["up_to_n"] for row in table["auto"]]):
+                assert limits[-1] is None
+                assert limits[:-1] == sorted(limits[:-1])
         for row in table["settings"]:
-            cut = Settings(**{knob: value for knob, value in row.items() if knob != "up_to_bytes"})
+            knobs = {knob: value for knob, value in row.items() if knob not in ("up_to_bytes", "sums")}
+            cut = Settings(**knobs)
             assert cut.tile_bytes & (cut.tile_bytes - 1) == 0
             assert cut.warps in (1, 2, 4, 8, 16, 32)
         assert {row["reduction"] for row in table["auto"]} <= {"single_pass", "hierarchical", "blocked"}, (
@@ -42,6 +44,7 @@ def test_rows_are_chosen_by_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         "sm_90": {
             "source": "test",
             "settings": [
+                {"sums": 3, "up_to_bytes": 50, "tile_bytes": 128},
                 {"up_to_bytes": 100, "tile_bytes": 256},
                 {"up_to_bytes": None, "tile_bytes": 512, "tiles": 3},
             ],
@@ -54,22 +57,23 @@ def test_rows_are_chosen_by_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     path = tmp_path / "own.json"
     path.write_text(json.dumps(own))
     monkeypatch.setenv(tuning.VARIABLE, str(path))
-    assert tuning.settings(GPU, 100).tile_bytes == 256
-    assert tuning.settings(GPU, 101).segment_n(4) == 128 * 3
+    assert [tuning.settings(GPU, 50, sums).tile_bytes for sums in (1, 3)] == [256, 128]
+    assert [tuning.settings(GPU, 100, sums).tile_bytes for sums in (1, 3)] == [256, 256]
+    assert tuning.settings(GPU, 101, 1).segment_n(4) == 128 * 3
     assert [tuning.fastest(GPU, n) for n in (10, 11)] == ["single_pass", "hierarchical"]
 
 
 def test_an_unknown_gpu_gets_the_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (3, 5))
     assert not tuning.measured(GPU)
-    assert tuning.settings(GPU, 10**9) == Settings(32768, 4, 8)
+    assert tuning.settings(GPU, 10**9, 1) == Settings(32768, 4, 8)
     assert tuning.fastest(GPU, 10**9) == "single_pass"
 
 
 def test_a_table_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(tuning.VARIABLE, str(tmp_path / "none.json"))
     with pytest.raises(UserError, match=r"MLSYS_TUNING=.*none.json cannot be read"):
-        tuning.settings(torch.device("cpu"), 10)
+        tuning.settings(torch.device("cpu"), 10, 1)
 
 
 def test_tuning_needs_a_gpu_and_tries_sensible_cuts(tmp_path: Path) -> None:
@@ -82,10 +86,22 @@ def test_tuning_needs_a_gpu_and_tries_sensible_cuts(tmp_path: Path) -> None:
 
 def test_a_table_is_made_of_the_winners() -> None:
     cut, other = Settings(), Settings(tiles=9)
-    rows = [(100, cut, "single_pass"), (10_000, other, "single_pass"), (1_000_000, cut, "hierarchical")]
+    both = {1: cut, 3: other}
+    rows = [
+        (100, both, "single_pass"),
+        (10_000, both, "single_pass"),
+        (1_000_000, {1: other, 3: cut}, "hierarchical"),
+    ]
     made = tune.table("here", rows)
-    assert [row["up_to_bytes"] for row in made["settings"]] == [4_000, 400_000, None]
-    assert [row["tiles"] for row in made["settings"]] == [4, 9, 4]
+    assert [row["up_to_bytes"] for row in made["settings"]] == [4_000, 400_000, None] * 2
+    assert [(row["sums"], row["tiles"]) for row in made["settings"]] == [
+        (1, 4),
+        (1, 4),
+        (1, 9),
+        (3, 9),
+        (3, 9),
+        (3, 4),
+    ]
     assert made["auto"] == [
         {"up_to_n": 100_000, "reduction": "single_pass"},
         {"up_to_n": None, "reduction": "hierarchical"},
@@ -101,4 +117,17 @@ def test_tuning_a_gpu_makes_a_table_that_is_then_used(
     for part in tune.Tuning(GPU, tmp_path).measure():
         results.update(part.values)
     monkeypatch.setenv(tuning.VARIABLE, str(tmp_path / "tuning.json"))
-    assert tuning.settings(GPU, 4_000).tile_bytes == results["tuning.1e+03.tile_bytes"]
+    assert tuning.settings(GPU, 4_000, 3).tile_bytes == results["tuning.1e+03.cosine.tile_bytes"]
+
+
+def test_a_table_without_a_last_row_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(
+        json.dumps({"interpreter": {"source": "", "settings": [{"sums": 1, "up_to_bytes": None}]}})
+    )
+    monkeypatch.setenv(tuning.VARIABLE, str(path))
+    assert tuning.settings(torch.device("cpu"), 10, 1) == Settings()
+    with pytest.raises(
+        UserError, match=r"MLSYS_TUNING=.*own.json: its `settings` have no last row for 3 sums"
+    ):
+        tuning.settings(torch.device("cpu"), 10, 3)

@@ -30,7 +30,14 @@ def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
     expression = evaluate("cupy", EXPRESSIONS, metric, space)
 
     def call() -> object:
-        with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
+        with cupy.cuda.Stream.from_external(_Current()):
             return expression.call()
 
     return Prepared(call, expression.expression)
+
+
+class _Current:
+    """Torch's current stream by CUDA's stream protocol, which torch's own class lacks in some versions."""
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, torch.cuda.current_stream().cuda_stream

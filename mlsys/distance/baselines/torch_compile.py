@@ -17,8 +17,8 @@ def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
     """Compile the expression of `metric` now, so that only the compiled call is timed."""
     expression = eager(x, y, metric).expression
     plain: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = eval(f"lambda x, y: {expression}")
-    function = torch.compile(plain, dynamic=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own deprecations
+        function = torch.compile(plain, dynamic=False)
         function(x, y)
     return Prepared(lambda: function(x, y), f"torch.compile: {expression}")

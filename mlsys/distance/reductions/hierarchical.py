@@ -70,21 +70,22 @@ class HierarchicalRun(SegmentRun):
         super().__init__(name, shape, metric, tuned)
         self._kernel = self.kernel(partials_kernel)
         counts = levels(self.total, fan)
-        partials = [self.empty(self.metric.sums * count) for count in counts]
-        self._partials = partials[0]
+        self._partials = [
+            self.empty(self.metric.sums * count) for count in counts
+        ]  # launches know addresses only
         self._tree: list[Launch] = []
         for i, count in enumerate(counts):
             root = i == len(counts) - 1
             step = self.kernel(tree_kernel, ROOT=root, FAN=fan)
-            above, width = (self._sums, 0) if root else (partials[i + 1], counts[i + 1])
+            above, width = (self._sums, 0) if root else (self._partials[i + 1], counts[i + 1])
             programs = -(-count // fan)
             self._tree.append(
-                step.bind(programs, partials[i], above, self._sums, self._result, count, count, width)
+                step.bind(programs, self._partials[i], above, self._sums, self._result, count, count, width)
             )
 
     def bind(self, x: torch.Tensor, y: torch.Tensor, segment: int, programs: int) -> Launch:
         """One launch of the lowest level."""
-        return self._kernel.bind(programs, x, y, self._partials, *self.scalars(x, y), segment, self.total)
+        return self._kernel.bind(programs, x, y, self._partials[0], *self.scalars(x, y), segment, self.total)
 
     def finish(self) -> torch.Tensor:
         """Launch the upper levels."""

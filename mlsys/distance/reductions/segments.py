@@ -30,9 +30,9 @@ class Tuned:
     stages: int | None = None
     evict_first: bool | None = None
 
-    def settings(self, shape: Shape) -> Settings:
-        """The settings for `shape`. Raises UserError for a knob out of range."""
-        found = tuning.settings(shape.device, shape.n * shape.dtype.itemsize)
+    def settings(self, shape: Shape, sums: int) -> Settings:
+        """The settings for `shape` and a metric of so many sums. Raises UserError for a knob out of range."""
+        found = tuning.settings(shape.device, shape.n * shape.dtype.itemsize, sums)
         own = {
             name: getattr(self, name)
             for name in Settings.__dataclass_fields__
@@ -64,7 +64,7 @@ class SegmentRun(ABC):
         if reason:
             raise UserError(f"reduction={name} {reason}")
         self.name, self.shape, self.metric = name, shape, for_dtype(metric, shape.wide)
-        self.settings = tuned.settings(shape)
+        self.settings = tuned.settings(shape, self.metric.sums)
         itemsize = shape.dtype.itemsize
         self.align = self.settings.segment_n(itemsize)
         self.total = max(1, -(-shape.n // self.align))

@@ -53,8 +53,8 @@ def cityblock_tile(queries: int) -> Tile:
     if queries == 1:
         return Tile(1, 64, 128, 1, 8, 1)
     if queries <= 16:
-        return Tile(16, 128, 16, 4, 4, 1)
-    return Tile(64, 128, 8, 4, 8, 1)
+        return Tile(16, 128, 8, 4, 4, 1)
+    return Tile(32, 128, 16, 4, 8, 1) if queries <= 64 else Tile(64, 128, 16, 4, 16, 1)
 
 
 def groups_taken(k: int, dtype: torch.dtype, metric: str) -> int:

@@ -1,7 +1,7 @@
 """Search of rows larger than the GPU's memory: chunk by chunk from host memory or disk, with a running selection.
 
-While one chunk is searched the next is on its way: a thread fills page-locked pieces from the rows and the copy
-engine carries them over. Chunks come in order and keys are float64, so the answer is that of a search at once.
+While one chunk is searched the next is on its way: a thread, and torch's with it, fills page-locked pieces from the
+rows and the copy engine carries them over. Chunks come in order and keys are float64, so the answer is that of a search at once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ import torch
 
 from mlsys.distance.search.index import Array, Index, checked_queries, checked_rows
 from mlsys.distance.search.ranking import ranking
-from mlsys.distance.threads import pool
 from mlsys.errors import UserError
 
 PIECE_BYTES, PIECES = 8 << 20, 3  # page-locked; larger pieces copy no faster
-FILLERS = 8
 ROW_EXTRAS = 24  # bytes a row for norms and the like
 
 
@@ -101,7 +99,7 @@ class StreamedIndex:
 
 
 class _Carrier:
-    """Copies chunks to the device through a ring of page-locked pieces."""
+    """Copies chunks to the device through a ring of page-locked pieces: one is filled while others travel."""
 
     def __init__(self, rows: torch.Tensor, device: torch.device) -> None:
         self.rows, self.stream = rows, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -122,21 +120,10 @@ class _Carrier:
             piece, copied = self.ring[self.turn % PIECES]
             self.turn += 1
             copied.synchronize()
-            _fill(piece, self.rows[first:last])
+            piece[: last - first].copy_(self.rows[first:last])
             with torch.cuda.stream(self.stream):
                 slot.rows[first - start : last - start].copy_(piece[: last - first], non_blocking=True)
                 copied.record(self.stream)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record(self.stream)
         return done
-
-
-def _fill(piece: torch.Tensor, rows: torch.Tensor) -> None:
-    """Copy rows into the piece by several threads: one alone is slower than the copy engine."""
-    share = -(-len(rows) // FILLERS)
-    starts = range(0, len(rows), share)
-    list(
-        pool("mlsys-search-fill", FILLERS).map(
-            lambda i: piece[i : i + share][: len(rows) - i].copy_(rows[i : i + share]), starts
-        )
-    )
