@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 
-from mlsys import progress
+from mlsys import progress, ranks
 from mlsys.errors import UserError
 from mlsys.quantities import parse_bytes
 from mlsys.record import Workload
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def build(config: dict[str, Any], directory: Path) -> Workload:
     """The workload that `config` (resolved, plain values) asks for; files of its own go into `directory`."""
     kind = workload_kind(config)
+    if ranks.here().size > 1 and kind != "distance":
+        raise UserError(f"workload={kind} runs in one process: start it without torchrun")
     _check_counts(config)
     if kind == "serving":
         return serving(config, directory)
@@ -69,6 +71,7 @@ def distance(config: dict[str, Any]) -> Workload:
         placement=config["placement"],
         memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
         baselines=config["baselines"],
+        peers=ranks.here(),
         **_timing(config),
     )
 
@@ -112,7 +115,23 @@ def resolve_device(name: str) -> torch.device:
         raise UserError("device=cuda: this machine has no CUDA device that torch can use; device=cpu or auto")
     if name == "auto" and not present:
         progress.say("device=auto: no GPU here, the CPU computes")
-    return torch.device("cuda" if present and name != "cpu" else "cpu")
+    if not present or name == "cpu":
+        return torch.device("cpu")
+    return _own_gpu(name) if ranks.here().size > 1 else torch.device("cuda")
+
+
+def _own_gpu(name: str) -> torch.device:
+    """The GPU of this rank, current from now on."""
+    import torch
+
+    peers, gpus = ranks.here(), torch.cuda.device_count()
+    if peers.local_size > gpus:
+        raise UserError(
+            f"device={name}: {peers.local_size} ranks on a machine with {gpus} GPU(s), which need one each; "
+            "device=cpu computes without"
+        )
+    torch.cuda.set_device(peers.local_rank)
+    return torch.device("cuda", peers.local_rank)
 
 
 def _timing(config: dict[str, Any]) -> dict[str, Any]:

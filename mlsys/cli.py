@@ -12,7 +12,7 @@ from types import FrameType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import keys, sweep
+from mlsys import follower, keys, ranks, sweep
 from mlsys.errors import UserError, one_line, root
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
@@ -21,22 +21,38 @@ MISUSE, FAILED, INTERRUPTED = 2, 1, 130
 def call(run: Callable[[], object]) -> int:
     """Run a Hydra application. Returns 0, or 1 where a run failed, 2 for misuse, 130 after Ctrl-C.
 
-    A traceback is shown only to who asks for it with HYDRA_FULL_ERROR=1.
+    A traceback is shown only to who asks for it with HYDRA_FULL_ERROR=1. Of torchrun's ranks only rank 0 runs the
+    application; the others measure with it.
     """
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing
     signal.signal(signal.SIGTERM, _terminate)
+    if ranks.size() > 1:
+        signal.signal(signal.SIGINT, _terminate_once)
+        signal.signal(signal.SIGTERM, _terminate_once)
     try:
         keys.check_words(sys.argv[1:])
-        run()
+        with ranks.together() as peers:
+            if peers.rank > 0:
+                follower.follow(peers)
+            else:
+                run()
     except KeyboardInterrupt:
-        sweep.interrupted()
+        if ranks.rank() == 0:
+            sweep.interrupted()
         return INTERRUPTED
+    except ranks.LostRank as error:
+        if ranks.rank() == 0:
+            print(one_line(error), file=sys.stderr)
+        return FAILED
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise
         print(explain(error), file=sys.stderr)
         return MISUSE
+    finally:
+        if ranks.size() > 1:
+            _ignore_signals()
     return FAILED if sweep.failures else 0
 
 
@@ -61,3 +77,18 @@ def explain(error: Exception) -> str:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _terminate_once(number: int, frame: FrameType | None) -> None:
+    """torchrun passes on a Ctrl-C that its ranks have heard too: what the first interrupt began is not stopped.
+
+    Nor is a run that ends by itself because a rank is lost, of which torchrun's signal is the consequence.
+    """
+    _ignore_signals()
+    if not ranks.here().lost:
+        raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

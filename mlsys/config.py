@@ -17,7 +17,7 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from mlsys import keys
+from mlsys import keys, ranks
 from mlsys.distance.search.options import SearchOptions
 from mlsys.quantities import whole
 
@@ -115,6 +115,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("whole", whole, replace=True)
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     OmegaConf.register_new_resolver("outputs", outputs, replace=True)
+    OmegaConf.register_new_resolver("ranks", ranks_suffix, replace=True)
     OmegaConf.register_new_resolver("groups", groups, replace=True)
     OmegaConf.register_new_resolver("baselines", baselines, replace=True)
 
@@ -131,6 +132,11 @@ def slug(text: str) -> str:
 def outputs() -> str:
     """Where results go: `MLSYS_OUTPUTS`, or `outputs/` beside run.py, whatever directory the command runs in."""
     return os.environ.get("MLSYS_OUTPUTS") or str(ROOT / "outputs")
+
+
+def ranks_suffix() -> str:
+    """What torchrun's number of ranks adds to a job's directory name: runs with other numbers lie beside it."""
+    return f",ranks={ranks.size()}" if ranks.size() > 1 else ""
 
 
 def groups() -> str:

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import environment, interleave, keys, progress, record
+from mlsys import environment, interleave, keys, progress, ranks, record
 from mlsys.config import resolved
 from mlsys.errors import UserError, one_line, root
 from mlsys.record import Record
@@ -27,6 +27,9 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
     try:
         plain = resolved(config)
         keys.check(plain)
+        if ranks.size() > 1:
+            plain["ranks"] = ranks.size()
+            _check_launcher(hydra, sweep)
         interleaved = _interleaved(plain, hydra, sweep)
     except (UserError, OmegaConfBaseException) as error:
         raw = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
@@ -37,6 +40,9 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
     progress.say(f"run: {overrides}")
     if sweep and (done := find_done(sweep, record.digest(plain))):
         progress.say(f"{overrides}: done before, in {done.name}")
+        return
+    if ranks.here().lost:
+        progress.say(f"not run: {overrides}: {ranks.here().lost}")
         return
     if interleaved:
         rounds = interleave.Rounds(plain["compare"]["rounds"])
@@ -53,6 +59,14 @@ def _interleaved(plain: dict[str, Any], hydra: Any, sweep: Path | None) -> bool:
     if plain["compare"]["rounds"] < 1:
         raise UserError(f"compare.rounds={plain['compare']['rounds']} must be at least 1")
     return True
+
+
+def _check_launcher(hydra: Any, sweep: Path | None) -> None:
+    if sweep is not None and hydra.launcher._target_ != BASIC_LAUNCHER:
+        name = hydra.runtime.choices["hydra/launcher"]
+        raise UserError(
+            f"hydra/launcher={name} starts processes of its own: torchrun goes with hydra/launcher=basic"
+        )
 
 
 def find_done(sweep: Path, digest: str) -> Path | None:
@@ -100,13 +114,14 @@ class _Job:
 
         entry, rounds = self.entry, self.rounds
         entry.workload = workload_kind(self.plain)
-        workload = build(self.plain, self.directory)
-        if self.sink is None:
-            self.sink = instantiate(self.plain["tracking"])
-            self.sink.open(entry, self.directory)
-        for part in rounds.measure(workload, entry.restart) if rounds else workload.measure():
-            entry.add(part)
-            entry.write(self.directory)
+        with ranks.here().job(self.plain):
+            workload = build(self.plain, self.directory)
+            if self.sink is None:
+                self.sink = instantiate(self.plain["tracking"])
+                self.sink.open(entry, self.directory)
+            for part in rounds.measure(workload, entry.restart) if rounds else workload.measure():
+                entry.add(part)
+                entry.write(self.directory)
         entry.environment["after"] = environment.moment()
         entry.end()
         entry.write(self.directory)

@@ -45,6 +45,7 @@ def hydra_for(*overrides: str, sweep: Path | None = None) -> Any:
         sweep=SimpleNamespace(dir=str(sweep)),
         launcher=SimpleNamespace(_target_=job.BASIC_LAUNCHER),
         output_subdir=".hydra",
+        runtime=SimpleNamespace(choices={"hydra/launcher": "basic"}),
     )
 
 
@@ -172,6 +173,21 @@ def test_interleaving_needs_one_process(tmp_path: Path) -> None:
     job.run(compose("compare.interleave=true"), context, ["run.py"], tmp_path / "0")
     assert record.read(tmp_path / "0").error == (
         "UserError: compare.interleave=true measures in one process: it needs hydra/launcher=basic"
+    )
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_launcher_of_processes_does_not_go_with_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    context = hydra_for(sweep=tmp_path)
+    context.launcher._target_ = "hydra_plugins.another.Launcher"
+    context.runtime.choices["hydra/launcher"] = launcher
+    job.run(compose(), context, ["run.py"], tmp_path / "0")
+    assert record.read(tmp_path / "0").error == (
+        f"UserError: hydra/launcher={launcher} starts processes of its own: torchrun goes with hydra/launcher=basic"
     )
 
 

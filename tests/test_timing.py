@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mlsys import timing
+from mlsys.ranks import Alone
 from mlsys.timing import Clock, Timing
 
 CPU = torch.device("cpu")
@@ -19,6 +20,7 @@ def test_medians_and_quartiles() -> None:
     row = Timing([4.0, 1.0, 2.0, 3.0, 100.0])
     assert row.median_ms == 3.0
     assert (row.quantile_ms(0.25), row.quantile_ms(0.75)) == (2.0, 4.0)
+    assert row.quartiles("wall_ms") == {"wall_ms": 3.0, "wall_ms_p25": 2.0, "wall_ms_p75": 4.0}
 
 
 def test_functions_are_timed_in_turn_after_their_warm_up() -> None:
@@ -49,6 +51,36 @@ def test_a_slow_function_gets_fewer_repeats_but_never_fewer_than_three(
     timings = clock(repeats=20, time_limit_s=10).wall({"slow": slow, "quick": quick})
     assert timings["slow"].samples_ms == pytest.approx([4000.0] * 3)
     assert len(timings["quick"].samples_ms) == 20
+
+
+class Slower(Alone):
+    """Beside a rank that takes twice as long."""
+
+    size = 2
+
+    def __init__(self) -> None:
+        self.met = 0
+
+    def exchange(self, value: list[float]) -> list[list[float]]:
+        return [value, [2 * time for time in value]]
+
+    def barrier(self) -> None:
+        self.met += 1
+
+
+def test_ranks_begin_together_the_slowest_counts_and_decides_how_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, peers = [0.0], Slower()
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    together = Clock(CPU, 20, 1, time_limit_s=10, data_bytes=2**40, peers=peers)
+
+    def second() -> None:
+        now[0] += 1.0
+
+    timings = together.wall({"second": second})
+    assert timings["second"].samples_ms == pytest.approx([2000.0] * 5)
+    assert peers.met == 1 + 5
 
 
 def test_the_copy_rate_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:

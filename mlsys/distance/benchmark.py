@@ -12,14 +12,15 @@ import psutil
 import torch
 
 from mlsys import progress
-from mlsys.distance import plan, stream
-from mlsys.distance.baseline import Prepared, Unavailable, get
+from mlsys.distance import beside, distributed, plan, stream
+from mlsys.distance.baseline import get
 from mlsys.distance.reference import reference
 from mlsys.distance.source import Source
 from mlsys.errors import UserError
 from mlsys.quantities import format_bytes
+from mlsys.ranks import ALONE, Alone
 from mlsys.record import Results, Scalar
-from mlsys.timing import Clock, Timing, copy_bandwidth_gbps, host_to_device_gbps
+from mlsys.timing import Clock, copy_bandwidth_gbps, host_to_device_gbps
 
 
 @dataclass
@@ -30,6 +31,7 @@ class DistanceBenchmark:
         metric, reduction: instances; `data.open(n, dtype, seed)` gives the two sources.
         placement: `device` holds both vectors there; `host` streams them within `memory_budget` bytes.
         repeats, warmup, time_limit_s: see `timing.Clock`.
+        peers: the ranks over which the vectors are spread; each holds, reads and checks only its own stretch.
     """
 
     metric: Any
@@ -45,6 +47,7 @@ class DistanceBenchmark:
     warmup: int
     time_limit_s: float
     seed: int
+    peers: Alone = ALONE
     kind: str = "distance"
 
     def measure(self) -> Iterator[Results]:
@@ -53,18 +56,23 @@ class DistanceBenchmark:
         with progress.step(f"opening {self.data.name} data"):
             sources = self.data.open(self.n, self.dtype, self.seed)
         yield Results(self._conditions(sources))
-        call, facts = self._prepare(sources)
+        own = distributed.shards(sources, self.peers) if self.peers.size > 1 else sources
+        call, facts = self._prepare(own)
         yield Results(facts)
-        yield Results(self._value(call, sources))
-        clock = self._clock(sources)
+        yield Results(self._value(call, own))
+        clock = self._clock(own)
         with progress.step(f"timing {self.metric.name}, {call.reduction}"):
             yield self._timings(clock, call, sources)
-        if modules:
-            yield from self._baselines(clock, call, modules, sources)
+        if self.peers.size > 1:
+            reason = f"it computes in one process, and the vectors are spread over {self.peers.size} ranks"
+            yield beside.left_out(dict.fromkeys(modules, reason))
+        elif modules:
+            yield from beside.measure(clock, call, modules, sources, self.metric.name)
 
     def _conditions(self, sources: tuple[Source, Source]) -> dict[str, Scalar]:
         x, y = sources
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        spread = distributed.conditions(x.n, name, self.peers) if self.peers.size > 1 else {}
         return {
             "n": x.n,
             "dtype": str(x.dtype).removeprefix("torch."),
@@ -74,6 +82,7 @@ class DistanceBenchmark:
             "threads": torch.get_num_threads(),
             "data.x": x.description,
             "data.y": y.description,
+            **spread,
         }
 
     def _prepare(self, sources: tuple[Source, Source]) -> tuple[Any, dict[str, Scalar]]:
@@ -99,20 +108,23 @@ class DistanceBenchmark:
             self._wait()
         moved_ms = (time.perf_counter() - start) * 1e3 if self.device.type == "cuda" else 0.0
         call = plan(device_x, device_y, self.metric, self.reduction)
-        return self._first_call(call, {"transfer_ms": moved_ms})
+        return self._first_call(call, {"transfer_ms": self.peers.slowest([moved_ms])[0]})
 
     def _first_call(self, call: Any, facts: dict[str, Scalar]) -> tuple[Any, dict[str, Scalar]]:
+        if self.peers.size > 1:
+            self.peers.exchange("ready")  # whoever could not prepare says so before the others compute
+            call = distributed.RankPlan(call, self.metric, self.peers.data)
         start = time.perf_counter()
         call()
         self._wait()
-        first_ms = (time.perf_counter() - start) * 1e3
+        first_ms = self.peers.slowest([(time.perf_counter() - start) * 1e3])[0]
         return call, {**facts, "reduction": call.reduction, "first_call_ms": first_ms}
 
     def _value(self, call: Any, sources: tuple[Source, Source]) -> dict[str, Scalar]:
-        value = float(call())
+        value = distributed.agreed(float(call()), self.peers)
         with progress.step("computing the float64 reference"):
-            truth = reference(*sources, self.metric)
-            nans = sum(source.nan_count() for source in sources)
+            truth = reference(*sources, self.metric, self.peers.total)
+            nans = sum(self.peers.exchange(sum(source.nan_count() for source in sources)))
         if nans:
             progress.say(f"{nans} NaN in the input: they propagate into the distance")
         return {
@@ -125,12 +137,12 @@ class DistanceBenchmark:
     def _timings(self, clock: Clock, call: Any, sources: tuple[Source, Source]) -> Results:
         name = {"distance": call}
         cold, hot, wall = (way(name)["distance"] for way in (clock.cold, clock.hot, clock.wall))
-        copy = copy_bandwidth_gbps(self.device)
+        copy = copy_bandwidth_gbps(self.device, peers=self.peers)
         bandwidth = self._bytes(sources) / cold.median_ms / 1e6
         values: dict[str, Scalar] = {
-            **_quartiles("latency_ms", cold),
+            **cold.quartiles("latency_ms"),
             "latency_hot_ms": hot.median_ms,
-            **_quartiles("wall_ms", wall),
+            **wall.quartiles("wall_ms"),
             "bandwidth_gbps": bandwidth,
             "copy_bandwidth_gbps": copy,
             "copy_share": bandwidth / copy,
@@ -145,46 +157,9 @@ class DistanceBenchmark:
         }
         return Results(values, samples)
 
-    def _baselines(
-        self, clock: Clock, call: Any, modules: dict[str, Any], sources: tuple[Source, Source]
-    ) -> Iterator[Results]:
-        """Each baseline that can run, in turn with ours; `speedup.<name>` compares within these rounds alone."""
-        prepared: dict[str, Prepared] = {}
-        places: dict[str, str] = {}
-        failed: dict[str, Scalar] = {}
-        vectors = _Vectors(sources, self.device)
-        for name, module in modules.items():
-            try:
-                prepared[name] = module.prepare(*vectors.at(module.WHERE), self.metric.name)
-                places[name] = module.WHERE if self.device.type == "cuda" else "device"
-                prepared[name].call()
-            except (Unavailable, torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                prepared.pop(name, None)
-                failed[f"baseline.{name}.error"] = str(error).splitlines()[0]
-                progress.say(f"baseline {name} did not run: {failed[f'baseline.{name}.error']}")
-        yield Results(failed)
-        for place in ("device", "cpu"):  # on a CPU all share one set of rounds
-            chosen = {name: item for name, item in prepared.items() if places[name] == place}
-            if chosen:
-                with progress.step(f"timing baselines {', '.join(chosen)}"):
-                    yield self._rounds(clock, call, chosen, on_host=place == "cpu")
-
-    def _rounds(self, clock: Clock, call: Any, chosen: dict[str, Prepared], on_host: bool) -> Results:
-        """One set of rounds. Host functions are timed as their caller waits, and ours then is too."""
-        functions = {"ours": call, **{name: item.call for name, item in chosen.items()}}
-        timings = (clock.wall if on_host and self.device.type == "cuda" else clock.cold)(functions)
-        ours = timings.pop("ours")
-        values: dict[str, Scalar] = {}
-        for name, timing in timings.items():
-            values |= _quartiles(f"baseline.{name}.latency_ms", timing)
-            values[f"baseline.{name}.expression"] = chosen[name].expression
-            values[f"speedup.{name}"] = timing.median_ms / ours.median_ms
-        return Results(
-            values, {f"baseline.{name}.latency_ms": row.samples_ms for name, row in timings.items()}
-        )
-
     def _clock(self, sources: tuple[Source, Source]) -> Clock:
-        return Clock(self.device, self.repeats, self.warmup, self.time_limit_s, self._bytes(sources))
+        data_bytes = self._bytes(sources)
+        return Clock(self.device, self.repeats, self.warmup, self.time_limit_s, data_bytes, self.peers)
 
     def _bytes(self, sources: tuple[Source, Source]) -> int:
         """The fewest bytes that must be read: each vector once."""
@@ -195,6 +170,8 @@ class DistanceBenchmark:
         where = "memory"
         if self.device.type == "cuda":
             free, where = torch.cuda.mem_get_info(self.device)[0], "GPU memory"
+        else:
+            needed *= self.peers.local_size  # ranks of one machine share its memory
         if needed > 0.95 * free:
             raise UserError(
                 f"size={self.n:.4g}: the vectors need {format_bytes(needed)}, {format_bytes(free)} of {where} is free; "
@@ -204,29 +181,6 @@ class DistanceBenchmark:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-class _Vectors:
-    """The vectors where a baseline wants them, each copy made once and only if wanted."""
-
-    def __init__(self, sources: tuple[Source, Source], device: torch.device) -> None:
-        self._sources, self._places = sources, {"device": device, "cpu": torch.device("cpu")}
-        self._made: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def at(self, where: str) -> tuple[torch.Tensor, torch.Tensor]:
-        place = self._places[where]
-        if place not in self._made:
-            x, y = self._sources
-            self._made[place] = (x.tensor().to(place), y.tensor().to(place))
-        return self._made[place]
-
-
-def _quartiles(name: str, timing: Timing) -> dict[str, Scalar]:
-    return {
-        name: timing.median_ms,
-        f"{name}_p25": timing.quantile_ms(0.25),
-        f"{name}_p75": timing.quantile_ms(0.75),
-    }
 
 
 def _relative_error(value: float, truth: float, scale: float) -> float:

@@ -6,27 +6,42 @@ adds them in rank order, so that all get the same bits whatever algorithm the ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import platform
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from mlsys import progress
 from mlsys.distance import metrics
 from mlsys.distance.metrics import Metric, for_dtype
 from mlsys.distance.plan import Plan, plan
 from mlsys.distance.reductions import Reduction
-from mlsys.distance.source import Source, count_nan
+from mlsys.distance.source import Source
+from mlsys.distance.stream import StreamPlan
 from mlsys.errors import UserError
+from mlsys.rank_group import answered
+from mlsys.ranks import Alone, RankError
+from mlsys.record import Scalar
 
 
 @dataclass
 class RankPlan:
     """This rank's part of a distance; every rank of the group must call it, as often as the others."""
 
-    part: Plan
+    part: Plan | StreamPlan
     metric: Metric
     group: Any = None
+    _own: torch.Tensor = field(init=False, repr=False)
+    _all: torch.Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Room for the sums of this rank and of all, with a last column that says whether a rank failed."""
+        ranks, sums = dist.get_world_size(self.group), self._finishing.sums
+        self._all = torch.zeros(ranks, sums + 1, dtype=torch.float64, device=self.device)
+        self._own = torch.zeros_like(self._all[0])
 
     @property
     def reduction(self) -> str:
@@ -39,15 +54,35 @@ class RankPlan:
         return self.part.device
 
     def __call__(self) -> torch.Tensor:
-        """The distance of the whole vectors, 0-d on this rank's device. Waits for the other ranks."""
-        self.part()
-        own = self.part.running.sums().contiguous()
-        all_sums = [torch.empty_like(own) for _ in range(dist.get_world_size(self.group))]
-        dist.all_gather(all_sums, own, group=self.group)
-        total = torch.stack(all_sums).cpu().numpy().cumsum(axis=0)[-1]  # a cumulative sum keeps the order
-        wide = self.part.x.dtype == torch.float64
-        distance = for_dtype(self.metric, wide).distance(total.tolist())
-        return torch.tensor(distance, dtype=torch.float64 if wide else torch.float32, device=self.device)
+        """The distance of the whole vectors, 0-d on this rank's device. Waits for the other ranks.
+
+        A rank whose part fails tells the others before it raises; they raise RankError.
+        """
+        failure: Exception | None = None
+        try:
+            self.part()
+            self._own[:-1].copy_(self.part.running.sums())
+        except Exception as error:
+            failure = error
+            self._own[-1] = 1
+        with answered():
+            dist.all_gather(list(self._all.unbind()), self._own, group=self.group)
+            gathered = self._all.cpu().numpy()
+        if failure is not None:
+            raise failure
+        if gathered[:, -1].any():
+            raise RankError(f"rank {int(gathered[:, -1].argmax())} failed")
+        total = gathered[:, :-1].cumsum(axis=0)[-1]  # a cumulative sum keeps the order
+        dtype = torch.float64 if self._wide else torch.float32
+        return torch.tensor(self._finishing.distance(total.tolist()), dtype=dtype, device=self.device)
+
+    @property
+    def _wide(self) -> bool:
+        return self.part.x.dtype == torch.float64
+
+    @property
+    def _finishing(self) -> Metric:
+        return for_dtype(self.metric, self._wide)
 
 
 def rank_plan(
@@ -72,39 +107,31 @@ def bounds(n: int, rank: int, ranks: int) -> tuple[int, int]:
     return n * rank // ranks, n * (rank + 1) // ranks
 
 
-@dataclass(frozen=True)
-class Shard:
-    """A stretch of a source, itself a source."""
+def shards(sources: tuple[Source, Source], peers: Alone) -> tuple[Source, Source]:
+    """This rank's stretch of both vectors."""
+    x, y = (source.part(*bounds(source.n, peers.rank, peers.size)) for source in sources)
+    return x, y
 
-    whole: Source
-    start: int
-    stop: int
 
-    @property
-    def n(self) -> int:
-        """Number of elements."""
-        return self.stop - self.start
+def conditions(n: int, device_name: str, peers: Alone) -> dict[str, Scalar]:
+    """Who computes what, for the record and the console."""
+    places = Counter(peers.exchange(f"{device_name} on {platform.node()}"))
+    devices = "; ".join(f"{count} × {place}" for place, count in places.items())
+    shard_n = -(-n // peers.size)
+    progress.say(f"{peers.size} ranks, {devices}, {shard_n:.4g} elements of each vector on one at most")
+    return {
+        "ranks": peers.size,
+        "shard_n": shard_n,
+        "rank_devices": devices,
+        "rank_exchange": f"all_gather of float64 sums, {peers.backend}",
+        "latency_of": "the slowest rank, from a barrier on, the exchange included",
+        "copy_bandwidth_of": f"{peers.size} ranks that copy at the same time, the slowest counts",
+    }
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Element type."""
-        return self.whole.dtype
 
-    @property
-    def description(self) -> str:
-        """What it is, for the record."""
-        return f"elements {self.start} to {self.stop} of {self.whole.description}"
-
-    def read(self, start: int, stop: int, out: torch.Tensor) -> None:
-        """Copy elements start … stop of the shard into `out`."""
-        self.whole.read(self.start + start, self.start + stop, out)
-
-    def tensor(self) -> torch.Tensor:
-        """The shard in memory; the rest of the vector is not read."""
-        shard = torch.empty(self.n, dtype=self.dtype)
-        self.read(0, self.n, shard)
-        return shard
-
-    def nan_count(self) -> int:
-        """How many elements are nan."""
-        return count_nan(self)
+def agreed(value: float, peers: Alone) -> float:
+    """`value`, once every rank has been found to have the same bits. Raises RankError."""
+    found = [own.hex() for own in peers.exchange(value)]
+    if len(set(found)) > 1:
+        raise RankError(f"the ranks disagree: {', '.join(found)}")
+    return value

@@ -40,6 +40,10 @@ class Source(Protocol):
         """How many elements are nan."""
         ...
 
+    def part(self, start: int, stop: int) -> Source:
+        """Elements start … stop as a source of their own, which takes no memory for the others."""
+        ...
+
 
 @dataclass(frozen=True)
 class TensorSource:
@@ -69,6 +73,52 @@ class TensorSource:
     def nan_count(self) -> int:
         """How many elements are nan."""
         return count_nan(self)
+
+    def part(self, start: int, stop: int) -> Source:
+        """A view of elements start … stop."""
+        return TensorSource(self.vector[start:stop], self.description)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A stretch of a source, itself a source."""
+
+    whole: Source
+    start: int
+    stop: int
+
+    @property
+    def n(self) -> int:
+        """Number of elements."""
+        return self.stop - self.start
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Element type."""
+        return self.whole.dtype
+
+    @property
+    def description(self) -> str:
+        """What it is, for the record."""
+        return f"elements {self.start} to {self.stop} of {self.whole.description}"
+
+    def read(self, start: int, stop: int, out: torch.Tensor) -> None:
+        """Copy elements start … stop of the shard into `out`."""
+        self.whole.read(self.start + start, self.start + stop, out)
+
+    def tensor(self) -> torch.Tensor:
+        """The shard in memory; the rest of the vector is not read."""
+        shard = torch.empty(self.n, dtype=self.dtype)
+        self.read(0, self.n, shard)
+        return shard
+
+    def nan_count(self) -> int:
+        """How many elements are nan."""
+        return count_nan(self)
+
+    def part(self, start: int, stop: int) -> Source:
+        """A stretch of the stretch."""
+        return Shard(self.whole, self.start + start, self.start + stop)
 
 
 def count_nan(source: Source) -> int:

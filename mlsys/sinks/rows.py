@@ -50,6 +50,8 @@ def _rows_of(index: int, name: str, record: Record) -> list[Row]:
     }
     base |= {"error": record.error, "started_at": record.started_at}
     base |= {CONFIG + key: value for key, value in settings(record).items()}
+    if record.workload == "distance" and "n" in record.config:
+        base.setdefault(CONFIG + "ranks", 1)
     base |= {key: number(value) for key, value in record.results.items()}
     base |= {"machine": machine(record), "source": MEASURED}
     if not record.levels:

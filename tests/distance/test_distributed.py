@@ -13,7 +13,8 @@ import torch
 
 from mlsys.distance import distance
 from mlsys.distance.data.random import Random
-from mlsys.distance.distributed import Shard, bounds, rank_plan
+from mlsys.distance.distributed import bounds, rank_plan
+from mlsys.distance.source import Shard
 from mlsys.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,8 @@ import os, sys, warnings
 import torch
 import torch.distributed as dist
 from mlsys.distance.data.random import Random
-from mlsys.distance.distributed import Shard, bounds, rank_plan
+from mlsys.distance.distributed import bounds, rank_plan
+from mlsys.distance.source import Shard
 torch.set_num_threads(1)
 rank, ranks, n = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 dist.init_process_group("gloo", rank=rank, world_size=ranks)
@@ -96,6 +98,7 @@ def test_a_shard_is_a_source() -> None:
     assert (shard.n, shard.dtype, shard.nan_count()) == (300, torch.float32, 0)
     assert torch.equal(shard.tensor(), whole.tensor()[200:500])
     assert shard.description == "elements 200 to 500 of standard normal, seed 0"
+    assert torch.equal(shard.part(10, 20).tensor(), whole.tensor()[210:220])
 
 
 def test_without_a_group() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,3 +44,20 @@ def test_relative_error_of_odd_values() -> None:
     assert reference(one, one, "l1").relative_error(1e-9) == math.inf
     nothing = reference(one, TensorSource(torch.zeros(3)), "cosine")
     assert nothing.relative_error(math.nan) == 0.0
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+def test_parts_add_up(pair: tuple[torch.Tensor, torch.Tensor], metric: str) -> None:
+    x, y = map(TensorSource, pair)
+    whole = reference(x, y, metric)
+    sums: list[list[float]] = []
+    edges = (0, 1, x.n // 2, x.n // 2, x.n)
+
+    def total(own: list[float]) -> list[float]:
+        sums.append(own)
+        return [sum(column) for column in zip(*sums, strict=True)]
+
+    for start, stop in pairwise(edges):
+        found = reference(x.part(start, stop), y.part(start, stop), metric, total)
+    assert found.value == pytest.approx(whole.value, rel=1e-13)
+    assert found.scale == pytest.approx(whole.scale, rel=1e-13)

@@ -86,3 +86,10 @@ def test_a_files_length_is_shown_not_the_size_that_was_not_used() -> None:
     entry = synthetic.distance(n=1000, config={"data": {"name": "file", "x": "a.npy", "y": "b.npy"}})
     entry.results["n"] = 60_000_000
     assert rows.settings(entry)["n"] == 60_000_000
+
+
+def test_a_run_over_ranks_differs_from_one_without(tmp_path: Path) -> None:
+    runs = [(tmp_path / "1", synthetic.distance()), (tmp_path / "2", synthetic.distance(config={"ranks": 2}))]
+    table = rows.rows(runs)
+    assert rows.varying(table) == ["config.ranks"]
+    assert [row["config.ranks"] for row in table] == [1, 2]

@@ -19,7 +19,7 @@ import torch
 
 from mlsys.distance.data.formats import READERS, Layout
 from mlsys.distance.plan import DTYPES
-from mlsys.distance.source import Source, count_nan
+from mlsys.distance.source import Shard, Source, count_nan
 from mlsys.distance.threads import pool
 from mlsys.errors import UserError
 
@@ -137,6 +137,10 @@ class FileSource:
     def nan_count(self) -> int:
         """How many elements are nan."""
         return count_nan(self)
+
+    def part(self, start: int, stop: int) -> Source:
+        """A stretch of the file; the rest is not read."""
+        return Shard(self, start, stop)
 
     def _read(self, offset: int, out: torch.Tensor) -> None:
         target: memoryview = memoryview(out.view(torch.uint8).numpy().data)

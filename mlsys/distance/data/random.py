@@ -33,6 +33,7 @@ class RandomSource:
     n: int
     dtype: torch.dtype
     seed: tuple[int, int]
+    start: int = 0  # of a longer vector; drawn is only this stretch of it
     _vector: torch.Tensor | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -52,8 +53,8 @@ class RandomSource:
             if self._vector is None:
                 vector = torch.empty(self.n, dtype=self.dtype)
                 with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-                    starts = range(0, self.n, BLOCK)
-                    list(pool.map(lambda start: self._draw(vector[start : start + BLOCK], start), starts))
+                    blocks = range(self.start // BLOCK, -(-(self.start + self.n) // BLOCK))
+                    list(pool.map(lambda block: self._fill(vector, block), blocks))
                 self._vector = vector
             return self._vector
 
@@ -61,10 +62,24 @@ class RandomSource:
         """None of them is nan."""
         return count_nan(self)
 
-    def _draw(self, out: torch.Tensor, start: int) -> None:
-        generator = np.random.Generator(
-            np.random.Philox(np.random.SeedSequence((*self.seed, start // BLOCK)))
-        )
+    def part(self, start: int, stop: int) -> Source:
+        """The same elements start … stop, drawn without the others."""
+        return RandomSource(stop - start, self.dtype, self.seed, self.start + start)
+
+    def _fill(self, vector: torch.Tensor, block: int) -> None:
+        """Draw what of a block belongs here; what comes before it in its block is drawn and left out."""
+        first = block * BLOCK
+        begin, end = max(first, self.start), min(first + BLOCK, self.start + self.n)
+        out = vector[begin - self.start : end - self.start]
+        if begin == first:
+            self._draw(out, block)
+            return
+        drawn = torch.empty(end - first, dtype=self.dtype)
+        self._draw(drawn, block)
+        out.copy_(drawn[begin - first :])
+
+    def _draw(self, out: torch.Tensor, block: int) -> None:
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((*self.seed, block))))
         if self.dtype == torch.float64:
             generator.standard_normal(len(out), out=out.numpy())
         elif self.dtype.is_floating_point:

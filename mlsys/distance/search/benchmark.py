@@ -133,12 +133,12 @@ class SearchBenchmark:
             times = clock.cold(calls)
             wall = clock.wall({"search": calls["search"]})["search"]
         ours = times.pop("search")
-        values |= _quartiles("latency_ms", ours) | _quartiles("wall_ms", wall)
+        values |= ours.quartiles("latency_ms") | wall.quartiles("wall_ms")
         values["bandwidth_gbps"] = problem.rows.nbytes / ours.median_ms / 1e6
         values["queries_per_s"] = 1e3 * self.queries / ours.median_ms
         samples = {"latency_ms": ours.samples_ms, "wall_ms": wall.samples_ms}
         for name, timing in times.items():
-            values |= _quartiles(f"baseline.{name}.latency_ms", timing)
+            values |= timing.quartiles(f"baseline.{name}.latency_ms")
             values[f"speedup.{name}"] = timing.median_ms / ours.median_ms
             samples[f"baseline.{name}.latency_ms"] = timing.samples_ms
         values |= self._limits(problem, ours.median_ms, times.get("torch_matmul"))
@@ -182,14 +182,6 @@ def _recall(found: Any, wanted: Any) -> float:
     """The share of the wanted rows that were found."""
     pairs = zip(found, wanted, strict=True)
     return sum(len(np.intersect1d(a, b)) for a, b in pairs) / int(wanted.size)
-
-
-def _quartiles(name: str, timing: Timing) -> dict[str, Scalar]:
-    return {
-        name: timing.median_ms,
-        f"{name}_p25": timing.quantile_ms(0.25),
-        f"{name}_p75": timing.quantile_ms(0.75),
-    }
 
 
 def _additions_per_ms(device: torch.device) -> int:

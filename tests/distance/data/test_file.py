@@ -50,6 +50,9 @@ def test_every_format_gives_the_vector_back(tmp_path: Path, suffix: str) -> None
         piece = torch.empty(stop - start)
         source.read(start, stop, piece)
         assert torch.equal(piece.nan_to_num(), vector[start:stop].nan_to_num())
+        part = source.part(start, stop)
+        assert torch.equal(part.tensor().nan_to_num(), piece.nan_to_num())
+        assert part.nan_count() == int(piece.isnan().sum())
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".safetensors", ".pt"])

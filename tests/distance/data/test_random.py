@@ -40,3 +40,15 @@ def test_longer_vectors_begin_the_same_and_pieces_are_the_whole() -> None:
     long.read(BLOCK - 5, BLOCK + 5, piece)
     assert torch.equal(piece, long.tensor()[BLOCK - 5 :])
     assert torch.equal(long.tensor()[:BLOCK], short.tensor())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int8], ids=str)
+def test_a_part_is_drawn_alone_and_is_what_the_whole_has_there(dtype: torch.dtype) -> None:
+    n = 2 * BLOCK + 1_001
+    whole, _ = Random().open(n, dtype, 3)
+    for start, stop in ((0, n // 3), (n // 3, 2 * n // 3), (2 * n // 3, n), (BLOCK, BLOCK), (7, 8)):
+        part = Random().open(n, dtype, 3)[0].part(start, stop)
+        assert part.n == stop - start == len(part.tensor())
+        assert torch.equal(part.tensor(), whole.tensor()[start:stop])
+        inner = part.part(0, part.n // 2)
+        assert torch.equal(inner.tensor(), part.tensor()[: part.n // 2])

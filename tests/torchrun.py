@@ -1,0 +1,49 @@
+"""Starts torchrun as its user does and leaves no process behind, whatever the test found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def started(ranks: int, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    line = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={ranks}",
+        *words,
+    ]
+    path = os.pathsep.join([str(ROOT), *filter(None, [variables.pop("PYTHONPATH", None)])])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **variables}
+    process = subprocess.Popen(
+        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    family = [psutil.Process(process.pid)]
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            family += family[0].children(recursive=True)
+        for member in family:
+            if member.is_running():
+                member.kill()
+        process.wait(timeout=10)
+
+
+def run(
+    ranks: int, *words: str, timeout_s: float = 120, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    with started(ranks, *words, **variables) as process:
+        out, errors = process.communicate(timeout=timeout_s)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
