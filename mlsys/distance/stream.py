@@ -1,16 +1,15 @@
 """Vectors larger than the device's memory: read, copied and reduced piece by piece within a memory budget.
 
 On a GPU three slots of page-locked memory go round: one is filled while the copy engine empties another and the
-kernel works on what has arrived. Vectors in memory are filled in by one thread and those that torch gives it, which
-wait spinning: handing the parts of a piece to Python threads takes longer than copying it. Files are read by a pool.
-On a CPU two slots do: the pool reads one while the cores compute on the other.
+kernel works on what has arrived. Vectors in memory are copied by torch's own threads, which wait spinning: handing a
+piece to Python threads takes longer than copying it. Files are read ahead by a pool. On a CPU two slots do: the
+pool reads one while the cores compute on the other.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import torch
@@ -65,39 +64,38 @@ class StreamPlan:
             self._slots = [self._slot() for _ in range(self.running.slots)]
             if self.device.type == "cuda":
                 self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        ahead = 0 if self._copied_here else len(self._slots) - 1
         waiting: deque[tuple[int, int, Slot, list[Future[None]]]] = deque()
-        with self._readers() as readers:
-            for i, start in enumerate(range(0, max(self.x.n, 1), self.chunk_n)):
-                slot = self._slots[i % len(self._slots)]
-                stop = min(start + self.chunk_n, self.x.n)
-                waiting.append((start, stop, slot, self._read(readers, slot, start, stop)))
-                if len(waiting) == len(self._slots):
-                    self._reduce(*waiting.popleft())
-            while waiting:
+        for i, start in enumerate(range(0, max(self.x.n, 1), self.chunk_n)):
+            slot = self._slots[i % len(self._slots)]
+            stop = min(start + self.chunk_n, self.x.n)
+            waiting.append((start, stop, slot, self._fill(slot, start, stop)))
+            if len(waiting) > ahead:
                 self._reduce(*waiting.popleft())
+        while waiting:
+            self._reduce(*waiting.popleft())
         return self.running.finish()
 
     @property
-    def _whole(self) -> bool:
-        """Whether pieces are read whole, by one thread with torch's behind it."""
+    def _copied_here(self) -> bool:
+        """Whether the calling thread itself fills the slots."""
         in_memory = isinstance(self.x, TensorSource) and isinstance(self.y, TensorSource)
         return in_memory and self.device.type == "cuda"
 
-    def _readers(self) -> AbstractContextManager[Executor]:
-        return ThreadPoolExecutor(1) if self._whole else nullcontext(pool("mlsys-fill", FILLERS))
-
-    def _read(self, readers: Executor, slot: Slot, start: int, stop: int) -> list[Future[None]]:
-        """Begin to read a piece into the slot's host memory; reading waits until the slot's last copy is done."""
-        parts = 1 if self._whole else FILLERS // 2
-        part = max(1, -(-(stop - start) // parts))
-
-        def read(source: Source, begin: int, host: torch.Tensor) -> None:
-            if slot.copied is not None:
-                slot.copied.synchronize()
-            source.read(begin, begin + len(host), host)
-
+    def _fill(self, slot: Slot, start: int, stop: int) -> list[Future[None]]:
+        """Read, or begin to read, a piece into the slot's host memory, as soon as its last copy is done."""
+        if slot.copied is not None:
+            slot.copied.synchronize()
+        if self._copied_here:
+            for source, host in zip((self.x, self.y), slot.host, strict=True):
+                source.read(start, stop, host[: stop - start])
+            return []
+        fillers = pool("mlsys-fill", FILLERS)
+        part = max(1, -(-(stop - start) // (FILLERS // 2)))
         return [
-            readers.submit(read, source, begin, host[begin - start : stop - start][:part])
+            fillers.submit(
+                source.read, begin, end := min(begin + part, stop), host[begin - start : end - start]
+            )
             for source, host in zip((self.x, self.y), slot.host, strict=True)
             for begin in range(start, stop, part)
         ]
