@@ -84,7 +84,11 @@ class Pipeline:
             self.generator.warm(max_batch)
             on_cuda = (
                 self.device == "cuda"
-            )  # where libraries choose kernels by size; a CPU needs no more than a try
+            )  # where kernels are chosen, and some compiled, by the batch's size
+            for batch in _doubling(max_batch) if on_cuda else []:
+                items = self.items(batch)
+                for stage in self.stages[:2]:
+                    stage(items)
             for batch in sorted({1, max_batch} if on_cuda else {min(2, max_batch)}):
                 self.run(self.items(batch))
 
@@ -143,3 +147,8 @@ def _device(device: str, threads: int | None) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device=cuda: torch finds no CUDA device here")
     return device
+
+
+def _doubling(most: int) -> list[int]:
+    """1, 2, 4 and so on, and `most`."""
+    return [*itertools.takewhile(lambda size: size < most, (2**i for i in itertools.count())), most]

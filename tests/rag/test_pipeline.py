@@ -119,3 +119,21 @@ def test_hashing_gives_unit_vectors_and_survives_empty_text():
     assert np.linalg.norm(rows[0]) == pytest.approx(1)
     assert not rows[1].any()
     assert (rows[0] == rows[2]).all()
+
+
+def test_warming_tries_every_size_at_which_a_gpu_may_choose_another_kernel(pipeline: Pipeline):
+    seen: dict[str, list[int]] = {stage.name: [] for stage in pipeline.stages}
+
+    class Watched:
+        def __init__(self, stage):
+            self.name, self._stage = stage.name, stage
+
+        def __call__(self, items: list[Item]) -> None:
+            seen[self.name].append(len(items))
+            self._stage(items)
+
+    pipeline.stages = tuple(Watched(stage) for stage in pipeline.stages)
+    pipeline.device = "cuda"
+    pipeline.warm(6)
+    assert seen["embed"] == seen["retrieve"] == [1, 2, 4, 6, 1, 6]
+    assert seen["prompt"] == seen["generate"] == [1, 6]
