@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.linalg.blas import dasum, sasum
 
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import Array, Metric
+from mlsys.distance.metrics import Array, Metric, row_sums
 
 
 @jit
@@ -34,10 +34,15 @@ class L1(Metric):
     finish = l1_finish
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
-        """Σ |x − y| of each row; BLAS sums magnitudes in one pass, where NumPy needs two slower ones."""
+        """Σ |x − y| of each row."""
         np.subtract(x, y, out=scratch)
-        magnitudes = dasum if scratch.dtype == np.float64 else sasum
-        out[0] = [magnitudes(row) for row in scratch]
+        np.abs(scratch, out=scratch)
+        row_sums(scratch, out[0])
+
+    @staticmethod
+    def element(x: Any, y: Any) -> tuple[Any]:
+        """The absolute difference."""
+        return (abs(x - y),)
 
     def distance(self, sums: Sequence[float]) -> float:
         """The sum is the distance."""

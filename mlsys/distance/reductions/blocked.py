@@ -1,9 +1,11 @@
 """reduction=blocked: the CPU's reduction, in blocks that stay in a core's cache, on all cores.
 
-The vectors are cut into rows of fixed width. NumPy sums each row in the elements' precision (float32 for
-narrower types), a row's sum is float64, and the rows' sums are added at the end in one fixed order. So the
-error does not grow with n, and the result depends neither on the number of threads nor on how the elements
-arrived.
+The vectors are cut into rows of fixed width. Short pieces of a row are summed in the elements' precision (float32
+for narrower types), the pieces' sums in float64, and the rows' sums are added at the end in one fixed order. So the
+error does not grow with n, and the result depends neither on the number of threads nor on how the elements arrived.
+
+Long float32 vectors go through a compiled loop that takes one pass (see `mlsys.distance.fused`), everything else
+through NumPy; which of both depends only on the metric, the dtype and n.
 """
 
 from __future__ import annotations
@@ -16,14 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsys.distance import fused
 from mlsys.distance.metrics import Array, Metric, for_dtype
 from mlsys.distance.reductions import Running, Shape
 from mlsys.distance.threads import spread
 from mlsys.errors import UserError
 
 WIDTH = 8192  # elements a row, see in_rows
-ROWS = 12  # rows a block: two float32 blocks and their difference fit the second-level cache
+ROWS = (
+    16  # rows a block: two float32 blocks and their difference fit the second-level cache; see also row_dots
+)
 BLOCK = WIDTH * ROWS
+COMPILED_FROM = 1 << 19  # elements; below, NumPy is fast enough not to wait a second for the compiler
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class BlockedRun:
     def __init__(self, shape: Shape, metric: Metric) -> None:
         self.shape, self.metric = shape, metric
         self.partials = np.zeros((metric.sums, -(-shape.n // WIDTH)))
+        long = shape.n >= COMPILED_FROM and not shape.wide
+        self._sum = (fused.rows(metric, np.float32) if long else None) or metric.rows
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Sum the rows of one piece, which begins at a multiple of `align`."""
@@ -71,7 +79,7 @@ class BlockedRun:
         block = slice(row, row + ROWS)
         c, own_x, own_y = scratch(np.float64 if self.shape.wide else np.float32)
         a, b = converted(x[block], own_x), converted(y[block], own_y)
-        self.metric.rows(a, b, c[: len(a), : a.shape[1]], out[:, block])
+        self._sum(a, b, c[: len(a), : a.shape[1]], out[:, block])
 
     def _row(self, x: Any, y: Any, out: Array, row: int) -> None:
         one = slice(row, row + 1)
@@ -115,11 +123,14 @@ def in_rows(vector: Any) -> Iterator[Any]:
 
 
 def converted(rows: Any, own: Array) -> Array:
-    """Rows as an array of own's dtype: themselves if they are an array, else a copy in own."""
-    if isinstance(rows, np.ndarray):
-        return rows
+    """Rows as a C-contiguous array of own's dtype: themselves if they are one, else a copy in own."""
     target = own[: len(rows), : rows.shape[1]]
-    torch.from_numpy(target).copy_(rows)
+    if not isinstance(rows, np.ndarray):
+        torch.from_numpy(target).copy_(rows)
+    elif rows.flags.c_contiguous:
+        return rows
+    else:
+        np.copyto(target, rows)
     return target
 
 
