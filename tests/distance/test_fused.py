@@ -21,7 +21,7 @@ def summed(metric: Metric, x: np.ndarray, y: np.ndarray, compiled: bool) -> np.n
     return out[:, ::2]
 
 
-@pytest.mark.parametrize("width", [0, 1, 15, 255, 1024, 8191])
+@pytest.mark.parametrize("width", [1, 15, 255, 1024, 8191])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_loop_agrees_with_numpy(name: str, width: int) -> None:
     x, y = np.random.default_rng(width).standard_normal((2, 3, width)).astype(np.float32)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from mlsys.errors import UserError
 
-PIECE = 256  # elements of a row that NumPy sums in their own precision, see row_dots
+PIECE, LOCKED = 256, 500  # see row_dots
 NAMES = ("l2", "sqeuclidean", "l1", "cosine", "dot")
 
 Array = npt.NDArray[Any]
@@ -93,21 +93,15 @@ def for_dtype(metric: Metric, wide: bool) -> Metric:
 
 
 def row_dots(x: Array, y: Array, out: Array) -> None:
-    """Inner products of the rows of x and y, (rows, width), into out (rows,) float64; in one thread.
+    """Inner products of the rows of x and y, (rows, width), into out (rows,) float64; one call, one thread.
 
-    A row is cut into short pieces whose products are added up in float64. Short pieces are exact enough, OpenBLAS does
-    not split them over threads of its own, and a block has enough of them, over 500, for NumPy to let go of the
-    interpreter's lock: with fewer, longer rows a second thread would only wait.
+    NumPy lets go of the interpreter's lock only in a call of over LOCKED inner products; in a call of fewer, longer
+    ones a second thread would wait. So the rows of a whole block are cut into pieces, whose products are added up in
+    float64.
     """
     count, width = x.shape
-    whole = width // PIECE * PIECE
-    a, b = (v[:, :whole].reshape(count, whole // PIECE, PIECE) for v in (x, y))
-    products = np.vecdot(a, b)  # `out=` of another dtype would convert a and b first
-    np.sum(products.astype(np.float64), axis=1, out=out)
-    if whole < width:
-        out += np.vecdot(x[:, whole:], y[:, whole:])
-
-
-def row_sums(x: Array, out: Array) -> None:
-    """Sums of the rows of x into out, as inner products with ones: BLAS is faster than `np.sum`."""
-    row_dots(x, np.broadcast_to(np.ones(x.shape[1], x.dtype), x.shape), out)
+    if width % PIECE or count * width // PIECE <= LOCKED:
+        out[:] = np.vecdot(x, y)  # `out=` of another dtype would convert x and y first
+        return
+    a, b = (rows.reshape(count, width // PIECE, PIECE) for rows in (x, y))
+    np.vecdot(a, b).astype(np.float64).sum(axis=1, out=out)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.linalg.blas import dasum, sasum
 
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import Array, Metric, row_sums
+from mlsys.distance.metrics import Array, Metric
 
 
 @jit
@@ -34,10 +35,10 @@ class L1(Metric):
     finish = l1_finish
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
-        """Σ |x − y| of each row."""
+        """Σ |x − y| of each row; BLAS sums magnitudes in one pass, where NumPy needs two slower ones."""
         np.subtract(x, y, out=scratch)
-        np.abs(scratch, out=scratch)
-        row_sums(scratch, out[0])
+        magnitudes = dasum if scratch.dtype == np.float64 else sasum
+        out[0] = [magnitudes(row) for row in scratch]
 
     @staticmethod
     def element(x: Any, y: Any) -> tuple[Any]:

@@ -4,8 +4,8 @@ The vectors are cut into rows of fixed width. Short pieces of a row are summed i
 for narrower types), the pieces' sums in float64, and the rows' sums are added at the end in one fixed order. So the
 error does not grow with n, and the result depends neither on the number of threads nor on how the elements arrived.
 
-Long float32 vectors go through a compiled loop that takes one pass (see `mlsys.distance.fused`), everything else
-through NumPy; which of both depends only on the metric, the dtype and n.
+Long vectors go through a compiled loop that takes one pass (see `mlsys.distance.fused`), short ones and
+metrics without an `element` through NumPy; which of both depends only on the metric, the dtype and n.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from mlsys.distance.threads import spread
 from mlsys.errors import UserError
 
 WIDTH = 8192  # elements a row, see in_rows
-ROWS = (
-    16  # rows a block: two float32 blocks and their difference fit the second-level cache; see also row_dots
-)
+ROWS = 16  # rows a block: two float32 blocks and their difference fit the second-level cache; enough for row_dots
 BLOCK = WIDTH * ROWS
+ALONE = 16  # blocks that take one thread no longer than other threads take to wake up, half a millisecond
 COMPILED_FROM = 1 << 19  # elements; below, NumPy is fast enough not to wait a second for the compiler
 
 
@@ -55,8 +54,9 @@ class BlockedRun:
     def __init__(self, shape: Shape, metric: Metric) -> None:
         self.shape, self.metric = shape, metric
         self.partials = np.zeros((metric.sums, -(-shape.n // WIDTH)))
-        long = shape.n >= COMPILED_FROM and not shape.wide
-        self._sum = (fused.rows(metric, np.float32) if long else None) or metric.rows
+        self._dtype = np.float64 if shape.wide else np.float32
+        compiled = fused.rows(metric, self._dtype) if shape.n >= COMPILED_FROM else None
+        self._sum = compiled or metric.rows
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Sum the rows of one piece, which begins at a multiple of `align`."""
@@ -69,7 +69,8 @@ class BlockedRun:
 
     def _rows(self, x: Any, y: Any, out: Array) -> None:
         """Sum rows, (rows, width): all of them as they are, and in float64 those that float32 does not serve."""
-        spread(lambda row: self._block(x, y, out, row), range(0, len(x), ROWS))
+        blocks = range(0, len(x), ROWS)
+        spread(lambda row: self._block(x, y, out, row), blocks, alone=ALONE, here=isinstance(x, np.ndarray))
         if not self.shape.wide:
             with np.errstate(all="ignore"):
                 again = np.flatnonzero(~self.metric.exact_enough(out))
@@ -77,7 +78,7 @@ class BlockedRun:
 
     def _block(self, x: Any, y: Any, out: Array, row: int) -> None:
         block = slice(row, row + ROWS)
-        c, own_x, own_y = scratch(np.float64 if self.shape.wide else np.float32)
+        c, own_x, own_y = scratch(self._dtype)
         a, b = converted(x[block], own_x), converted(y[block], own_y)
         self._sum(a, b, c[: len(a), : a.shape[1]], out[:, block])
 

@@ -17,9 +17,10 @@ N = 5 * BLOCK + 12_345
 
 @pytest.fixture(params=["compiled", "numpy"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test with the compiled loop and without."""
+    """Every test with the compiled loop and without, on several threads."""
     if request.param == "compiled":
         pytest.importorskip("numba")
+    monkeypatch.setattr(blocked, "ALONE", 1)
     monkeypatch.setattr(blocked, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)
 
 
@@ -42,6 +43,17 @@ def test_threads_do_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor])
             assert len(values) == 1, metric
     finally:
         torch.set_num_threads(before)
+
+
+def test_one_thread_alone_gives_the_same_bits(
+    pair: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for vectors in (pair, [vector.double() for vector in pair], [vector.bfloat16() for vector in pair]):
+        spread = [plan(vectors[0], vectors[1], metric)() for metric in metrics.NAMES]
+        with monkeypatch.context() as patch:
+            patch.setattr(blocked, "ALONE", 100)
+            alone = [plan(vectors[0], vectors[1], metric)() for metric in metrics.NAMES]
+        assert torch.equal(torch.stack(spread), torch.stack(alone))
 
 
 def test_the_place_in_memory_does_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
