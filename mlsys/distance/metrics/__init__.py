@@ -103,5 +103,5 @@ def row_dots(x: Array, y: Array, out: Array) -> None:
     if width % PIECE or count * width // PIECE <= LOCKED:
         out[:] = np.vecdot(x, y)  # `out=` of another dtype would convert x and y first
         return
-    a, b = (rows.reshape(count, width // PIECE, PIECE) for rows in (x, y))
-    np.vecdot(a, b).astype(np.float64).sum(axis=1, out=out)
+    products = np.vecdot(x.reshape(-1, PIECE), y.reshape(-1, PIECE))
+    np.sum(products.astype(np.float64).reshape(count, -1), axis=1, out=out)

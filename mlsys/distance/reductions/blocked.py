@@ -28,6 +28,7 @@ WIDTH = 8192  # elements a row, see in_rows
 ROWS = 16  # rows a block: two float32 blocks and their difference fit the second-level cache; enough for row_dots
 BLOCK = WIDTH * ROWS
 ALONE = 16  # blocks that take one thread no longer than other threads take to wake up, half a millisecond
+MOST_BLOCKS = 4  # a job
 COMPILED_FROM = 1 << 19  # elements; below, NumPy is fast enough not to wait a second for the compiler
 
 
@@ -55,8 +56,8 @@ class BlockedRun:
         self.shape, self.metric = shape, metric
         self.partials = np.zeros((metric.sums, -(-shape.n // WIDTH)))
         self._dtype = np.float64 if shape.wide else np.float32
-        compiled = fused.rows(metric, self._dtype) if shape.n >= COMPILED_FROM else None
-        self._sum = compiled or metric.rows
+        self._compiled = fused.rows(metric, self._dtype) if shape.n >= COMPILED_FROM else None
+        self._sum = self._compiled or metric.rows
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Sum the rows of one piece, which begins at a multiple of `align`."""
@@ -69,15 +70,22 @@ class BlockedRun:
 
     def _rows(self, x: Any, y: Any, out: Array) -> None:
         """Sum rows, (rows, width): all of them as they are, and in float64 those that float32 does not serve."""
-        blocks = range(0, len(x), ROWS)
-        spread(lambda row: self._block(x, y, out, row), blocks, alone=ALONE, here=isinstance(x, np.ndarray))
+        step = self._step(x, y)
+        jobs, here = range(0, len(x), step), isinstance(x, np.ndarray)
+        spread(lambda row: self._block(x, y, out, slice(row, row + step)), jobs, alone=ALONE, here=here)
         if not self.shape.wide:
             with np.errstate(all="ignore"):
                 again = np.flatnonzero(~self.metric.exact_enough(out))
             spread(lambda row: self._row(x, y, out, row), again.tolist())
 
-    def _block(self, x: Any, y: Any, out: Array, row: int) -> None:
-        block = slice(row, row + ROWS)
+    def _step(self, x: Any, y: Any) -> int:
+        """Rows a job: a block; more, for fewer calls, where the compiled loop takes the rows as they are."""
+        as_they_are = all(isinstance(v, np.ndarray) and v.flags.c_contiguous for v in (x, y))
+        if not (self._compiled and as_they_are):
+            return ROWS
+        return ROWS * min(max(1, len(x) // (8 * ROWS * torch.get_num_threads())), MOST_BLOCKS)
+
+    def _block(self, x: Any, y: Any, out: Array, block: slice) -> None:
         c, own_x, own_y = scratch(self._dtype)
         a, b = converted(x[block], own_x), converted(y[block], own_y)
         self._sum(a, b, c[: len(a), : a.shape[1]], out[:, block])
