@@ -50,7 +50,6 @@ def spread(work: Callable[[int], None], jobs: Iterable[int], alone: int = 1, her
     jobs = list(jobs)
     threads = torch.get_num_threads()
     workers = threads + 1 if threads > 1 else 1  # while one waits for the interpreter, another computes
-    others = min(workers, len(jobs)) - here
     waiting = iter(jobs)
 
     def drain() -> None:
@@ -61,7 +60,7 @@ def spread(work: Callable[[int], None], jobs: Iterable[int], alone: int = 1, her
     if workers == 1 or len(jobs) <= alone:
         drain()
         return
-    helpers = [pool("mlsys-blocks", workers).submit(drain) for _ in range(others)]
+    helpers = [pool("mlsys-blocks", workers).submit(drain) for _ in range(min(workers, len(jobs)) - here)]
     if here:
         drain()
     for helper in helpers:

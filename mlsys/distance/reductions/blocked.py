@@ -80,8 +80,9 @@ class BlockedRun:
 
     def _step(self, x: Any, y: Any) -> int:
         """Rows a job: a block; more, for fewer calls, where the compiled loop takes the rows as they are."""
-        as_they_are = all(isinstance(v, np.ndarray) and v.flags.c_contiguous for v in (x, y))
-        if not (self._compiled and as_they_are):
+        if self._compiled is None:
+            return ROWS
+        if not all(isinstance(v, np.ndarray) and v.flags.c_contiguous for v in (x, y)):
             return ROWS
         return ROWS * min(max(1, len(x) // (8 * ROWS * torch.get_num_threads())), MOST_BLOCKS)
 
