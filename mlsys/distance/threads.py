@@ -38,9 +38,12 @@ def _pool(name: str, workers: int) -> ThreadPoolExecutor:
     return executor
 
 
-def spread(work: Callable[[int], None], jobs: Iterable[int]) -> None:
+def spread(work: Callable[[int], None], jobs: Iterable[int], alone: int = 1, here: bool = False) -> None:
     """Call `work` for every job on as many threads as torch has, in no fixed order, and return when all are
     done.
+
+    The calling thread does up to `alone` jobs by itself. With `here` it also works on more of them, while other threads
+    still wake up; not for jobs in which torch works, because torch would split its calls in the calling thread.
 
     Floating-point warnings of NumPy are off in `work`: infinities and nans are results here.
     """
@@ -49,12 +52,17 @@ def spread(work: Callable[[int], None], jobs: Iterable[int]) -> None:
     workers = threads + 1 if threads > 1 else 1  # while one waits for the interpreter, another computes
     waiting = iter(jobs)
 
-    def drain(_: int) -> None:
+    def drain() -> None:
         with np.errstate(all="ignore"):
             for job in waiting:
                 work(job)
 
-    if workers == 1 or len(jobs) < 2:
-        drain(0)
-    else:
-        list(pool("mlsys-blocks", workers).map(drain, range(min(workers, len(jobs)))))
+    if workers == 1 or len(jobs) <= alone:
+        drain()
+        return
+    helpers = [pool("mlsys-blocks", workers).submit(drain) for _ in range(min(workers, len(jobs)) - here)]
+    if here:
+        drain()
+    for helper in helpers:
+        if not (here and helper.cancel()):  # one that has not begun finds nothing left
+            helper.result()

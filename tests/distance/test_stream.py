@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mlsys.distance import plan, stream
-from mlsys.distance.reductions.blocked import BLOCK
+from mlsys.distance.reductions.blocked import BLOCK, COMPILED_FROM
 from mlsys.distance.source import TensorSource
 from mlsys.errors import UserError
 
@@ -38,7 +38,8 @@ print(json.dumps([value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 10
 def test_a_file_many_times_the_budget_takes_no_more_than_the_budget(tmp_path: Path, suffix: str) -> None:
     budget, n = 8 << 20, 24_000_000  # two files of 96 MB
     paths = [tmp_path / f"{name}.{suffix}" for name in ("x", "y", "warm")]
-    vectors = [np.random.default_rng(i).random(n, np.float32) for i in range(2)] + [np.ones(10, np.float32)]
+    vectors = [np.random.default_rng(i).random(n, np.float32) for i in range(2)]
+    vectors.append(np.ones(COMPILED_FROM, np.float32))  # so long that warming up compiles
     for path, vector in zip(paths, vectors, strict=True):
         if suffix == "npy":
             np.save(path, vector)

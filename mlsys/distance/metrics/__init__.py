@@ -1,8 +1,9 @@
 """What a metric says: what one pair of elements contributes (its terms), and how the sums become the
 distance.
 
-A metric says it twice, once for Triton and once for NumPy, because the two have no common language. It knows
-nothing of blocks, devices and files; every reduction and every source works with every metric.
+A metric says it twice, once for Triton and once for NumPy, because the two have no common language; and, if it is to
+run at the memory's speed on a CPU, a third time as a plain function of two numbers. It knows nothing of blocks,
+devices and files; every reduction and every source works with every metric.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from mlsys.errors import UserError
 
+PIECE, LOCKED = 256, 500  # see row_dots
 NAMES = ("l2", "sqeuclidean", "l1", "cosine", "dot")
 
 Array = npt.NDArray[Any]
@@ -30,13 +32,15 @@ class Metric(ABC):
 
     `terms` is a `jit` function of two equal tiles, float32 or float64, that returns a tuple of `sums` float64
     tiles. `finish` is a `jit` function of three float64 scalars (those beyond `sums` are zero) that returns
-    the distance.
+    the distance. `element`, which a metric may leave out, is a static function of two numbers of one type that
+    returns a tuple of `sums` numbers of that type; Numba compiles it, see `mlsys.distance.fused`.
     """
 
     name: str
     sums: ClassVar[int]
     terms: ClassVar[Any]
     finish: ClassVar[Any]
+    element: ClassVar[Any] = None
 
     @abstractmethod
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
@@ -89,5 +93,15 @@ def for_dtype(metric: Metric, wide: bool) -> Metric:
 
 
 def row_dots(x: Array, y: Array, out: Array) -> None:
-    """Inner products of the rows of x and y, (rows, width), into out (rows,): one call, one thread."""
-    out[:] = np.vecdot(x, y)  # `out=` of another dtype would convert x and y first
+    """Inner products of the rows of x and y, (rows, width), into out (rows,) float64; one call, one thread.
+
+    NumPy lets go of the interpreter's lock only in a call of over LOCKED inner products; in a call of fewer, longer
+    ones a second thread would wait. So the rows of a whole block are cut into pieces, whose products are added up in
+    float64.
+    """
+    count, width = x.shape
+    if width % PIECE or count * width // PIECE <= LOCKED:
+        out[:] = np.vecdot(x, y)  # `out=` of another dtype would convert x and y first
+        return
+    products = np.vecdot(x.reshape(-1, PIECE), y.reshape(-1, PIECE))
+    np.sum(products.astype(np.float64).reshape(count, -1), axis=1, out=out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mlsys.distance.language import jit, tl
 from mlsys.distance.metrics import Array, Metric, row_dots
@@ -43,6 +44,11 @@ class Cosine(Metric):
         row_dots(x, y, out[0])
         row_dots(y, y, out[2])
         row_dots(x, x, out[1])
+
+    @staticmethod
+    def element(x: Any, y: Any) -> tuple[Any, Any, Any]:
+        """x·y, x² and y²: the elements come from memory once."""
+        return (x * y, x * x, y * y)
 
     def exact_enough(self, sums: Array) -> Array:
         """Also not where x and y are nearly parallel: 1 − cos would be float32's rounding."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class Dot(Metric):
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ x·y of each row."""
         row_dots(x, y, out[0])
+
+    @staticmethod
+    def element(x: Any, y: Any) -> tuple[Any]:
+        """The product."""
+        return (x * y,)
 
     def distance(self, sums: Sequence[float]) -> float:
         """The sum is the inner product."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg.blas import dasum, sasum
@@ -38,6 +39,11 @@ class L1(Metric):
         np.subtract(x, y, out=scratch)
         magnitudes = dasum if scratch.dtype == np.float64 else sasum
         out[0] = [magnitudes(row) for row in scratch]
+
+    @staticmethod
+    def element(x: Any, y: Any) -> tuple[Any]:
+        """The absolute difference."""
+        return (abs(x - y),)
 
     def distance(self, sums: Sequence[float]) -> float:
         """The sum is the distance."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlsys.distance.language import jit, tl
 from mlsys.distance.metrics import Array, Metric, row_dots
-from mlsys.distance.metrics.sqeuclidean import squared_difference
+from mlsys.distance.metrics.sqeuclidean import Sqeuclidean, squared_difference
 
 DOWN, UP = 2.0**-600, 2.0**600
 SMALLEST_SAFE = 2.0**-900  # above it, squares lost to underflow do not show in the sum
@@ -54,6 +54,7 @@ class L2(Metric):
     sums = 1
     terms = squared_difference
     finish = l2_finish
+    element = staticmethod(Sqeuclidean.element)
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ (x − y)² of each row."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,12 @@ class Sqeuclidean(Metric):
         """Σ (x − y)² of each row."""
         np.subtract(x, y, out=scratch)
         row_dots(scratch, scratch, out[0])
+
+    @staticmethod
+    def element(x: Any, y: Any) -> tuple[Any]:
+        """The squared difference."""
+        d = x - y
+        return (d * d,)
 
     def distance(self, sums: Sequence[float]) -> float:
         """The sum is the distance."""

@@ -1,9 +1,11 @@
 """reduction=blocked: the CPU's reduction, in blocks that stay in a core's cache, on all cores.
 
-The vectors are cut into rows of fixed width. NumPy sums each row in the elements' precision (float32 for
-narrower types), a row's sum is float64, and the rows' sums are added at the end in one fixed order. So the
-error does not grow with n, and the result depends neither on the number of threads nor on how the elements
-arrived.
+The vectors are cut into rows of fixed width. Short pieces of a row are summed in the elements' precision (float32
+for narrower types), the pieces' sums in float64, and the rows' sums are added at the end in one fixed order. So the
+error does not grow with n, and the result depends neither on the number of threads nor on how the elements arrived.
+
+Long vectors go through a compiled loop that takes one pass (see `mlsys.distance.fused`), short ones and
+metrics without an `element` through NumPy; which of both depends only on the metric, the dtype and n.
 """
 
 from __future__ import annotations
@@ -16,14 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsys.distance import fused
 from mlsys.distance.metrics import Array, Metric, for_dtype
 from mlsys.distance.reductions import Running, Shape
 from mlsys.distance.threads import spread
 from mlsys.errors import UserError
 
 WIDTH = 8192  # elements a row, see in_rows
-ROWS = 12  # rows a block: two float32 blocks and their difference fit the second-level cache
+ROWS = 16  # rows a block: two float32 blocks and their difference fit the second-level cache; enough for row_dots
 BLOCK = WIDTH * ROWS
+ALONE = 16  # blocks that take one thread no longer than other threads take to wake up, half a millisecond
+MOST_BLOCKS = 4  # a job
+COMPILED_FROM = 1 << 19  # elements; below, NumPy is fast enough not to wait a second for the compiler
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,9 @@ class BlockedRun:
     def __init__(self, shape: Shape, metric: Metric) -> None:
         self.shape, self.metric = shape, metric
         self.partials = np.zeros((metric.sums, -(-shape.n // WIDTH)))
+        self._dtype = np.float64 if shape.wide else np.float32
+        self._compiled = fused.rows(metric, self._dtype) if shape.n >= COMPILED_FROM else None
+        self._sum = self._compiled or metric.rows
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Sum the rows of one piece, which begins at a multiple of `align`."""
@@ -61,17 +70,26 @@ class BlockedRun:
 
     def _rows(self, x: Any, y: Any, out: Array) -> None:
         """Sum rows, (rows, width): all of them as they are, and in float64 those that float32 does not serve."""
-        spread(lambda row: self._block(x, y, out, row), range(0, len(x), ROWS))
+        step = self._step(x, y)
+        jobs, here = range(0, len(x), step), isinstance(x, np.ndarray)
+        spread(lambda row: self._block(x, y, out, slice(row, row + step)), jobs, alone=ALONE, here=here)
         if not self.shape.wide:
             with np.errstate(all="ignore"):
                 again = np.flatnonzero(~self.metric.exact_enough(out))
             spread(lambda row: self._row(x, y, out, row), again.tolist())
 
-    def _block(self, x: Any, y: Any, out: Array, row: int) -> None:
-        block = slice(row, row + ROWS)
-        c, own_x, own_y = scratch(np.float64 if self.shape.wide else np.float32)
+    def _step(self, x: Any, y: Any) -> int:
+        """Rows a job: a block; more, for fewer calls, where the compiled loop takes the rows as they are."""
+        if self._compiled is None:
+            return ROWS
+        if not all(isinstance(v, np.ndarray) and v.flags.c_contiguous for v in (x, y)):
+            return ROWS
+        return ROWS * min(max(1, len(x) // (8 * ROWS * torch.get_num_threads())), MOST_BLOCKS)
+
+    def _block(self, x: Any, y: Any, out: Array, block: slice) -> None:
+        c, own_x, own_y = scratch(self._dtype)
         a, b = converted(x[block], own_x), converted(y[block], own_y)
-        self.metric.rows(a, b, c[: len(a), : a.shape[1]], out[:, block])
+        self._sum(a, b, c[: len(a), : a.shape[1]], out[:, block])
 
     def _row(self, x: Any, y: Any, out: Array, row: int) -> None:
         one = slice(row, row + 1)
@@ -115,11 +133,14 @@ def in_rows(vector: Any) -> Iterator[Any]:
 
 
 def converted(rows: Any, own: Array) -> Array:
-    """Rows as an array of own's dtype: themselves if they are an array, else a copy in own."""
-    if isinstance(rows, np.ndarray):
-        return rows
+    """Rows as a C-contiguous array of own's dtype: themselves if they are one, else a copy in own."""
     target = own[: len(rows), : rows.shape[1]]
-    torch.from_numpy(target).copy_(rows)
+    if not isinstance(rows, np.ndarray):
+        torch.from_numpy(target).copy_(rows)
+    elif rows.flags.c_contiguous:
+        return rows
+    else:
+        np.copyto(target, rows)
     return target
 
 

@@ -8,11 +8,20 @@ import torch
 
 from mlsys.distance import metrics, plan
 from mlsys.distance.metrics import get
-from mlsys.distance.reductions import Shape
+from mlsys.distance.reductions import Shape, blocked
 from mlsys.distance.reductions.blocked import BLOCK, Blocked
 from mlsys.errors import UserError
 
 N = 5 * BLOCK + 12_345
+
+
+@pytest.fixture(params=["compiled", "numpy"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test with the compiled loop and without, on several threads."""
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+    monkeypatch.setattr(blocked, "ALONE", 1)
+    monkeypatch.setattr(blocked, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +45,17 @@ def test_threads_do_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor])
         torch.set_num_threads(before)
 
 
+def test_one_thread_alone_gives_the_same_bits(
+    pair: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for vectors in (pair, [vector.double() for vector in pair], [vector.bfloat16() for vector in pair]):
+        spread = [plan(vectors[0], vectors[1], metric)() for metric in metrics.NAMES]
+        with monkeypatch.context() as patch:
+            patch.setattr(blocked, "ALONE", 100)
+            alone = [plan(vectors[0], vectors[1], metric)() for metric in metrics.NAMES]
+        assert torch.equal(torch.stack(spread), torch.stack(alone))
+
+
 def test_the_place_in_memory_does_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     for metric in metrics.NAMES:
         values = set()
@@ -54,6 +74,30 @@ def test_pieces_do_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) 
             for first in range(0, N, piece):
                 running.add(x[first : first + piece], y[first : first + piece], first)
             assert torch.equal(running.finish(), whole)
+
+
+def test_where_the_elements_lie_does_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    for metric in metrics.NAMES:
+        whole = plan(*pair, metric)()
+        spaced = [torch.stack((vector, vector), 1)[:, 0] for vector in pair]
+        assert torch.equal(plan(spaced[0], spaced[1], metric)(), whole)
+        assert torch.equal(plan(pair[0].numpy(), pair[1].numpy(), metric)(), whole)
+
+
+def test_the_error_does_not_grow_with_n() -> None:
+    x, y = (torch.rand(4_000_000, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    for metric in metrics.NAMES:
+        for n in (40_000, 4_000_000):
+            a, b = x[:n], y[:n]
+            truth = float(plan(a.double(), b.double(), metric)())
+            assert float(plan(a, b, metric)()) == pytest.approx(truth, rel=1.5e-7), (metric, n)
+
+
+def test_narrow_types_take_the_same_way() -> None:
+    x, y = (torch.randn(300_000, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    for dtype in (torch.bfloat16, torch.float16, torch.int8):
+        a, b = (10 * x).to(dtype), (10 * y).to(dtype)
+        assert torch.equal(plan(a, b, "cosine")(), plan(a.float(), b.float(), "cosine")())
 
 
 def test_a_float32_row_out_of_range_is_summed_in_float64(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
