@@ -111,6 +111,8 @@ class DistanceBenchmark:
         return self._first_call(call, {"transfer_ms": self.peers.slowest([moved_ms])[0]})
 
     def _first_call(self, call: Any, facts: dict[str, Scalar]) -> tuple[Any, dict[str, Scalar]]:
+        if call.reduction == "blocked":
+            facts = {**facts, "blocked.loop": call.running.loop}
         if self.peers.size > 1:
             self.peers.exchange("ready")  # whoever could not prepare says so before the others compute
             call = distributed.RankPlan(call, self.metric, self.peers.data)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mlsys import timing
-from mlsys.distance import metrics, reductions
+from mlsys.distance import fused, metrics, reductions
 from mlsys.distance.benchmark import DistanceBenchmark
 from mlsys.distance.data.random import Random
 from mlsys.errors import UserError
@@ -129,3 +129,11 @@ def test_dot_is_judged_by_the_sum_of_magnitudes() -> None:
     x, y = (source.tensor().numpy().astype(np.float64) for source in Random().open(1000, torch.float32, 0))
     scale = np.abs(x * y).sum()
     assert values["relative_error"] == pytest.approx(abs(values["value"] - x @ y) / scale, abs=1e-12)
+
+
+def test_the_record_says_what_takes_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = 2**19
+    assert measure(baselines=[])[0]["blocked.loop"] == "numpy"
+    assert measure(baselines=[], n=long)[0]["blocked.loop"] == "numba"
+    monkeypatch.setattr(fused, "_numba", lambda: None)
+    assert measure(baselines=[], n=long)[0]["blocked.loop"] == "numpy"

@@ -58,6 +58,7 @@ class BlockedRun:
         self._dtype = np.float64 if shape.wide else np.float32
         self._compiled = fused.rows(metric, self._dtype) if shape.n >= COMPILED_FROM else None
         self._sum = self._compiled or metric.rows
+        self.loop = "numba" if self._compiled else "numpy"  # what takes the rows, for the record
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Sum the rows of one piece, which begins at a multiple of `align`."""
