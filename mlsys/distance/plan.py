@@ -101,9 +101,8 @@ def distance(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduc
     product). Empty vectors: 0, cosine nan; a zero norm: cosine nan; nan and inf propagate. Raises what `plan`
     raises.
     """
-    if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.is_cuda:
-        return _started(x, y, metric, reduction).once(x, y)
-    result = plan(x, y, metric, reduction)()
+    a, b = (v if isinstance(v, torch.Tensor) else as_tensor(name, v) for name, v in (("x", x), ("y", y)))
+    result = _started(a, b, metric, reduction).once(a.detach(), b.detach())
     return result.numpy()[()] if isinstance(x, np.ndarray) else result
 
 

@@ -4,8 +4,9 @@ The vectors are cut into rows of fixed width. Short pieces of a row are summed i
 for narrower types), the pieces' sums in float64, and the rows' sums are added at the end in one fixed order. So the
 error does not grow with n, and the result depends neither on the number of threads nor on how the elements arrived.
 
-Long vectors go through a compiled loop that takes one pass (see `mlsys.distance.fused`), short ones and
-metrics without an `element` through NumPy; which of both depends only on the metric, the dtype and n.
+Long vectors go through a compiled loop that takes one pass (see `mlsys.distance.fused`), others and metrics without an
+`element` through NumPy, and short ones at once in float64, where rows and threads would cost more than they save. Which
+of these depends only on the metric, the dtype and n.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ ROWS = 16  # rows a block: two float32 blocks and their difference fit the secon
 BLOCK = WIDTH * ROWS
 ALONE = 16  # blocks that take one thread no longer than other threads take to wake up, half a millisecond
 MOST_BLOCKS = 4  # a job
+SHORT = 1 << 15  # elements, less than a piece of a stream
 COMPILED_FROM = 1 << 19  # elements; below, NumPy is fast enough not to wait a second for the compiler
 
 
@@ -62,12 +64,20 @@ class BlockedRun:
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Sum the rows of one piece, which begins at a multiple of `align`."""
+        if 0 < self.shape.n <= SHORT:
+            self._at_once(x, y)
+            return
         row = first // WIDTH
         out = self.partials[:, row : row + -(-x.numel() // WIDTH)]
         at = 0
         for p, q in zip(in_rows(as_stored(x)), in_rows(as_stored(y)), strict=True):
             self._rows(p, q, out[:, at : at + len(p)])
             at += len(p)
+
+    def _at_once(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        a, b = x.double().numpy()[None], y.double().numpy()[None]
+        with np.errstate(all="ignore"):
+            self.metric.rows(a, b, np.empty_like(a), self.partials[:, :1])
 
     def _rows(self, x: Any, y: Any, out: Array) -> None:
         """Sum rows, (rows, width): all of them as they are, and in float64 those that float32 does not serve."""

@@ -119,3 +119,16 @@ def test_nearly_parallel_vectors_keep_their_angle() -> None:
 def test_blocked_is_for_the_cpu() -> None:
     with pytest.raises(UserError, match="reduction=blocked runs on the CPU, not on device=meta"):
         Blocked().start(Shape(10, torch.float32, torch.device("meta")), get("l2"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8], ids=str)
+def test_short_vectors_are_summed_in_float64(dtype: torch.dtype) -> None:
+    x, y = ((20 * torch.randn(blocked.SHORT)).to(dtype) for _ in range(2))
+    for metric in ("l2", "l1", "cosine", "dot"):
+        running = Blocked().start(Shape(len(x), dtype, x.device), get(metric))
+        running.add(x, y, 0)
+        running.finish()
+        wide = Blocked().start(Shape(len(x), torch.float64, x.device), get(metric))
+        wide.add(x.double(), y.double(), 0)
+        wide.finish()
+        assert torch.equal(running.sums(), wide.sums()[: len(running.sums())])
