@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from mlsys.sinks.figures import LIGHT, OWN_COLORS, Drawing, Figure, escape, several
+from mlsys.sinks.drawing import LIGHT, OWN_COLORS, Drawing, Figure, escape, several
 from mlsys.sinks.panels import STAGES, Panel
 from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mlsys.sinks import bars
-from mlsys.sinks.figures import (
+from mlsys.sinks.axes import layout
+from mlsys.sinks.drawing import (
     GREY,
     LIGHT,
     LIMIT_SLOT,
     Drawing,
     Figure,
     escape,
-    layout,
 )
 from mlsys.sinks.panels import Kind, Panel
 from mlsys.sinks.rows import Row, finite, label

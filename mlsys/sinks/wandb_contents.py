@@ -6,6 +6,7 @@ from typing import Any
 
 from mlsys.record import Record
 from mlsys.sinks import figures, panels
+from mlsys.sinks.drawing import Drawing
 from mlsys.sinks.rows import Row, is_number
 
 STEPS = {"serving": "load", "distance": "n", "search": "queries"}
@@ -51,7 +52,7 @@ def media(wandb: Any, workload: str, table: list[Row]) -> dict[str, Any]:
 
     made: dict[str, Any] = {}
     if len(table) > 1:
-        drawing = figures.Drawing.of(table)
+        drawing = Drawing.of(table)
         for panel in panels.of(workload):
             if figure := figures.figure(panel, drawing):
                 made[f"plots/{panel.name}"] = wandb.Plotly(go.Figure(figure))

@@ -7,7 +7,7 @@ import pytest
 import synthetic
 
 from mlsys.sinks import figures, panels
-from mlsys.sinks.figures import Drawing
+from mlsys.sinks.drawing import Drawing
 from mlsys.sinks.rows import rows
 
 

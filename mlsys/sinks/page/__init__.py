@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mlsys.sinks import drawing as drawings
 from mlsys.sinks import figures, panels, table
 from mlsys.sinks.files import replace
 from mlsys.sinks.page import fragments
@@ -43,7 +44,7 @@ def render(directory: Path, runs: Runs, reload_s: float | None = None, published
         "sections": "\n".join(markup for markup, _ in drawn.values()) or "<p>No runs yet.</p>",
         "runs": fragments.runs(runs, links),
         "environment": fragments.environments(runs),
-        "data": _json({"sections": data, "light": figures.LIGHT, "dark": figures.DARK}),
+        "data": _json({"sections": data, "light": drawings.LIGHT, "dark": drawings.DARK}),
         "plotly": _plotly(),
         "js": _asset("table.js") + _asset("charts.js") + _asset("page.js"),
     }
@@ -55,7 +56,7 @@ def render(directory: Path, runs: Runs, reload_s: float | None = None, published
 
 
 def _section(name: str, rows: list[Row], links: list[str]) -> tuple[str, dict[str, Any]]:
-    drawing = figures.Drawing.of(rows)
+    drawing = drawings.Drawing.of(rows)
     plots = [(panel, figures.figure(panel, drawing)) for panel in panels.of(name)]
     shown = [(panel, plot) for panel, plot in plots if plot is not None]
     columns = table.columns(rows, name)
@@ -64,7 +65,7 @@ def _section(name: str, rows: list[Row], links: list[str]) -> tuple[str, dict[st
     payload = {
         "plots": {panel.name: plot for panel, plot in shown},
         "hover": [figures.hover(row, drawing.keys) for row in rows],
-        "names": [figures.escape(drawing.name(row) or str(row["run"])) for row in rows],
+        "names": [drawings.escape(drawing.name(row) or str(row["run"])) for row in rows],
         "axes": {key: label(key) for key in numeric},
         "values": {key: [row.get(key) if finite(row.get(key)) else None for row in rows] for key in numeric},
     }
