@@ -64,20 +64,19 @@ class BlockedRun:
 
     def add(self, x: torch.Tensor, y: torch.Tensor, first: int) -> None:
         """Sum the rows of one piece, which begins at a multiple of `align`."""
-        if 0 < self.shape.n <= SHORT:
-            self._at_once(x, y)
-            return
+        short = self.shape.n <= SHORT
+        if short:
+            x, y = x.double(), y.double()
         row = first // WIDTH
         out = self.partials[:, row : row + -(-x.numel() // WIDTH)]
         at = 0
         for p, q in zip(in_rows(as_stored(x)), in_rows(as_stored(y)), strict=True):
-            self._rows(p, q, out[:, at : at + len(p)])
+            (self._at_once if short else self._rows)(p, q, out[:, at : at + len(p)])
             at += len(p)
 
-    def _at_once(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        a, b = x.double().numpy()[None], y.double().numpy()[None]
+    def _at_once(self, x: Array, y: Array, out: Array) -> None:
         with np.errstate(all="ignore"):
-            self.metric.rows(a, b, np.empty_like(a), self.partials[:, :1])
+            self.metric.rows(x, y, np.empty_like(x), out)
 
     def _rows(self, x: Any, y: Any, out: Array) -> None:
         """Sum rows, (rows, width): all of them as they are, and in float64 those that float32 does not serve."""

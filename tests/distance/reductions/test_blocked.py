@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from mlsys.distance import metrics, plan
 from mlsys.distance.metrics import get
@@ -132,3 +133,16 @@ def test_short_vectors_are_summed_in_float64(dtype: torch.dtype) -> None:
         wide.add(x.double(), y.double(), 0)
         wide.finish()
         assert torch.equal(running.sums(), wide.sums()[: len(running.sums())])
+
+
+@pytest.mark.parametrize("metric", ["l2", "l1", "cosine", "dot"])
+def test_blas_with_threads_of_its_own_gives_the_same_bits(metric: str) -> None:
+    """OpenBLAS splits an inner product of more than 10,000 elements over its threads."""
+    for n in (8_193, 20_000, blocked.SHORT, blocked.SHORT + 1):
+        generator = torch.Generator().manual_seed(n)
+        x, y = (torch.randn(n, generator=generator, dtype=torch.float64) for _ in range(2))
+        found = set()
+        for threads in (1, 2, 3):
+            with threadpool_limits(threads, user_api="blas"):
+                found.add(float(plan(x, y, metric)()))
+        assert len(found) == 1, n
