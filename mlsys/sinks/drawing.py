@@ -18,15 +18,20 @@ AXES = {"config.n", "config.search.queries"}
 CARE = tuple(
     CONFIG + name
     for name in (
-        *("baselines", "repeats", "warmup", "time_limit_s", "seed", "compare."),
-        *(
-            "loadtest.requests",
-            "loadtest.repeats",
-            "loadtest.warmup",
-            "loadtest.duration",
-            "loadtest.quality",
-        ),
-        *("loadtest.engine", "search.peers", "search.reference_queries"),
+        "baselines",
+        "repeats",
+        "warmup",
+        "time_limit_s",
+        "seed",
+        "compare.",
+        "loadtest.requests",
+        "loadtest.repeats",
+        "loadtest.warmup",
+        "loadtest.duration",
+        "loadtest.quality",
+        "loadtest.engine",
+        "search.peers",
+        "search.reference_queries",
     )
 )
 LIMIT_SLOT, OWN_COLORS = -1, -2

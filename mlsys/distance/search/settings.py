@@ -21,9 +21,7 @@ class Tile:
     stages: int
     tma: bool = False
     programs: int = 0  # a processor; 0: one program a tile
-    quads: bool = (
-        False  # l1: a thread takes four elements of a query and four rows at a time, else two and eight
-    )
+    quads: bool = False  # l1: a thread takes four elements of a query and four rows, else two and eight
 
 
 def product_tile(queries: int, dtype: torch.dtype, big: bool, aligned: bool) -> Tile:
@@ -57,9 +55,9 @@ def cityblock_tile(queries: int) -> Tile:
         return Tile(1, 64, 128, 1, 8, 1)
     if queries <= 16:
         return Tile(16, 128, 8, 4, 4, 1)
-    return (
-        Tile(32, 128, 16, 4, 8, 1, quads=True) if queries <= 64 else Tile(64, 128, 16, 4, 16, 1, quads=True)
-    )
+    if queries <= 64:
+        return Tile(32, 128, 16, 4, 8, 1, quads=True)
+    return Tile(64, 128, 16, 4, 16, 1, quads=True)
 
 
 def groups_taken(k: int, dtype: torch.dtype, metric: str) -> int:

@@ -11,8 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mlsys.sinks import drawing as drawings
 from mlsys.sinks import figures, panels, table
+from mlsys.sinks.drawing import DARK, LIGHT, Drawing, escape
 from mlsys.sinks.files import replace
 from mlsys.sinks.page import fragments
 from mlsys.sinks.rows import CONFIG, Row, Runs, finite, is_number, label
@@ -44,7 +44,7 @@ def render(directory: Path, runs: Runs, reload_s: float | None = None, published
         "sections": "\n".join(markup for markup, _ in drawn.values()) or "<p>No runs yet.</p>",
         "runs": fragments.runs(runs, links),
         "environment": fragments.environments(runs),
-        "data": _json({"sections": data, "light": drawings.LIGHT, "dark": drawings.DARK}),
+        "data": _json({"sections": data, "light": LIGHT, "dark": DARK}),
         "plotly": _plotly(),
         "js": _asset("table.js") + _asset("charts.js") + _asset("page.js"),
     }
@@ -56,7 +56,7 @@ def render(directory: Path, runs: Runs, reload_s: float | None = None, published
 
 
 def _section(name: str, rows: list[Row], links: list[str]) -> tuple[str, dict[str, Any]]:
-    drawing = drawings.Drawing.of(rows)
+    drawing = Drawing.of(rows)
     plots = [(panel, figures.figure(panel, drawing)) for panel in panels.of(name)]
     shown = [(panel, plot) for panel, plot in plots if plot is not None]
     columns = table.columns(rows, name)
@@ -65,7 +65,7 @@ def _section(name: str, rows: list[Row], links: list[str]) -> tuple[str, dict[st
     payload = {
         "plots": {panel.name: plot for panel, plot in shown},
         "hover": [figures.hover(row, drawing.keys) for row in rows],
-        "names": [drawings.escape(drawing.name(row) or str(row["run"])) for row in rows],
+        "names": [escape(drawing.name(row) or str(row["run"])) for row in rows],
         "axes": {key: label(key) for key in numeric},
         "values": {key: [row.get(key) if finite(row.get(key)) else None for row in rows] for key in numeric},
     }

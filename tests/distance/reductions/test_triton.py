@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import scipy.spatial.distance as scipy_distance
 import torch
+from definitions import SCIPY, peer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -25,20 +24,11 @@ from mlsys.errors import UserError
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CUT = {"tile_bytes": 4096, "tiles": 2}  # small segments, so that short vectors have many
 REDUCTIONS: list[Reduction] = [Atomic(**CUT), Hierarchical(**CUT, fan=4), SinglePass(**CUT, fan=4)]
-PEERS: dict[str, Callable[[Any, Any], Any]] = {
-    "l2": scipy_distance.euclidean,
-    "sqeuclidean": scipy_distance.sqeuclidean,
-    "l1": scipy_distance.cityblock,
-    "cosine": scipy_distance.cosine,
-    "dot": np.dot,
-}
 reductions = pytest.mark.parametrize("reduction", REDUCTIONS, ids=lambda reduction: reduction.name)
 
 
 def error(x: torch.Tensor, y: torch.Tensor, metric: str, reduction: Reduction) -> float:
-    a, b = x.double().cpu().numpy(), y.double().cpu().numpy()
-    truth = float(PEERS[metric](a, b))
-    scale = float(np.abs(a * b).sum()) if metric == "dot" else max(abs(truth), 1e-12)
+    truth, scale = peer(metric, x.double().cpu(), y.double().cpu())
     return abs(float(distance(x, y, metric, reduction)) - truth) / scale
 
 
@@ -51,7 +41,7 @@ def vectors(
 
 
 @reductions
-@pytest.mark.parametrize("metric", PEERS)
+@pytest.mark.parametrize("metric", SCIPY)
 def test_agrees_with_scipy(reduction: Reduction, metric: str) -> None:
     for n in (1, 1023, 1025, 2048, 40_001):
         assert error(*vectors(n), metric, reduction) <= 1.2e-7, n
@@ -60,7 +50,7 @@ def test_agrees_with_scipy(reduction: Reduction, metric: str) -> None:
 @reductions
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int8], ids=str)
 def test_agrees_for_every_dtype(reduction: Reduction, dtype: torch.dtype) -> None:
-    for metric in PEERS:
+    for metric in SCIPY:
         limit = 1e-13 if dtype == torch.float64 else 1.2e-7
         assert error(*vectors(10_001, dtype), metric, reduction) <= limit, metric
 
@@ -73,9 +63,9 @@ def test_agrees_for_every_dtype(reduction: Reduction, dtype: torch.dtype) -> Non
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_agrees_with_scipy_on_anything_reasonable(pair: np.ndarray[Any, Any]) -> None:
     x, y = (torch.from_numpy(v.copy()).to(DEVICE) for v in pair)
-    for metric, peer in PEERS.items():
+    for metric, definition in SCIPY.items():
         with np.errstate(all="ignore"):
-            truth = float(peer(*pair.astype(np.float64)))
+            truth = float(definition(*pair.astype(np.float64)))
         value = float(distance(x, y, metric, REDUCTIONS[2]))
         scale = (
             float(np.abs(np.prod(pair.astype(np.float64), axis=0)).sum()) if metric == "dot" else abs(truth)
@@ -106,7 +96,7 @@ def test_empty_zero_nan_and_infinity(reduction: Reduction) -> None:
     assert math.isnan(distance(zero, one, "cosine", reduction))
     assert float(distance(one, one, "cosine", reduction)) == 0.0
     one[2_999] = math.nan
-    assert all(math.isnan(distance(zero, one, metric, reduction)) for metric in PEERS)
+    assert all(math.isnan(distance(zero, one, metric, reduction)) for metric in SCIPY)
     one[2_999] = math.inf
     assert float(distance(zero, one, "l1", reduction)) == math.inf
 
