@@ -107,16 +107,18 @@ def streaming(n: int) -> None:
 
 
 def slots(n: int) -> None:
-    """The stream's two constants: threads that fill and bytes of a piece."""
+    """Bytes of a piece, and how many threads copy."""
     x, y = (torch.randn(n, device=DEVICE).cpu() for _ in range(2))
     settings = vars(sys.modules["mlsys.distance.stream"])
-    kept = {name: settings[name] for name in ("CHUNK_BYTES", "FILLERS")}
-    for fillers, mib in ((8, 2), (8, 4), (8, 8), (8, 16), (8, 32), (8, 64)):
-        settings.update(CHUNK_BYTES=mib << 20, FILLERS=fillers)
+    kept, threads = settings["CHUNK_BYTES"], torch.get_num_threads()
+    for mib, count in [(mib, threads) for mib in (4, 8, 16, 32, 64)] + [(16, threads - 1), (16, threads + 1)]:
+        settings["CHUNK_BYTES"] = {"cuda": mib << 20}
+        torch.set_num_threads(count)
         call = stream(TensorSource(x), TensorSource(y), "l2", "auto", DEVICE, 1 << 30)
-        ms = Clock(DEVICE, 3, 1, 60, 8 * n).wall({"stream": call})["stream"].median_ms
-        say(part="slots", n=n, fillers=fillers, chunk_mib=mib, ms=ms, gbps=8 * n / ms / 1e6)
-    settings.update(kept)
+        ms = Clock(DEVICE, 5, 1, 60, 8 * n).wall({"stream": call})["stream"].median_ms
+        say(part="slots", n=n, threads=count - 1, chunk_mib=mib, ms=ms, gbps=8 * n / ms / 1e6)
+    settings["CHUNK_BYTES"] = kept
+    torch.set_num_threads(threads)
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """Vectors larger than the device's memory: read, copied and reduced piece by piece within a memory budget.
 
 On a GPU three slots of page-locked memory go round: one is filled while the copy engine empties another and the
-kernel works on what has arrived. Vectors in memory are copied by torch's own threads, which wait spinning: handing a
-piece to Python threads takes longer than copying it. Files are read ahead by a pool. On a CPU two slots do: the
-pool reads one while the cores compute on the other.
+kernel works on what has arrived. Vectors in memory are copied into them by torch's own threads, while another thread
+enqueues what the GPU has to do (`relay`). Files are read ahead by a pool. On a CPU two slots do: the pool reads one
+while the cores compute on the other.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from mlsys.distance import metrics, reductions
 from mlsys.distance.metrics import Metric
 from mlsys.distance.plan import check_pair
 from mlsys.distance.reductions import Reduction, Running, Shape
+from mlsys.distance.relay import relay
 from mlsys.distance.source import Source, TensorSource
 from mlsys.distance.threads import pool
 from mlsys.errors import UserError
 
-CHUNK_BYTES = (
-    8 << 20
-)  # of one vector; larger pieces copy no faster, and the first and the last are not overlapped
+CHUNK_BYTES = {"cuda": 16 << 20, "cpu": 8 << 20}  # of one vector; experiments/h100_streaming has other sizes
 FILLERS = 8  # threads that read; each piece of a vector is read in FILLERS / 2 parts
 
 
@@ -64,32 +63,42 @@ class StreamPlan:
             self._slots = [self._slot() for _ in range(self.running.slots)]
             if self.device.type == "cuda":
                 self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        ahead = 0 if self._copied_here else len(self._slots) - 1
-        waiting: deque[tuple[int, int, Slot, list[Future[None]]]] = deque()
-        for i, start in enumerate(range(0, max(self.x.n, 1), self.chunk_n)):
+        starts = range(0, max(self.x.n, 1), self.chunk_n)
+        pieces = ((start, min(start + self.chunk_n, self.x.n)) for start in starts)
+        if (
+            self.device.type == "cuda"
+            and isinstance(self.x, TensorSource)
+            and isinstance(self.y, TensorSource)
+        ):
+            stream = torch.cuda.current_stream(self.device)
+
+            def carry(slot: Slot, piece: tuple[int, int]) -> None:
+                with torch.cuda.stream(stream):
+                    self._reduce(slot, *piece)
+
+            relay(pieces, self._slots, self._fill, carry)
+            return self.running.finish()
+        waiting: deque[tuple[Slot, tuple[int, int], list[Future[None]]]] = deque()
+        for i, piece in enumerate(pieces):
             slot = self._slots[i % len(self._slots)]
-            stop = min(start + self.chunk_n, self.x.n)
-            waiting.append((start, stop, slot, self._fill(slot, start, stop)))
-            if len(waiting) > ahead:
-                self._reduce(*waiting.popleft())
+            waiting.append((slot, piece, self._begin_to_fill(slot, *piece)))
+            if len(waiting) == len(self._slots):
+                self._reduce_read(*waiting.popleft())
         while waiting:
-            self._reduce(*waiting.popleft())
+            self._reduce_read(*waiting.popleft())
         return self.running.finish()
 
-    @property
-    def _copied_here(self) -> bool:
-        """Whether the calling thread itself fills the slots."""
-        in_memory = isinstance(self.x, TensorSource) and isinstance(self.y, TensorSource)
-        return in_memory and self.device.type == "cuda"
-
-    def _fill(self, slot: Slot, start: int, stop: int) -> list[Future[None]]:
-        """Read, or begin to read, a piece into the slot's host memory, as soon as its last copy is done."""
+    def _fill(self, slot: Slot, piece: tuple[int, int]) -> None:
+        """Read a piece into the slot's host memory by torch's threads, as soon as its last copy is done."""
         if slot.copied is not None:
             slot.copied.synchronize()
-        if self._copied_here:
-            for source, host in zip((self.x, self.y), slot.host, strict=True):
-                source.read(start, stop, host[: stop - start])
-            return []
+        for source, host in zip((self.x, self.y), slot.host, strict=True):
+            source.read(*piece, host[: piece[1] - piece[0]])
+
+    def _begin_to_fill(self, slot: Slot, start: int, stop: int) -> list[Future[None]]:
+        """The same by the threads of a pool, that begin now."""
+        if slot.copied is not None:
+            slot.copied.synchronize()
         fillers = pool("mlsys-fill", FILLERS)
         part = max(1, -(-(stop - start) // (FILLERS // 2)))
         return [
@@ -100,10 +109,13 @@ class StreamPlan:
             for begin in range(start, stop, part)
         ]
 
-    def _reduce(self, start: int, stop: int, slot: Slot, reads: list[Future[None]]) -> None:
-        """Take in a piece once it has been read; on a GPU only enqueue its copy and its kernel."""
+    def _reduce_read(self, slot: Slot, piece: tuple[int, int], reads: list[Future[None]]) -> None:
         for read in reads:
             read.result()
+        self._reduce(slot, *piece)
+
+    def _reduce(self, slot: Slot, start: int, stop: int) -> None:
+        """Take in a piece that has been read; on a GPU only enqueue its copy and its kernel."""
         host, device = ([vector[: stop - start] for vector in pair] for pair in (slot.host, slot.device))
         if self._copies is None or slot.copied is None or slot.reduced is None:
             self.running.add(host[0], host[1], start)
@@ -154,7 +166,7 @@ def stream(
     least = running.align * bytes_per_element
     if memory_budget < least:
         raise UserError(f"memory_budget={memory_budget} bytes is too small: the least pieces take {least}")
-    chunk = max(1, min(memory_budget // least, CHUNK_BYTES // x.dtype.itemsize // running.align))
+    chunk = max(1, min(memory_budget // least, CHUNK_BYTES[place.type] // x.dtype.itemsize // running.align))
     needed = -(-max(x.n, 1) // running.align)
     chunk_n = min(chunk, needed) * running.align
     taken = running.slots * 2 * x.dtype.itemsize * chunk_n

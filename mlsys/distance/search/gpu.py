@@ -52,14 +52,19 @@ class KernelSearch:
 
     def most_queries(self, queries: int, k: int) -> int:
         """How many of the queries to search at once within the workspace."""
+        return max(1, WORKSPACE_BYTES // self.query_bytes(queries, k))
+
+    def query_bytes(self, queries: int, k: int) -> int:
+        """Workspace that one of so many queries takes."""
         tile = self.scoring.tile(queries)
         members = tile.BN // tile.CLASSES
         taken = groups_taken(k, self.rows.dtype, self.metric)
-        each = 4 * (-(-len(self.rows) // members)) + 8 * taken * members
-        return max(1, WORKSPACE_BYTES // each)
+        return 4 * (-(-len(self.rows) // members)) + 8 * taken * members
 
-    def nearest(self, queries: torch.Tensor, k: int, tile: Tile | None = None) -> Nearest:
-        """Enqueue the search of queries (Q, d) on the current stream."""
+    def nearest(
+        self, queries: torch.Tensor, k: int, tile: Tile | None = None, status: torch.Tensor | None = None
+    ) -> Nearest:
+        """Enqueue the search of queries (Q, d) on the current stream; `status` (Q,) int32, page-locked, if given."""
         count = len(queries)
         tile = tile or self.scoring.tile(count)
         queries = placed(queries)
@@ -68,7 +73,11 @@ class KernelSearch:
         taken = min(groups_taken(k, self.rows.dtype, self.metric), maxima.shape[1])
         chosen, cut = choose(maxima, taken)
         keys = self.group_keys(queries, chosen, tile)
-        return self.nearest_rows(queries, cast, chosen, cut, keys, k, tile, covered=taken == maxima.shape[1])
+        if status is None:
+            status = torch.empty(count, dtype=torch.int32, pin_memory=queries.is_cuda)
+        return self.nearest_rows(
+            queries, cast, chosen, cut, keys, k, tile, status, covered=taken == maxima.shape[1]
+        )
 
     def group_keys(self, queries: torch.Tensor, chosen: torch.Tensor, tile: Tile) -> torch.Tensor:
         """Keys (Q, m, members) float64 of all rows of the chosen groups (Q, m)."""
@@ -81,7 +90,7 @@ class KernelSearch:
 
     def nearest_rows(
         self, queries: torch.Tensor, cast: torch.Tensor, chosen: torch.Tensor, cut: torch.Tensor, keys: torch.Tensor,
-        k: int, tile: Tile, covered: bool,
+        k: int, tile: Tile, status: torch.Tensor, covered: bool,
     ) -> Nearest:  # fmt: skip
         """The k best of the keys; `covered` where they are of all groups there are."""
         count, m, members = keys.shape
@@ -89,7 +98,7 @@ class KernelSearch:
             keys.new_empty(count, k),
             cut.new_empty(count, k),
             torch.empty(count, k, dtype=torch.int64, device=keys.device),
-            torch.empty(count, dtype=torch.int32, pin_memory=keys.is_cuda),
+            status,
         )
         kernel = compiled(
             kernels_settle.nearest_rows, WARPS, (*kinds(queries, self.rows)[:2], cast.dtype),

@@ -13,6 +13,7 @@ from mlsys.distance.search.cityblock import MaximumScorer
 from mlsys.distance.search.compiled import placed
 from mlsys.distance.search.gpu import KernelSearch
 from mlsys.distance.search.ranking import ranking
+from mlsys.distance.search.replay import Replays
 from mlsys.distance.search.scores import ProductScorer
 from mlsys.distance.search.settle import margin, propose, settle
 from mlsys.errors import UserError
@@ -61,12 +62,20 @@ class Index:
         self.rows = placed(self.rows) if kernels else self.rows
         self._scorer = scorer_of(self.rows, self.ranking.name)
         self._kernels = KernelSearch(self.rows, self.ranking.name, self._scorer) if kernels else None
+        self._replays = Replays(self._kernels) if self._kernels else None
         self.doubtful = 0  # queries of the last search that the kernels could not vouch for
 
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
         """The k nearest rows of each of `queries` (Q, d): see `search`."""
         wanted = checked_queries(queries, self.rows, k)
-        _, distances, index = self.nearest(wanted.to(self.rows.device), int(k))
+        here = wanted.to(self.rows.device)
+        found = self._replays.nearest(here, int(k)) if self._replays else None
+        if found is None:
+            _, distances, index = self.nearest(here, int(k))
+        else:
+            distances, index = found.distances, found.index
+            if doubt := self._in_doubt(found.status, here, int(k)):
+                lines, _, distances[lines], index[lines] = doubt
         distances, index = distances.to(wanted.device), index.to(wanted.device)
         if isinstance(queries, np.ndarray):
             return distances.numpy(), index.numpy()
@@ -86,12 +95,21 @@ class Index:
         if queries.is_cuda:
             torch.cuda.current_stream(queries.device).synchronize()
         status = _joined([part.status for part in parts])
-        if bool(status.any()):
-            doubtful = status.nonzero()[:, 0].to(queries.device)
-            self.doubtful = len(doubtful)
-            keys[doubtful], index[doubtful] = self._certain(queries[doubtful], k)
-            distances[doubtful] = self.ranking.finish(keys[doubtful]).float()
+        if doubt := self._in_doubt(status, queries, k):
+            lines, keys[lines], distances[lines], index[lines] = doubt
         return keys, distances, index
+
+    def _in_doubt(
+        self, status: torch.Tensor, queries: torch.Tensor, k: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor] | None:
+        """Of the queries whose status is not 0, if any: which they are, and their keys, distances and rows."""
+        self.doubtful = 0
+        if not bool(status.any()):
+            return None
+        lines = status.nonzero()[:, 0].to(queries.device)
+        self.doubtful = len(lines)
+        keys, index = self._certain(queries[lines], k)
+        return lines, keys, self.ranking.finish(keys).float(), index
 
     def _certain(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         if not bool(torch.isfinite(queries).all()):

@@ -1,34 +1,28 @@
 """Search of rows larger than the GPU's memory: chunk by chunk from host memory or disk, with a running selection.
 
-While one chunk is searched the next is on its way: a thread, and torch's with it, fills page-locked pieces from the
-rows and the copy engine carries them over. Chunks come in order and keys are float64, so the answer is that of a
-search at once.
+While one chunk is searched the next is on its way: this thread, and torch's with it, fills page-locked pieces from
+the rows, a second has the copy engine carry them over (`relay`), and a third searches. Chunks come in order and keys
+are float64, so the answer is that of a search at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from mlsys.distance.relay import relay
 from mlsys.distance.search.index import Array, Index, checked_queries, checked_rows
-from mlsys.distance.search.ranking import ranking
+from mlsys.distance.search.ranking import Ranking, ranking
 from mlsys.errors import UserError
 
-PIECE_BYTES, PIECES = 8 << 20, 3  # page-locked; larger pieces copy no faster
+PIECE_BYTES, PIECES = 32 << 20, 3  # page-locked
+CHUNKS = 2  # on the device: one is searched, one arrives
 ROW_EXTRAS = 24  # bytes a row for norms and the like
-
-
-@dataclass
-class Slot:
-    """Room for one chunk on the device, and the event after which it may be overwritten."""
-
-    rows: torch.Tensor
-    searched: torch.cuda.Event
 
 
 class StreamedIndex:
@@ -38,7 +32,8 @@ class StreamedIndex:
         rows: (N, d) on the CPU, see `search`.
         metric: see `search`.
         device: where the work is done; on a CPU chunks are searched where they lie.
-        memory_budget: bytes of device memory for rows; queries and workspace come on top.
+        memory_budget: bytes of device memory for rows; queries and workspace come on top, and on a GPU 96 MiB of
+            page-locked memory.
 
     Raises:
         UserError: as `search`, and for a budget that does not hold a thousand rows.
@@ -48,7 +43,7 @@ class StreamedIndex:
         self.rows, self.metric = checked_rows(rows), metric
         self.ranking = ranking(metric)
         self.device = torch.device(device)
-        copies = 3 if self.ranking.name == "l1" and self.device.type == "cuda" else 2
+        copies = CHUNKS + 1 if self.ranking.name == "l1" and self.device.type == "cuda" else CHUNKS
         each = copies * self.rows.shape[1] * self.rows.dtype.itemsize + ROW_EXTRAS
         self.chunk = min(len(self.rows), memory_budget // each)
         if self.chunk < min(1000, len(self.rows)):
@@ -61,70 +56,113 @@ class StreamedIndex:
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
         """The k nearest rows of each of `queries` (Q, d): see `search`. Reads the rows once."""
         wanted = checked_queries(queries, self.rows, k)
-        here = wanted.to(self.device)
-        keys = torch.empty(len(here), 0, dtype=torch.float64, device=self.device)
-        index = torch.empty(len(here), 0, dtype=torch.int64, device=self.device)
-        for start, part in self._chunks():
-            new, _, numbers = Index(part, self.metric).nearest(here, min(int(k), len(part)))
-            keys, order = torch.sort(torch.cat([keys, new], 1), dim=1, stable=True)
-            keys = keys[:, : int(k)]
-            index = torch.cat([index, numbers + start], 1).gather(1, order[:, : int(k)])
-        distances, index = self.ranking.finish(keys).float().to(wanted.device), index.to(wanted.device)
+        best = _Best(self.ranking, wanted.to(self.device), int(k))
+        if self.device.type == "cuda":
+            _Passage(self.rows, self.chunk, best).run()
+        else:
+            for start in range(0, len(self.rows), self.chunk):
+                best.take(start, self.rows[start : start + self.chunk])
+        distances = self.ranking.finish(best.keys).float().to(wanted.device)
+        index = best.index.to(wanted.device)
         if isinstance(queries, np.ndarray):
             return distances.numpy(), index.numpy()
         return distances, index
 
-    def _chunks(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """Chunks on the device with the number of their first row; the next is copied while one is searched."""
-        starts = range(0, len(self.rows), self.chunk)
-        if self.device.type != "cuda":
-            yield from ((start, self.rows[start : start + self.chunk]) for start in starts)
-            return
-        slots = [self._slot() for _ in starts[:2]]
-        carrier = _Carrier(self.rows, self.device)
-        with ThreadPoolExecutor(1) as thread:
-            copies: list[Future[torch.cuda.Event]] = []
-            for number, start in enumerate(starts):
-                for ahead in range(len(copies), min(number + len(slots), len(starts))):
-                    slot = slots[ahead % len(slots)]
-                    copies.append(thread.submit(carrier.carry, starts[ahead], slot))
-                stream = torch.cuda.current_stream(self.device)
-                stream.wait_event(copies[number].result())
-                slot = slots[number % len(slots)]
-                yield start, slot.rows[: min(self.chunk, len(self.rows) - start)]
-                slot.searched.record(stream)
 
-    def _slot(self) -> Slot:
-        rows = torch.empty(self.chunk, self.rows.shape[1], dtype=self.rows.dtype, device=self.device)
-        return Slot(rows, torch.cuda.Event())  # type: ignore[no-untyped-call]
+class _Best:
+    """The nearest of the rows taken so far: keys and row numbers (Q, up to k)."""
+
+    def __init__(self, ranking: Ranking, queries: torch.Tensor, k: int) -> None:
+        self.ranking, self.queries, self.k = ranking, queries, k
+        self.keys = torch.empty(len(queries), 0, dtype=torch.float64, device=queries.device)
+        self.index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+
+    def take(self, start: int, rows: torch.Tensor) -> None:
+        """Search these rows, the first of which has the number `start`, after all rows before them."""
+        new, _, numbers = Index(rows, self.ranking.name).nearest(self.queries, min(self.k, len(rows)))
+        keys, order = torch.sort(torch.cat([self.keys, new], 1), dim=1, stable=True)
+        self.keys = keys[:, : self.k]
+        self.index = torch.cat([self.index, numbers + start], 1).gather(1, order[:, : self.k])
 
 
-class _Carrier:
-    """Copies chunks to the device through a ring of page-locked pieces: one is filled while others travel."""
+@dataclass
+class _Chunk:
+    """Room for one chunk on the device, and the event after which it may be overwritten."""
 
-    def __init__(self, rows: torch.Tensor, device: torch.device) -> None:
-        self.rows, self.stream = rows, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self.count = max(1, PIECE_BYTES // (rows.shape[1] * rows.dtype.itemsize))
-        shape = (self.count, rows.shape[1])
-        self.ring = [
-            (torch.empty(shape, dtype=rows.dtype, pin_memory=True), torch.cuda.Event())  # type: ignore[no-untyped-call]
+    rows: torch.Tensor
+    searched: torch.cuda.Event
+
+
+@dataclass
+class _Piece:
+    """Page-locked room for some rows, and the event after which it may be filled again."""
+
+    rows: torch.Tensor
+    copied: torch.cuda.Event
+
+
+@dataclass
+class _Passage:
+    """One pass of all rows (N, d) over the device, `chunk` rows at a time."""
+
+    rows: torch.Tensor
+    chunk: int
+    best: _Best
+    searches: list[Future[None]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Search all rows."""
+        device, dim = self.best.queries.device, self.rows.shape[1]
+        self.count = max(1, min(self.chunk, PIECE_BYTES // (dim * self.rows.dtype.itemsize)))
+        self.stream, self.copies = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.chunks = [
+            _Chunk(torch.empty(self.chunk, dim, dtype=self.rows.dtype, device=device), _event())
+            for _ in range(CHUNKS)
+        ]
+        pieces = [
+            _Piece(torch.empty(self.count, dim, dtype=self.rows.dtype, pin_memory=True), _event())
             for _ in range(PIECES)
         ]
-        self.turn = 0
+        with ThreadPoolExecutor(1) as self.searcher:
+            relay(self._ranges(), pieces, self._fill, self._carry)
+            for search in self.searches:
+                search.result()
 
-    def carry(self, start: int, slot: Slot) -> torch.cuda.Event:
-        """Copy the rows from `start` on into the slot; the event says when the last of them is there."""
-        stop = min(start + len(slot.rows), len(self.rows))
-        self.stream.wait_event(slot.searched)
-        for first in range(start, stop, self.count):
-            last = min(first + self.count, stop)
-            piece, copied = self.ring[self.turn % PIECES]
-            self.turn += 1
-            copied.synchronize()
-            piece[: last - first].copy_(self.rows[first:last])
-            with torch.cuda.stream(self.stream):
-                slot.rows[first - start : last - start].copy_(piece[: last - first], non_blocking=True)
-                copied.record(self.stream)
-        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        done.record(self.stream)
-        return done
+    def _ranges(self) -> Iterator[tuple[int, int, int]]:
+        """Of every piece the number of its chunk and its first and last row, exclusive; none is in two chunks."""
+        for number, start in enumerate(range(0, len(self.rows), self.chunk)):
+            end = min(start + self.chunk, len(self.rows))
+            for first in range(start, end, self.count):
+                yield number, first, min(first + self.count, end)
+
+    def _fill(self, piece: _Piece, place: tuple[int, int, int]) -> None:
+        _, first, last = place
+        piece.copied.synchronize()
+        piece.rows[: last - first].copy_(self.rows[first:last])
+
+    def _carry(self, piece: _Piece, place: tuple[int, int, int]) -> None:
+        """Enqueue the copy of a piece into its chunk, and have the chunk searched once it is whole."""
+        number, first, last = place
+        start, end = number * self.chunk, min((number + 1) * self.chunk, len(self.rows))
+        chunk = self.chunks[number % CHUNKS]
+        if first == start and number >= CHUNKS:
+            self.searches[number - CHUNKS].result()  # its `searched` is recorded
+        with torch.cuda.stream(self.copies):
+            if first == start:
+                self.copies.wait_event(chunk.searched)
+            chunk.rows[first - start : last - start].copy_(piece.rows[: last - first], non_blocking=True)
+            piece.copied.record(self.copies)
+        if last == end:
+            arrived = _event()
+            arrived.record(self.copies)
+            self.searches.append(self.searcher.submit(self._search, chunk, arrived, start, end))
+
+    def _search(self, chunk: _Chunk, arrived: torch.cuda.Event, start: int, end: int) -> None:
+        with torch.cuda.stream(self.stream):
+            self.stream.wait_event(arrived)
+            self.best.take(start, chunk.rows[: end - start])
+            chunk.searched.record(self.stream)
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]

@@ -1,0 +1,109 @@
+"""Searches in CUDA graphs: one launch where there were four, which on a slow host take longer than the kernels.
+
+A graph reads and writes fixed places, so the queries are copied in and the results out, on the stream of the search.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+
+from mlsys.distance.reductions.launch import current_stream
+from mlsys.distance.search.gpu import KernelSearch, Nearest
+
+MOST_GRAPHS = 16
+MOST_BYTES = 64 << 20  # of workspace a graph keeps; searches that need more are long beside their launches
+Shape = tuple[int, int, torch.dtype, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Distances (Q, k) float32 and rows (Q, k) int64 of a search that has ended, and `status` (Q,): see `Nearest`."""
+
+    distances: torch.Tensor
+    index: torch.Tensor
+    status: torch.Tensor
+
+
+class Replays:
+    """Captures a shape of queries when it comes for the second time and replays it from then on.
+
+    Graphs are kept for the last MOST_GRAPHS shapes, each on the stream it was searched on. Threads may call together:
+    one replays, the others get None and search without.
+    """
+
+    def __init__(self, kernels: KernelSearch) -> None:
+        self.kernels = kernels
+        self.kept: OrderedDict[Shape, _Captured | None] = OrderedDict()  # None: came once
+        self.enabled = kernels.rows.is_cuda
+        self._lock = threading.Lock()
+
+    def nearest(self, queries: torch.Tensor, k: int) -> Found | None:
+        """The search of queries (Q, d), waited for; None where it has no graph."""
+        if not self.enabled or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            captured = self._captured(queries, k)
+            return None if captured is None else captured.replay(queries)
+        finally:
+            self._lock.release()
+
+    def _captured(self, queries: torch.Tensor, k: int) -> _Captured | None:
+        shape = (current_stream(queries.device), len(queries), queries.dtype, k)
+        captured = self.kept.get(shape)
+        if captured is not None:
+            self.kept.move_to_end(shape)
+            return captured
+        if not self._fits(queries, k):
+            return None
+        captured = self._capture(queries, k) if shape in self.kept else None
+        self.kept[shape] = captured
+        if len(self.kept) > MOST_GRAPHS:
+            torch.cuda.synchronize(
+                queries.device
+            )  # what was copied out of the oldest may still be on its way
+            self.kept.popitem(last=False)
+        return captured
+
+    def _fits(self, queries: torch.Tensor, k: int) -> bool:
+        count = len(queries)
+        return self.kernels.can(queries, k) and count * self.kernels.query_bytes(count, k) <= MOST_BYTES
+
+    def _capture(self, queries: torch.Tensor, k: int) -> _Captured | None:
+        held = queries.clone()
+        status = torch.empty(len(queries), dtype=torch.int32, pin_memory=True)
+        graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream(queries.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(queries.device))
+        try:
+            with torch.cuda.stream(stream):
+                graph.capture_begin(capture_error_mode="thread_local")
+                try:
+                    found = self.kernels.nearest(held, k, status=status)
+                finally:
+                    graph.capture_end()
+        except RuntimeError as error:
+            self.enabled = False
+            warnings.warn(f"searches go without CUDA graphs: {error}", RuntimeWarning, stacklevel=2)
+            return None
+        return _Captured(held, graph, found)
+
+
+@dataclass
+class _Captured:
+    """A graph, where it reads its queries and where it writes."""
+
+    queries: torch.Tensor
+    graph: torch.cuda.CUDAGraph
+    found: Nearest
+
+    def replay(self, queries: torch.Tensor) -> Found:
+        self.queries.copy_(queries)
+        self.graph.replay()
+        distances, index = self.found.distances.clone(), self.found.index.clone()
+        torch.cuda.current_stream(queries.device).synchronize()
+        return Found(distances, index, self.found.status.clone())
