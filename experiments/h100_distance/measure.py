@@ -15,6 +15,7 @@ import torch
 
 from mlsys.distance import distance, plan, reference, stream
 from mlsys.distance.baseline import get
+from mlsys.distance.relay import one_thread_left_out
 from mlsys.distance.source import TensorSource
 from mlsys.timing import Clock, copy_bandwidth_gbps
 
@@ -107,16 +108,24 @@ def streaming(n: int) -> None:
 
 
 def slots(n: int) -> None:
-    """Bytes of a piece, and how many threads copy."""
+    """Bytes of a piece and how many threads copy; beside it, how fast these threads fill the slots and do no more."""
     x, y = (torch.randn(n, device=DEVICE).cpu() for _ in range(2))
     settings = vars(sys.modules["mlsys.distance.stream"])
     kept, threads = settings["CHUNK_BYTES"], torch.get_num_threads()
-    for mib, count in [(mib, threads) for mib in (4, 8, 16, 32, 64)] + [(16, threads - 1), (16, threads + 1)]:
+    for mib, count in [(mib, threads) for mib in (4, 8, 16, 32)] + [(16, threads - 1), (16, threads + 1)]:
         settings["CHUNK_BYTES"] = {"cuda": mib << 20}
         torch.set_num_threads(count)
         call = stream(TensorSource(x), TensorSource(y), "l2", "auto", DEVICE, 1 << 30)
-        ms = Clock(DEVICE, 5, 1, 60, 8 * n).wall({"stream": call})["stream"].median_ms
-        say(part="slots", n=n, threads=count - 1, chunk_mib=mib, ms=ms, gbps=8 * n / ms / 1e6)
+        call()
+
+        def fill(call: Any = call) -> None:
+            with one_thread_left_out():
+                for i, start in enumerate(range(0, n, call.chunk_n)):
+                    call._fill(call._slots[i % 3], (start, min(start + call.chunk_n, n)))
+
+        times = Clock(DEVICE, 5, 1, 60, 8 * n).wall({"stream": call, "fill": fill})
+        rates = {f"{name}_gbps": 8 * n / timing.median_ms / 1e6 for name, timing in times.items()}
+        say(part="slots", n=n, threads=count - 1, chunk_mib=mib, **rates)
     settings["CHUNK_BYTES"] = kept
     torch.set_num_threads(threads)
 

@@ -9,8 +9,10 @@ while the cores compute on the other.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -31,8 +33,8 @@ FILLERS = 8  # threads that read; each piece of a vector is read in FILLERS / 2 
 class Slot:
     """Room for one piece of both vectors, and on a GPU the events that say when it is free again."""
 
-    host: tuple[torch.Tensor, torch.Tensor]
-    device: tuple[torch.Tensor, torch.Tensor]
+    host: torch.Tensor  # (2, chunk_n), as `device`
+    device: torch.Tensor
     copied: torch.cuda.Event | None = None
     reduced: torch.cuda.Event | None = None
 
@@ -65,27 +67,13 @@ class StreamPlan:
                 self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         starts = range(0, max(self.x.n, 1), self.chunk_n)
         pieces = ((start, min(start + self.chunk_n, self.x.n)) for start in starts)
-        if (
-            self.device.type == "cuda"
-            and isinstance(self.x, TensorSource)
-            and isinstance(self.y, TensorSource)
-        ):
-            stream = torch.cuda.current_stream(self.device)
-
-            def carry(slot: Slot, piece: tuple[int, int]) -> None:
-                with torch.cuda.stream(stream):
-                    self._reduce(slot, *piece)
-
-            relay(pieces, self._slots, self._fill, carry)
-            return self.running.finish()
-        waiting: deque[tuple[Slot, tuple[int, int], list[Future[None]]]] = deque()
-        for i, piece in enumerate(pieces):
-            slot = self._slots[i % len(self._slots)]
-            waiting.append((slot, piece, self._begin_to_fill(slot, *piece)))
-            if len(waiting) == len(self._slots):
-                self._reduce_read(*waiting.popleft())
-        while waiting:
-            self._reduce_read(*waiting.popleft())
+        in_memory = isinstance(self.x, TensorSource) and isinstance(self.y, TensorSource)
+        if self.device.type == "cuda" and in_memory:
+            relay(
+                pieces, self._slots, self._fill, partial(self._carry, torch.cuda.current_stream(self.device))
+            )
+        else:
+            self._read_ahead(pieces)
         return self.running.finish()
 
     def _fill(self, slot: Slot, piece: tuple[int, int]) -> None:
@@ -94,6 +82,20 @@ class StreamPlan:
             slot.copied.synchronize()
         for source, host in zip((self.x, self.y), slot.host, strict=True):
             source.read(*piece, host[: piece[1] - piece[0]])
+
+    def _carry(self, stream: torch.cuda.Stream, slot: Slot, piece: tuple[int, int]) -> None:
+        torch.cuda.set_stream(stream)  # of the carrying thread
+        self._reduce(slot, *piece)
+
+    def _read_ahead(self, pieces: Iterable[tuple[int, int]]) -> None:
+        waiting: deque[tuple[Slot, tuple[int, int], list[Future[None]]]] = deque()
+        for i, piece in enumerate(pieces):
+            slot = self._slots[i % len(self._slots)]
+            waiting.append((slot, piece, self._begin_to_fill(slot, *piece)))
+            if len(waiting) == len(self._slots):
+                self._reduce_read(*waiting.popleft())
+        while waiting:
+            self._reduce_read(*waiting.popleft())
 
     def _begin_to_fill(self, slot: Slot, start: int, stop: int) -> list[Future[None]]:
         """The same by the threads of a pool, that begin now."""
@@ -116,31 +118,30 @@ class StreamPlan:
 
     def _reduce(self, slot: Slot, start: int, stop: int) -> None:
         """Take in a piece that has been read; on a GPU only enqueue its copy and its kernel."""
-        host, device = ([vector[: stop - start] for vector in pair] for pair in (slot.host, slot.device))
+        n = stop - start
         if self._copies is None or slot.copied is None or slot.reduced is None:
-            self.running.add(host[0], host[1], start)
+            self.running.add(slot.host[0, :n], slot.host[1, :n], start)
             return
         with torch.cuda.stream(self._copies):
             self._copies.wait_event(slot.reduced)
-            for target, origin in zip(device, host, strict=True):
-                target.copy_(origin, non_blocking=True)
+            if n == self.chunk_n:
+                slot.device.copy_(slot.host, non_blocking=True)
+            else:
+                for target, origin in zip(slot.device, slot.host, strict=True):
+                    target[:n].copy_(origin[:n], non_blocking=True)
             slot.copied.record(self._copies)
         here = torch.cuda.current_stream(self.device)
         here.wait_event(slot.copied)
-        self.running.add(device[0], device[1], start)
+        self.running.add(slot.device[0, :n], slot.device[1, :n], start)
         slot.reduced.record(here)
 
     def _slot(self) -> Slot:
-        host = self._pair(pinned=self.device.type == "cuda")
-        if self.device.type != "cuda":
+        on_gpu = self.device.type == "cuda"
+        host = torch.empty(2, self.chunk_n, dtype=self.x.dtype, pin_memory=on_gpu)
+        if not on_gpu:
             return Slot(host, host)
-        device = tuple(vector.to(self.device) for vector in host)
         copied, reduced = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
-        return Slot(host, (device[0], device[1]), copied, reduced)
-
-    def _pair(self, pinned: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        x, y = (torch.empty(self.chunk_n, dtype=self.x.dtype, pin_memory=pinned) for _ in range(2))
-        return x, y
+        return Slot(host, torch.empty_like(host, device=self.device, pin_memory=False), copied, reduced)
 
 
 def stream(

@@ -131,16 +131,19 @@ class SearchBenchmark:
         clock = Clock(self.device, self.repeats, self.warmup, self.time_limit_s, problem.rows.nbytes)
         with progress.step(f"timing {self.metric} search beside {', '.join(peers) or 'nothing'}"):
             times = clock.cold(calls)
-            wall = clock.wall({"search": calls["search"]})["search"]
-        ours = times.pop("search")
+            walls = clock.wall(calls)
+        ours, wall = times.pop("search"), walls.pop("search")
         values |= ours.quartiles("latency_ms") | wall.quartiles("wall_ms")
         values["bandwidth_gbps"] = problem.rows.nbytes / ours.median_ms / 1e6
         values["queries_per_s"] = 1e3 * self.queries / ours.median_ms
         samples = {"latency_ms": ours.samples_ms, "wall_ms": wall.samples_ms}
         for name, timing in times.items():
             values |= timing.quartiles(f"baseline.{name}.latency_ms")
+            values |= walls[name].quartiles(f"baseline.{name}.wall_ms")
             values[f"speedup.{name}"] = timing.median_ms / ours.median_ms
+            values[f"wall_speedup.{name}"] = walls[name].median_ms / wall.median_ms
             samples[f"baseline.{name}.latency_ms"] = timing.samples_ms
+            samples[f"baseline.{name}.wall_ms"] = walls[name].samples_ms
         values |= self._limits(problem, ours.median_ms, times.get("torch_matmul"))
         return Results(values, samples)
 

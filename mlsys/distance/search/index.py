@@ -73,10 +73,11 @@ class Index:
         if found is None:
             _, distances, index = self.nearest(here, int(k))
         else:
-            distances, index = found.distances, found.index
-            if doubt := self._in_doubt(found.status, here, int(k)):
+            distances, index, status = found
+            if doubt := self._in_doubt(status, here, int(k)):
                 lines, _, distances[lines], index[lines] = doubt
-        distances, index = distances.to(wanted.device), index.to(wanted.device)
+        if here is not wanted:
+            distances, index = distances.to(wanted.device), index.to(wanted.device)
         if isinstance(queries, np.ndarray):
             return distances.numpy(), index.numpy()
         return distances, index
@@ -95,18 +96,18 @@ class Index:
         if queries.is_cuda:
             torch.cuda.current_stream(queries.device).synchronize()
         status = _joined([part.status for part in parts])
-        if doubt := self._in_doubt(status, queries, k):
+        if doubt := self._in_doubt(status.numpy(), queries, k):
             lines, keys[lines], distances[lines], index[lines] = doubt
         return keys, distances, index
 
     def _in_doubt(
-        self, status: torch.Tensor, queries: torch.Tensor, k: int
+        self, status: np.ndarray[Any, Any], queries: torch.Tensor, k: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor] | None:
         """Of the queries whose status is not 0, if any: which they are, and their keys, distances and rows."""
         self.doubtful = 0
-        if not bool(status.any()):
+        if not status.any():
             return None
-        lines = status.nonzero()[:, 0].to(queries.device)
+        lines = torch.from_numpy(status.nonzero()[0]).to(queries.device)
         self.doubtful = len(lines)
         keys, index = self._certain(queries[lines], k)
         return lines, keys, self.ranking.finish(keys).float(), index

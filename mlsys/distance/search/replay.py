@@ -8,25 +8,31 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from mlsys.distance.reductions.launch import current_stream
 from mlsys.distance.search.gpu import KernelSearch, Nearest
 
 MOST_GRAPHS = 16
-MOST_BYTES = 64 << 20  # of workspace a graph keeps; searches that need more are long beside their launches
+LOOKS = 300  # at the status before the thread goes to sleep; some hundred microseconds
+UNKNOWN = -1
+MOST_BYTES = 64 << 20  # of workspace; searches that need more are long beside their launches
 Shape = tuple[int, int, torch.dtype, int]
+Status = np.ndarray[Any, np.dtype[np.int32]]
+
+_capturing = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Found:
-    """Distances (Q, k) float32 and rows (Q, k) int64 of a search that has ended, and `status` (Q,): see `Nearest`."""
+class Found(NamedTuple):
+    """Distances (Q, k) float32 and row numbers (Q, k) int64, and `status` (Q,) int32 on the host: see `Nearest`."""
 
     distances: torch.Tensor
-    index: torch.Tensor
-    status: torch.Tensor
+    rows: torch.Tensor
+    status: Status
 
 
 class Replays:
@@ -63,9 +69,7 @@ class Replays:
         captured = self._capture(queries, k) if shape in self.kept else None
         self.kept[shape] = captured
         if len(self.kept) > MOST_GRAPHS:
-            torch.cuda.synchronize(
-                queries.device
-            )  # what was copied out of the oldest may still be on its way
+            torch.cuda.synchronize(queries.device)  # what was copied out of the oldest may be on its way
             self.kept.popitem(last=False)
         return captured
 
@@ -74,13 +78,13 @@ class Replays:
         return self.kernels.can(queries, k) and count * self.kernels.query_bytes(count, k) <= MOST_BYTES
 
     def _capture(self, queries: torch.Tensor, k: int) -> _Captured | None:
-        held = queries.clone()
+        before, held = torch.cuda.current_stream(queries.device), queries.clone()
         status = torch.empty(len(queries), dtype=torch.int32, pin_memory=True)
         graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream(queries.device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(queries.device))
+        stream = _capture_stream(queries.device)
         try:
-            with torch.cuda.stream(stream):
+            with _capturing, torch.cuda.stream(stream):
+                stream.wait_stream(before)
                 graph.capture_begin(capture_error_mode="thread_local")
                 try:
                     found = self.kernels.nearest(held, k, status=status)
@@ -93,17 +97,24 @@ class Replays:
         return _Captured(held, graph, found)
 
 
-@dataclass
 class _Captured:
     """A graph, where it reads its queries and where it writes."""
 
-    queries: torch.Tensor
-    graph: torch.cuda.CUDAGraph
-    found: Nearest
+    def __init__(self, queries: torch.Tensor, graph: torch.cuda.CUDAGraph, found: Nearest) -> None:
+        self.queries, self.graph, self.found = queries, graph, found
+        self.status: Status = found.status.numpy()
 
     def replay(self, queries: torch.Tensor) -> Found:
+        self.status[:] = UNKNOWN
         self.queries.copy_(queries)
         self.graph.replay()
         distances, index = self.found.distances.clone(), self.found.index.clone()
-        torch.cuda.current_stream(queries.device).synchronize()
-        return Found(distances, index, self.found.status.clone())
+        if not any(self.status.min() != UNKNOWN for _ in range(LOOKS)):
+            torch.cuda.current_stream(queries.device).synchronize()
+        return Found(distances, index, self.status.copy())
+
+
+@lru_cache(maxsize=8)
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """A stream of high priority: torch hands out ordinary ones in turn, so another thread may be using any of them."""
+    return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
