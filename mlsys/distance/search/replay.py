@@ -17,10 +17,12 @@ import torch
 from mlsys.distance.reductions.launch import current_stream
 from mlsys.distance.search.gpu import KernelSearch, Nearest
 
-MOST_GRAPHS = 16
+MOST_GRAPHS = 64
 LOOKS = 300  # at the status before the thread goes to sleep; some hundred microseconds
 UNKNOWN = -1
-MOST_BYTES = 64 << 20  # of workspace; searches that need more are long beside their launches
+MOST_BYTES = (
+    64 << 20
+)  # of workspace, which all graphs share; a search that needs more is long beside its launches
 Shape = tuple[int, int, torch.dtype, int]
 Status = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -39,13 +41,15 @@ class Replays:
     """Captures a shape of queries when it comes for the second time and replays it from then on.
 
     Graphs are kept for the last MOST_GRAPHS shapes, each on the stream it was searched on. Threads may call together:
-    one replays, the others get None and search without.
+    one replays, the others get None and search without. A replay has ended before the next begins, so all graphs share
+    the memory of one.
     """
 
     def __init__(self, kernels: KernelSearch) -> None:
         self.kernels = kernels
         self.kept: OrderedDict[Shape, _Captured | None] = OrderedDict()  # None: came once
         self.enabled = kernels.rows.is_cuda
+        self._pool = torch.cuda.graph_pool_handle() if self.enabled else None
         self._lock = threading.Lock()
 
     def nearest(self, queries: torch.Tensor, k: int) -> Found | None:
@@ -85,7 +89,7 @@ class Replays:
         try:
             with _capturing, torch.cuda.stream(stream):
                 stream.wait_stream(before)
-                graph.capture_begin(capture_error_mode="thread_local")
+                graph.capture_begin(self._pool, capture_error_mode="thread_local")
                 try:
                     found = self.kernels.nearest(held, k, status=status)
                 finally:
