@@ -50,7 +50,7 @@ def test_a_shape_is_captured_when_it_comes_again_and_the_oldest_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept, captured = fake(monkeypatch)
-    queries = normal(40, 8, seed=2)
+    queries = normal(4 + replay.MOST_GRAPHS, 8, seed=2)
     assert [kept.nearest(queries[:3], 5) for _ in range(3)] == [None, "replayed", "replayed"]
     assert captured == [(3, 5)]
     assert kept.nearest(queries[:3], 6) is None  # another k is another shape
