@@ -101,8 +101,12 @@ def distance(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduc
     product). Empty vectors: 0, cosine nan; a zero norm: cosine nan; nan and inf propagate. Raises what `plan`
     raises.
     """
-    a, b = (v if isinstance(v, torch.Tensor) else as_tensor(name, v) for name, v in (("x", x), ("y", y)))
-    result = _started(a, b, metric, reduction).once(a.detach(), b.detach())
+    if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor):
+        if x.requires_grad or y.requires_grad:
+            x, y = x.detach(), y.detach()
+        return _started(x, y, metric, reduction).once(x, y)
+    a, b = as_tensor("x", x), as_tensor("y", y)
+    result = _started(a, b, metric, reduction).once(a, b)
     return result.numpy()[()] if isinstance(x, np.ndarray) else result
 
 
@@ -139,14 +143,27 @@ def _started(x: torch.Tensor, y: torch.Tensor, metric: str | Metric, reduction: 
     Vectors of the same kind have been checked before; so a small distance costs little more than its launch.
     """
     kept = _kept.running
-    lengths = (x.numel(), y.numel(), x.stride(), y.stride())
-    place = (x.get_device(), y.get_device(), current_stream(x.device))
-    key = (metric, reduction, x.dtype, y.dtype, lengths, place)
-    if key not in kept:
+    gpu = x.get_device()  # -1: a CPU
+    stream = current_stream(gpu) if gpu >= 0 else 0
+    key = (
+        metric,
+        reduction,
+        x.dtype,
+        y.dtype,
+        x.shape,
+        y.shape,
+        x.stride(),
+        y.stride(),
+        gpu,
+        y.get_device(),
+        stream,
+    )
+    running = kept.get(key)
+    if running is None:
         if len(kept) >= MOST_KEPT:
             kept.clear()
-        kept[key] = plan(x, y, metric, reduction).running
-    return kept[key]
+        kept[key] = running = plan(x, y, metric, reduction).running
+    return running
 
 
 def check_pair(x_n: int, y_n: int, x_dtype: torch.dtype, y_dtype: torch.dtype) -> None:

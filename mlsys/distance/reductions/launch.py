@@ -75,22 +75,23 @@ class Launch:
 
     def __call__(self) -> None:
         """Launch."""
-        if INTERPRETED or torch.cuda.current_device() == self.device.index:
-            self.run(*self.arguments)
-        else:
-            with torch.cuda.device(self.device):
-                self.run(*self.arguments)
+        self._launch(self.arguments)
 
     def on(self, places: tuple[int, ...], tensors: tuple[torch.Tensor, ...]) -> None:
         """Launch with other tensors, of the same alignment, in these places of the arguments."""
-        arguments = list(self.arguments)
+        arguments = self.arguments.copy()
         for place, tensor in zip(places, tensors, strict=True):
             arguments[place] = tensor if INTERPRETED else tensor.data_ptr()
-        Launch(self.run, arguments, self.device)()
+        self._launch(arguments)
+
+    def _launch(self, arguments: list[Any]) -> None:
+        if INTERPRETED or torch.cuda.current_device() == self.device.index:
+            self.run(*arguments)
+        else:
+            with torch.cuda.device(self.device):
+                self.run(*arguments)
 
 
-def current_stream(device: torch.device) -> int:
-    """Handle of the device's current stream; 0 on a CPU. Faster than through a `torch.cuda.Stream`."""
-    if device.type != "cuda":
-        return 0
-    return int(triton.runtime.driver.active.get_current_stream(device.index))
+def current_stream(gpu: int) -> int:
+    """Handle of the current stream of the GPU of this number. Faster than through a `torch.cuda.Stream`."""
+    return int(triton.runtime.driver.active.get_current_stream(gpu))

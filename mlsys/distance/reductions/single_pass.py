@@ -92,15 +92,16 @@ class SinglePassRun(SegmentRun):
     def once(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The distance in memory of its own; nothing but one launch."""
         alignment = (x.data_ptr() % ALIGNMENT, y.data_ptr() % ALIGNMENT)
-        if alignment not in self._whole:
-            self._whole[alignment] = self.bind(x, y, 0, self.total)
+        whole = self._whole.get(alignment)
+        if whole is None:
+            whole = self._whole[alignment] = self.bind(x, y, 0, self.total)
         if not self._results:  # many at a time: allocating each would cost as much as the launch
             room = torch.empty(
                 RESULTS, RESULT_STRIDE, dtype=self.shape.result_dtype, device=self.shape.device
             )
             self._results = list(room[:, 0].unbind())
         result = self._results.pop()
-        self._whole[alignment].on(X_Y_OUT, (x, y, result))
+        whole.on(X_Y_OUT, (x, y, result))
         return result
 
     def finish(self) -> torch.Tensor:

@@ -63,7 +63,7 @@ class Replays:
             self._lock.release()
 
     def _captured(self, queries: torch.Tensor, k: int) -> _Captured | None:
-        shape = (current_stream(queries.device), len(queries), queries.dtype, k)
+        shape = (current_stream(queries.get_device()), len(queries), queries.dtype, k)
         captured = self.kept.get(shape)
         if captured is not None:
             self.kept.move_to_end(shape)

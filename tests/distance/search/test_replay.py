@@ -39,6 +39,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, dim: int = 8) -> tuple[replay.Replays,
 
     monkeypatch.setattr(kept, "_capture", capture)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(replay, "current_stream", lambda gpu: 0)
     return kept, captured
 
 
