@@ -11,10 +11,12 @@ the keyword argument `plan`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 IMPLEMENTATION = "mlsys_slots"
@@ -185,6 +187,17 @@ def attend_one(
     folded = q[0].transpose(0, 1).reshape(rows, keys.shape[1], heads // keys.shape[1], dim)
     found = scaled_dot_product_attention(folded, keys, values, attn_mask=seen, scale=scale)
     return found.reshape(1, rows, heads, dim)
+
+
+@contextmanager
+def shapes_that_vary() -> Iterator[None]:
+    """Attention without cuDNN, for shapes that are not known ahead; also a decorator.
+
+    On recent GPUs cuDNN is torch's first choice for half precision. It builds a plan for every new shape, which takes
+    some 70 ms, and while decoding every step has a new one.
+    """
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        yield
 
 
 def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -7,7 +7,15 @@ from typing import Any, Protocol
 
 import torch
 
-from mlsys.rag.generator.attention import Decode, PaddedPrefill, Plan, Prefill, Slots, additive
+from mlsys.rag.generator.attention import (
+    Decode,
+    PaddedPrefill,
+    Plan,
+    Prefill,
+    Slots,
+    additive,
+    shapes_that_vary,
+)
 
 PASS_TOKENS = 512  # what a pass computes then stays in a core's cache; larger passes were slower
 Shared = list[tuple[torch.Tensor, torch.Tensor]]
@@ -53,6 +61,7 @@ class Decoder:
             self._prefix([[*self._prefix_ids, self._prefix_ids[-1]]])
 
     @torch.inference_mode()
+    @shapes_that_vary()
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, fixed: bool) -> list[list[int]]:
         """New ids of each prompt, at least one each. `fixed`: exactly `max_new_tokens`, end tokens or not."""
         shared = self._prefix(prompts)

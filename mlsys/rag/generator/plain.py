@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mlsys.rag.generator.attention import shapes_that_vary
 from mlsys.rag.generator.decoding import cut
 
 
@@ -23,6 +24,7 @@ class PlainDecoder:
         """Nothing is prepared ahead."""
 
     @torch.inference_mode()
+    @shapes_that_vary()
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, fixed: bool) -> list[list[int]]:
         """New ids of each prompt. `fixed`: exactly `max_new_tokens`, end tokens or not."""
         longest = max(len(ids) for ids in prompts)

@@ -72,6 +72,26 @@ def test_a_batch_equals_its_prompts_alone(family: str):
     assert len({tuple(row) for row in together}) > 1
 
 
+@pytest.mark.parametrize("transformers", [False, True])
+def test_shapes_that_vary_are_not_planned_by_cudnn(monkeypatch: pytest.MonkeyPatch, transformers: bool):
+    """A plan takes 70 ms, and every step has a new shape."""
+    used: set[bool] = set()
+
+    def spy(*args, real=torch.nn.functional.scaled_dot_product_attention, **options):
+        used.add(torch.backends.cuda.cudnn_sdp_enabled())
+        return real(*args, **options)
+
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", spy)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    if transformers:
+        PlainDecoder(network("llama", "sdpa"), frozenset({2}), 0).generate(prompts(5), 2, True)
+    else:
+        Decoder(network("llama"), frozenset({2})).generate(prompts(5), 2, True)
+    assert used == {False}
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
 def test_it_equals_transformers_generate(family: str):
     decoder = Decoder(network(family), frozenset({2}), PREFIX)
     plain = PlainDecoder(network(family, "sdpa"), frozenset({2}), 0)
