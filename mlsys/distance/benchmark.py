@@ -97,6 +97,7 @@ class DistanceBenchmark:
                     "stream.chunk_n": call.chunk_n,
                     "stream.device_bytes": call.device_bytes,
                     "stream.pinned_bytes": call.pinned_bytes,
+                    "stream.relayed": call.relayed,
                     "memory_budget_bytes": self.memory_budget,
                 },
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -28,6 +28,11 @@ class Source(Protocol):
         """What it is, for the record."""
         ...
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether reading is copying from host memory: no file is waited for."""
+        ...
+
     def read(self, start: int, stop: int, out: torch.Tensor) -> None:
         """Copy elements start … stop into `out`, 1-D contiguous on the CPU, of `dtype` and that length."""
         ...
@@ -51,6 +56,7 @@ class TensorSource:
 
     vector: torch.Tensor
     description: str = "in memory"
+    in_memory: bool = field(default=True, init=False)
 
     @property
     def n(self) -> int:
@@ -101,6 +107,11 @@ class Shard:
     def description(self) -> str:
         """What it is, for the record."""
         return f"elements {self.start} to {self.stop} of {self.whole.description}"
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the whole is."""
+        return self.whole.in_memory
 
     def read(self, start: int, stop: int, out: torch.Tensor) -> None:
         """Copy elements start … stop of the shard into `out`."""

@@ -21,7 +21,7 @@ from mlsys.distance.metrics import Metric
 from mlsys.distance.plan import check_pair
 from mlsys.distance.reductions import Reduction, Running, Shape
 from mlsys.distance.relay import relay
-from mlsys.distance.source import Source, TensorSource
+from mlsys.distance.source import Source
 from mlsys.distance.threads import pool
 from mlsys.errors import UserError
 
@@ -59,6 +59,11 @@ class StreamPlan:
         """Name of the reduction that runs."""
         return self.running.name
 
+    @property
+    def relayed(self) -> bool:
+        """Whether the calling thread copies from memory while another enqueues; else a pool reads ahead."""
+        return self.device.type == "cuda" and self.x.in_memory and self.y.in_memory
+
     def __call__(self) -> torch.Tensor:
         """Compute; 0-d tensor on the device. Returns when the last piece has been read and enqueued."""
         if not self._slots:
@@ -67,8 +72,7 @@ class StreamPlan:
                 self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         starts = range(0, max(self.x.n, 1), self.chunk_n)
         pieces = ((start, min(start + self.chunk_n, self.x.n)) for start in starts)
-        in_memory = isinstance(self.x, TensorSource) and isinstance(self.y, TensorSource)
-        if self.device.type == "cuda" and in_memory:
+        if self.relayed:
             relay(
                 pieces, self._slots, self._fill, partial(self._carry, torch.cuda.current_stream(self.device))
             )

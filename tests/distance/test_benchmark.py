@@ -75,6 +75,7 @@ def test_every_metric_is_right_in_either_placement(metric: str, placement: str) 
     assert values["placement"] == placement
     if placement == "host":
         assert values["stream.chunk_n"] > 0
+        assert values["stream.relayed"] is False  # on a CPU
         assert values["memory_budget_bytes"] == 2**22
 
 
@@ -91,6 +92,7 @@ def test_host_vectors_are_measured_beside_the_plain_way_and_the_best_copy() -> N
     values, _ = measure(
         n=10**7, device=device, placement="host", memory_budget=2**26, baselines=["torch_cuda"]
     )
+    assert values["stream.relayed"] is True
     assert values["host_to_device_gbps"] > 1
     assert values["speedup.torch_cuda"] > 0
     assert values["baseline.torch_cuda.expression"].endswith("(x.cuda(), y.cuda())")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 import torch
 
 from mlsys.distance import plan, stream
+from mlsys.distance.data.file import File
+from mlsys.distance.data.random import Random
 from mlsys.distance.reductions.blocked import BLOCK, COMPILED_FROM
-from mlsys.distance.source import TensorSource
+from mlsys.distance.source import Shard, TensorSource
 from mlsys.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +65,23 @@ def test_any_budget_gives_the_same_bits() -> None:
         assert 2 * 2 * 4 * call.chunk_n <= budget
         assert [torch.equal(call(), whole) for _ in range(2)] == [True, True]
     assert (call.reduction, call.device_bytes, call.pinned_bytes) == ("blocked", 0, 0)
+
+
+def test_only_vectors_in_memory_are_copied_into_a_gpus_slots_by_the_calling_thread(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(10, np.float32))
+    memory = TensorSource(torch.ones(10))
+    drawn, _ = Random().open(10, torch.float32, 0)
+    file, _ = File(x=tmp_path / "x.npy", y=tmp_path / "x.npy").open(0, torch.float32, 0)
+    for x, y, relayed in (
+        (memory, drawn, True),
+        (drawn.part(2, 8), memory.part(2, 8), True),
+        (memory, file, False),
+    ):
+        call = stream(x, y, "l2")
+        assert not call.relayed
+        assert replace(call, device=torch.device("cuda")).relayed == relayed
+    assert Shard(memory, 2, 8).in_memory
+    assert not file.part(2, 8).in_memory
 
 
 def test_an_empty_vector_streams() -> None:
