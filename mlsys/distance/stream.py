@@ -70,6 +70,9 @@ class StreamPlan:
             self._slots = [self._slot() for _ in range(self.running.slots)]
             if self.device.type == "cuda":
                 self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+                self._copies.wait_stream(
+                    torch.cuda.current_stream(self.device)
+                )  # the slots' memory may be in use
         starts = range(0, max(self.x.n, 1), self.chunk_n)
         pieces = ((start, min(start + self.chunk_n, self.x.n)) for start in starts)
         if self.relayed:

@@ -8,8 +8,9 @@ are float64, so the answer is that of a search at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,30 +102,29 @@ class _Piece:
     copied: torch.cuda.Event
 
 
-@dataclass
 class _Passage:
     """One pass of all rows (N, d) over the device, `chunk` rows at a time."""
 
-    rows: torch.Tensor
-    chunk: int
-    best: _Best
-    searches: list[Future[None]] = field(default_factory=list)
+    def __init__(self, rows: torch.Tensor, chunk: int, best: _Best) -> None:
+        self.rows, self.chunk, self.best = rows, chunk, best
+        device, dim, dtype = best.queries.device, rows.shape[1], rows.dtype
+        self.count = max(1, min(chunk, PIECE_BYTES // (dim * dtype.itemsize)))
+        self.stream = torch.cuda.current_stream(device)
+        self.copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.chunks = [
+            _Chunk(torch.empty(chunk, dim, dtype=dtype, device=device), _event()) for _ in range(CHUNKS)
+        ]
+        self.pieces = [
+            _Piece(torch.empty(self.count, dim, dtype=dtype, pin_memory=True), _event())
+            for _ in range(PIECES)
+        ]
+        self.searches: list[Future[None]] = []
 
     def run(self) -> None:
         """Search all rows."""
-        device, dim = self.best.queries.device, self.rows.shape[1]
-        self.count = max(1, min(self.chunk, PIECE_BYTES // (dim * self.rows.dtype.itemsize)))
-        self.stream, self.copies = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self.chunks = [
-            _Chunk(torch.empty(self.chunk, dim, dtype=self.rows.dtype, device=device), _event())
-            for _ in range(CHUNKS)
-        ]
-        pieces = [
-            _Piece(torch.empty(self.count, dim, dtype=self.rows.dtype, pin_memory=True), _event())
-            for _ in range(PIECES)
-        ]
-        with ThreadPoolExecutor(1) as self.searcher:
-            relay(self._ranges(), pieces, self._fill, self._carry)
+        self.copies.wait_stream(self.stream)  # the chunks' memory may still be in use there
+        with ThreadPoolExecutor(1) as searcher:
+            relay(self._ranges(), self.pieces, self._fill, partial(self._carry, searcher))
             for search in self.searches:
                 search.result()
 
@@ -140,7 +140,7 @@ class _Passage:
         piece.copied.synchronize()
         piece.rows[: last - first].copy_(self.rows[first:last])
 
-    def _carry(self, piece: _Piece, place: tuple[int, int, int]) -> None:
+    def _carry(self, searcher: Executor, piece: _Piece, place: tuple[int, int, int]) -> None:
         """Enqueue the copy of a piece into its chunk, and have the chunk searched once it is whole."""
         number, first, last = place
         start, end = number * self.chunk, min((number + 1) * self.chunk, len(self.rows))
@@ -155,7 +155,7 @@ class _Passage:
         if last == end:
             arrived = _event()
             arrived.record(self.copies)
-            self.searches.append(self.searcher.submit(self._search, chunk, arrived, start, end))
+            self.searches.append(searcher.submit(self._search, chunk, arrived, start, end))
 
     def _search(self, chunk: _Chunk, arrived: torch.cuda.Event, start: int, end: int) -> None:
         with torch.cuda.stream(self.stream):
