@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsys.serving.batching import REASONS
-from mlsys.serving.batching.hybrid import Hybrid
+from mlsys.serving.batching.hybrid import RETURN_S, Hybrid
 from mlsys.serving.batching.single import Single
 from mlsys.serving.batching.size import Size
 from mlsys.serving.batching.time import Time
@@ -29,7 +29,8 @@ def make(kind, draw):
     if kind == "time":
         return Time(size, timeout, budget), budget, timeout / 1000
     linger = draw(MS)
-    return Hybrid(size, timeout, linger, budget), budget, max(timeout, linger) / 1000
+    longest = linger + 1000 * RETURN_S * size if linger else 0.0
+    return Hybrid(size, timeout, linger, budget), budget, max(timeout, longest) / 1000
 
 
 @pytest.mark.parametrize("kind", KINDS)
