@@ -145,19 +145,8 @@ def _started(x: torch.Tensor, y: torch.Tensor, metric: str | Metric, reduction: 
     kept = _kept.running
     gpu = x.get_device()  # -1: a CPU
     stream = current_stream(gpu) if gpu >= 0 else 0
-    key = (
-        metric,
-        reduction,
-        x.dtype,
-        y.dtype,
-        x.shape,
-        y.shape,
-        x.stride(),
-        y.stride(),
-        gpu,
-        y.get_device(),
-        stream,
-    )
+    cut = (x.shape, y.shape, x.stride(), y.stride())
+    key = (metric, reduction, x.dtype, y.dtype, cut, gpu, y.get_device(), stream)
     running = kept.get(key)
     if running is None:
         if len(kept) >= MOST_KEPT:

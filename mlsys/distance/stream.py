@@ -67,7 +67,8 @@ class StreamPlan:
     def __call__(self) -> torch.Tensor:
         """Compute; 0-d tensor on the device. Returns when the last piece has been read and enqueued."""
         if not self._slots:
-            self._slots = [self._slot() for _ in range(self.running.slots)]
+            with torch.inference_mode(False):  # a later call may be outside
+                self._slots = [self._slot() for _ in range(self.running.slots)]
             if self.device.type == "cuda":
                 self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
                 self._copies.wait_stream(

@@ -84,6 +84,14 @@ def test_only_vectors_in_memory_are_copied_into_a_gpus_slots_by_the_calling_thre
     assert not file.part(2, 8).in_memory
 
 
+def test_a_stream_that_began_in_inference_mode_goes_on_outside() -> None:
+    x = TensorSource(torch.arange(5.0))
+    call = stream(x, x, "dot")
+    with torch.inference_mode():
+        first = float(call())
+    assert float(call()) == first == 30
+
+
 def test_an_empty_vector_streams() -> None:
     empty = TensorSource(torch.empty(0))
     assert float(stream(empty, empty, "l2")()) == 0.0

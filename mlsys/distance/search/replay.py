@@ -20,9 +20,7 @@ from mlsys.distance.search.gpu import KernelSearch, Nearest
 MOST_GRAPHS = 64
 LOOKS = 300  # at the status before the thread goes to sleep; some hundred microseconds
 UNKNOWN = -1
-MOST_BYTES = (
-    64 << 20
-)  # of workspace, which all graphs share; a search that needs more is long beside its launches
+MOST_BYTES = 64 << 20  # of workspace, which graphs share; a search that needs more outlasts its launches
 Shape = tuple[int, int, torch.dtype, int]
 Status = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -82,8 +80,9 @@ class Replays:
         return self.kernels.can(queries, k) and count * self.kernels.query_bytes(count, k) <= MOST_BYTES
 
     def _capture(self, queries: torch.Tensor, k: int) -> _Captured | None:
-        before, held = torch.cuda.current_stream(queries.device), queries.clone()
-        status = torch.empty(len(queries), dtype=torch.int32, pin_memory=True)
+        before = torch.cuda.current_stream(queries.device)
+        with torch.inference_mode(False):  # a later search may write to them outside
+            held, status = queries.clone(), torch.empty(len(queries), dtype=torch.int32, pin_memory=True)
         graph = torch.cuda.CUDAGraph()
         stream = _capture_stream(queries.device)
         try:

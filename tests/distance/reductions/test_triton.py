@@ -174,3 +174,13 @@ def test_bad_knobs(knobs: dict[str, int], message: str) -> None:
     with pytest.raises(UserError) as caught:
         plan(x, y, "l2", SinglePass(**knobs))
     assert str(caught.value) == message
+
+
+def test_results_that_were_made_ahead_in_inference_mode_are_ordinary_tensors() -> None:
+    x, y = torch.arange(5.0, device=DEVICE), torch.zeros(5, device=DEVICE)
+    with torch.inference_mode():
+        distance(x, y, "l1", "single_pass")
+    result = distance(x, y, "l1", "single_pass")
+    assert not result.is_inference()
+    result += 1
+    assert float(result) == 11
