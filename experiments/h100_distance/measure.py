@@ -121,7 +121,7 @@ def slots(n: int) -> None:
         def fill(call: Any = call) -> None:
             with one_thread_left_out():
                 for i, start in enumerate(range(0, n, call.chunk_n)):
-                    call._fill(call._slots[i % 3], (start, min(start + call.chunk_n, n)))
+                    call._fill(call._slots[i % len(call._slots)], (start, min(start + call.chunk_n, n)))
 
         times = Clock(DEVICE, 5, 1, 60, 8 * n).wall({"stream": call, "fill": fill})
         rates = {f"{name}_gbps": 8 * n / timing.median_ms / 1e6 for name, timing in times.items()}

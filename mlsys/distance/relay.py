@@ -26,7 +26,8 @@ def relay(
     belong to the thread that calls it: they wait for the next copy spinning, and a thread made for the purpose would
     have to wake others each time. One of them is left out meanwhile, so that every thread has a core.
 
-    Raises what `fill` or `carry` raises; nothing is carried after that.
+    Raises what `fill` or `carry` raises: after an error of `fill` what it had filled is still carried, after one of
+    `carry` nothing is.
     """
     free: SimpleQueue[Slot] = SimpleQueue()
     filled: SimpleQueue[tuple[Slot, Piece] | None] = SimpleQueue()

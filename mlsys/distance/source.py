@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -56,7 +56,7 @@ class TensorSource:
 
     vector: torch.Tensor
     description: str = "in memory"
-    in_memory: bool = field(default=True, init=False)
+    in_memory = True
 
     @property
     def n(self) -> int:

@@ -38,6 +38,11 @@ class Slot:
     copied: torch.cuda.Event | None = None
     reduced: torch.cuda.Event | None = None
 
+    def wait(self) -> None:
+        """Return when the host's room may be filled: its last copy is done."""
+        if self.copied is not None:
+            self.copied.synchronize()
+
 
 @dataclass
 class StreamPlan:
@@ -71,23 +76,20 @@ class StreamPlan:
                 self._slots = [self._slot() for _ in range(self.running.slots)]
             if self.device.type == "cuda":
                 self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-                self._copies.wait_stream(
-                    torch.cuda.current_stream(self.device)
-                )  # the slots' memory may be in use
+                here = torch.cuda.current_stream(self.device)
+                self._copies.wait_stream(here)  # the slots' memory may be in use there
         starts = range(0, max(self.x.n, 1), self.chunk_n)
         pieces = ((start, min(start + self.chunk_n, self.x.n)) for start in starts)
         if self.relayed:
-            relay(
-                pieces, self._slots, self._fill, partial(self._carry, torch.cuda.current_stream(self.device))
-            )
+            here = torch.cuda.current_stream(self.device)
+            relay(pieces, self._slots, self._fill, partial(self._carry, here))
         else:
             self._read_ahead(pieces)
         return self.running.finish()
 
     def _fill(self, slot: Slot, piece: tuple[int, int]) -> None:
         """Read a piece into the slot's host memory by torch's threads, as soon as its last copy is done."""
-        if slot.copied is not None:
-            slot.copied.synchronize()
+        slot.wait()
         for source, host in zip((self.x, self.y), slot.host, strict=True):
             source.read(*piece, host[: piece[1] - piece[0]])
 
@@ -107,8 +109,7 @@ class StreamPlan:
 
     def _begin_to_fill(self, slot: Slot, start: int, stop: int) -> list[Future[None]]:
         """The same by the threads of a pool, that begin now."""
-        if slot.copied is not None:
-            slot.copied.synchronize()
+        slot.wait()
         fillers = pool("mlsys-fill", FILLERS)
         part = max(1, -(-(stop - start) // (FILLERS // 2)))
         return [

@@ -87,7 +87,8 @@ class Pipeline:
             )  # where the batch's size chooses kernels, to be compiled, and graphs
             for batch in _doubling(max_batch) if on_cuda else []:
                 items = self.items(batch)
-                for stage in self.stages[:2] * 2:  # what comes again is captured (`search.replay`)
+                embed, retrieve = self.stages[:2]
+                for stage in (embed, retrieve, retrieve):  # what comes again is captured (`search.replay`)
                     stage(items)
             for batch in sorted({1, max_batch} if on_cuda else {min(2, max_batch)}):
                 self.run(self.items(batch))

@@ -135,5 +135,6 @@ def test_warming_tries_every_size_at_which_a_gpu_may_choose_another_kernel(pipel
     pipeline.stages = tuple(Watched(stage) for stage in pipeline.stages)
     pipeline.device = "cuda"
     pipeline.warm(6)
-    assert seen["embed"] == seen["retrieve"] == [1, 1, 2, 2, 4, 4, 6, 6, 1, 6]
+    assert seen["embed"] == [1, 2, 4, 6, 1, 6]
+    assert seen["retrieve"] == [1, 1, 2, 2, 4, 4, 6, 6, 1, 6]
     assert seen["prompt"] == seen["generate"] == [1, 6]

@@ -96,7 +96,7 @@ class FileSource:
     n: int = field(init=False)
     dtype: torch.dtype = field(init=False)
     description: str = field(init=False)
-    in_memory: bool = field(default=False, init=False)
+    in_memory = False
 
     def __post_init__(self) -> None:
         self.n, self.dtype = math.prod(self.layout.shape), self.layout.dtype

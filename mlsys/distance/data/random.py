@@ -34,9 +34,9 @@ class RandomSource:
     dtype: torch.dtype
     seed: tuple[int, int]
     start: int = 0  # of a longer vector; drawn is only this stretch of it
-    in_memory: bool = field(default=True, init=False)  # once it has been drawn
     _vector: torch.Tensor | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    in_memory = True  # once it has been drawn
 
     @property
     def description(self) -> str:

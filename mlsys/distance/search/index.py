@@ -84,8 +84,8 @@ class Index:
 
     def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Keys float64, see `ranking`, distances float32 and rows, each (Q, k), of checked queries on the device."""
-        self.doubtful = 0
         if self._kernels is None or not self._kernels.can(queries, k):
+            self.doubtful = 0
             keys, index = self._certain(queries, k)
             return keys, self.ranking.finish(keys).float(), index
         count = self._kernels.most_queries(len(queries), k)
@@ -104,11 +104,10 @@ class Index:
         self, status: np.ndarray[Any, Any], queries: torch.Tensor, k: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor] | None:
         """Of the queries whose status is not 0, if any: which they are, and their keys, distances and rows."""
-        self.doubtful = 0
-        if not status.any():
+        self.doubtful = int(np.count_nonzero(status))
+        if not self.doubtful:
             return None
         lines = torch.from_numpy(status.nonzero()[0]).to(queries.device)
-        self.doubtful = len(lines)
         keys, index = self._certain(queries[lines], k)
         return lines, keys, self.ranking.finish(keys).float(), index
 
