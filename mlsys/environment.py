@@ -133,6 +133,15 @@ def _gpus() -> list[dict[str, Any]]:
     return [_gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(index)) for index in range(nvml.nvmlDeviceGetCount())]
 
 
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES may name here, one by one: its own entries where it is set, else all GPUs' numbers."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip()]
+    nvml = _nvml()
+    return [] if nvml is None else [str(index) for index in range(nvml.nvmlDeviceGetCount())]
+
+
 def _gpu(nvml: Any, handle: Any) -> dict[str, Any]:
     def ask(question: str, *arguments: Any) -> Any:
         try:

@@ -36,3 +36,18 @@ def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:
 
 def test_the_last_level_cache_is_a_cache() -> None:
     assert 2**18 <= environment.last_level_cache_bytes() <= 2**32
+
+
+def test_visible_gpus_are_those_that_cuda_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nvml:
+        nvmlDeviceGetCount = staticmethod(lambda: 3)
+
+    monkeypatch.setattr(environment, "_nvml", lambda: Nvml)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert environment.visible_gpus() == ["0", "1", "2"]
+    for value, names in (("5, 2", ["5", "2"]), ("GPU-a1", ["GPU-a1"]), ("", [])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+        assert environment.visible_gpus() == names
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(environment, "_nvml", lambda: None)
+    assert environment.visible_gpus() == []

@@ -72,6 +72,39 @@ def test_a_sweep_over_ranks_leaves_one_record_a_job_and_resumes(outputs: Path) -
     }
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="takes two GPUs")
+def test_two_gpus_share_vectors_through_nccl_and_a_failed_rank_fails_one_job(
+    outputs: Path, tmp_path: Path
+) -> None:
+    n = 3_000_001
+    line = ("-m", "metric=l2,cosine", "placement=device,host", f"size={n}", "device=cuda", *TINY)
+    done = run_py(2, *line, "memory_budget=64MiB")
+    assert done.returncode == 0, done.stderr
+    x, y = (source.tensor().cuda() for source in Random().open(n, torch.float32, 0))
+    for entry in records(outputs):
+        results = entry["results"]
+        assert results["value"] == pytest.approx(
+            float(distance(x, y, entry["config"]["metric"]["name"])), rel=3e-7
+        )
+        assert results["relative_error"] <= 1e-6
+        assert (results["ranks"], results["shard_n"], results["reduction"]) == (2, 1_500_001, "single_pass")
+        assert results["rank_devices"].startswith(f"2 × {torch.cuda.get_device_name()} on ")
+    (tmp_path / "broken.py").write_text(BROKEN)
+    words = (
+        "-m",
+        "seed=1,0",
+        "size=1e3",
+        "data._target_=broken.Broken",
+        "device=cuda",
+        "baselines=[]",
+        *TINY,
+    )
+    assert run_py(2, *words, PYTHONPATH=str(tmp_path)).returncode != 0
+    outcome = {e["config"]["seed"]: e["status"] for e in records(outputs) if e["config"]["n"] == 1000}
+    assert outcome == {0: "ok", 1: "failed"}
+
+
 def test_three_ranks_stream_their_parts_of_a_file(outputs: Path, tmp_path: Path) -> None:
     x, y = np.random.default_rng(0).standard_normal((2, 300_001))
     x[-1] = np.nan

@@ -20,7 +20,8 @@ def measure(
     sources: tuple[Source, Source],
     metric: str,
 ) -> Iterator[Results]:
-    """Each baseline that can run, in turn with ours; `speedup.<name>` compares within these rounds alone.
+    """Each baseline that can run, in turn with ours; `speedup.<name>` compares within these rounds alone, whose median
+    of ours is `baseline.<name>.ours_ms`.
 
     On a GPU host functions are timed as their caller waits, and ours then is too; on a CPU all share one set of
     rounds.
@@ -66,6 +67,7 @@ def _rounds(
     for name, timing in timings.items():
         values |= timing.quartiles(f"baseline.{name}.latency_ms")
         values[f"baseline.{name}.expression"] = chosen[name].expression
+        values[f"baseline.{name}.ours_ms"] = own.median_ms
         values[f"speedup.{name}"] = timing.median_ms / own.median_ms
     return Results(values, {f"baseline.{name}.latency_ms": row.samples_ms for name, row in timings.items()})
 

@@ -82,13 +82,14 @@ class ServingBenchmark:
             progress.say("stopping")
 
     def _describe(self, service: Service) -> dict[str, Scalar]:
-        pipeline = service.stats().get("pipeline")
-        described = (
-            {f"pipeline.{name}": value for name, value in pipeline.items()}
-            if isinstance(pipeline, Mapping)
-            else {}
+        stats = service.stats()
+        pipeline, replicas = (
+            group if isinstance(group := stats.get(name), Mapping) else {}
+            for name in ("pipeline", "replicas")
         )
-        return {"startup_s": service.startup_s, **described}
+        described = {f"pipeline.{name}": value for name, value in pipeline.items()}
+        gpus = {f"replica.{name}.gpu": state["gpu"] for name, state in replicas.items() if "gpu" in state}
+        return {"startup_s": service.startup_s, **described, **gpus}
 
     def _first_answer(self, service: Service, question: Question) -> Iterator[Results]:
         answer_ms = service.ask(question, self.load.k, self.load.timeout_s)

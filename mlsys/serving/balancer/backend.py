@@ -33,6 +33,7 @@ class Backend:
             url is not None,
         )
         self.in_flight, self.restarts = 0, 0
+        self.gpu: str | None = None  # the one it has of several
         self.codes: Counter[str] = Counter()
         self.attempts: set[asyncio.Task[Any]] = set()
         self._proved_at = float("-inf")
@@ -88,6 +89,7 @@ class Backend:
             "requests": sum(self.codes.values()),
             "responses": dict(sorted(self.codes.items())),
             "restarts": self.restarts,
+            **({"gpu": self.gpu} if self.gpu else {}),
             "ejections": self.health.ejections,
         }
 

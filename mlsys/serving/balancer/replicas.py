@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from mlsys.environment import visible_gpus
 from mlsys.errors import UserError
 from mlsys.progress import say
 from mlsys.serving.balancer.backend import Backend
@@ -18,6 +19,13 @@ from mlsys.serving.options import LoadBalancer, replica_options
 from mlsys.serving.process import Process
 
 WATCH_S = 0.05
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def own_gpu(index: int, device: str) -> dict[str, str]:
+    """The environment in which replica `index` sees one GPU of several: they take them in turn. Empty otherwise."""
+    gpus = [] if device == "cpu" else visible_gpus()
+    return {VISIBLE: gpus[index % len(gpus)]} if len(gpus) > 1 else {}
 
 
 class Replica:
@@ -28,6 +36,8 @@ class Replica:
     ) -> None:
         self.backend, self._options, self._directory = backend, options, directory
         self._config = {**config, "server": replica_options(options, index)}
+        self._env = own_gpu(index, config["device"])
+        backend.gpu = self._env.get(VISIBLE)
         self._starts = 0
         self._backoff = Backoff(options.restart_min_s, options.restart_max_s)
         self._process: Process | None = None
@@ -39,7 +49,7 @@ class Replica:
         path.chmod(0o600)
         log = self._directory / f"{self.backend.name}.{self._starts}.log"
         self._starts += 1
-        self._process = Process([sys.executable, "-m", "mlsys.serve", str(path)], None, log)
+        self._process = Process([sys.executable, "-m", "mlsys.serve", str(path)], self._env, log)
         self._process.start()
         until = time.monotonic() + self._options.start_timeout_s
         while (address := self._process.address()) is None:

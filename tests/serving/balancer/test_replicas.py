@@ -1,0 +1,42 @@
+"""What a replica is started with."""
+
+from pathlib import Path
+
+import pytest
+
+from mlsys.serving.balancer import replicas
+from mlsys.serving.balancer.backend import Backend
+from mlsys.serving.options import LoadBalancer
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "taken"),
+    [
+        (["0", "1"], "cuda", ["0", "1", "0"]),
+        (["4", "6", "7"], "auto", ["4", "6", "7"]),
+        (["0", "1"], "cpu", [None] * 3),
+        (["0"], "cuda", [None] * 3),
+        ([], "auto", [None] * 3),
+    ],
+)
+async def test_replicas_take_the_gpus_in_turn_and_say_which(monkeypatch, tmp_path, gpus, device, taken):
+    environments = []
+
+    class Process:
+        def __init__(self, argv, env, log):
+            environments.append(env)
+
+        def start(self):
+            pass
+
+        def address(self):
+            return "http://127.0.0.1:1"
+
+    monkeypatch.setattr(replicas, "visible_gpus", lambda: gpus)
+    monkeypatch.setattr(replicas, "Process", Process)
+    options = LoadBalancer()
+    backends = [Backend(f"replica-{index}", None, options) for index in range(3)]
+    for index, backend in enumerate(backends):
+        await replicas.Replica(index, backend, options, {"device": device}, Path(tmp_path)).start()
+    assert [backend.stats().get("gpu") for backend in backends] == taken
+    assert environments == [{} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu} for gpu in taken]
