@@ -24,7 +24,8 @@ def started(ranks: int, *words: str, **variables: str) -> Iterator[subprocess.Po
         f"--nproc-per-node={ranks}",
         *words,
     ]
-    path = os.pathsep.join([str(ROOT), *filter(None, [variables.pop("PYTHONPATH", None)])])
+    paths = [str(ROOT), variables.pop("PYTHONPATH", None), os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join(filter(None, paths))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **variables}
     process = subprocess.Popen(
         line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
