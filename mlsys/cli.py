@@ -68,6 +68,9 @@ def explain(error: Exception) -> str:
         return f"{error.override}: {one_line(Exception(error.message))}"
     if match := re.match(r"Could not override '(.*)'", text):
         return f"there is no option {match[1]}; --help lists the options"
+    if match := re.match(r"In '(.*)/(.*)': .*\nKey '.*' not in .*\n *full_key: (.*)\.(.*)", str(error)):
+        preset, name, group, key = match.groups()
+        return f"{preset}={name} sets {group}.{key}, which the {group} chosen here does not have: leave one of them out"
     if match := re.fullmatch(r"Error merging override (.*)", text):
         text = match[1]
     if cause is not None and (reason := one_line(cause)) not in text:

@@ -40,13 +40,17 @@ def compose(*overrides: str) -> DictConfig:
         ("repeats=many", "repeats=many: Value 'many' of type 'str' could not be converted to Integer"),
         ("sizes=3", "there is no option sizes; --help lists the options"),
         ("metric.power=3", "there is no option metric.power; --help lists the options"),
+        (
+            "experiment=overload loadtest=closed",
+            "experiment=overload sets loadtest.request_rate, which the loadtest chosen here does not have: ",
+        ),
         ("size=[", "size=[: no viable alternative at input '['"),
     ],
 )
 def test_each_mistake_is_one_line_naming_option_and_value(
     override: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.call(lambda: compose(override)) == cli.MISUSE
+    assert cli.call(lambda: compose(*override.split())) == cli.MISUSE
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert printed.startswith(line)
