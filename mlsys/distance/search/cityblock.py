@@ -72,15 +72,18 @@ class MaximumScorer:
         # no more threads than cores: the tiles of two would not fit one core's cache
         list(pool("mlsys-search", threads).map(work, range(0, width, share)))
 
-    def floor(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """See `Scorer`."""
-        queries64 = queries.double()
-        error = slack(self.rows) * (queries64.abs().sum(1) + self.largest)
-        return -(keys + queries64.sum(1)) / 2 - error - underflow(queries)
+    def lengths(self, queries: torch.Tensor) -> torch.Tensor:
+        """Σ|x|."""
+        return queries.double().abs().sum(1)
 
-    def precision(self, queries: torch.Tensor) -> torch.dtype:
+    def floor(self, queries: torch.Tensor, lengths: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """See `Scorer`."""
-        safe = max(self.largest, float(queries.double().abs().sum(1).max())) < HUGE
+        error = slack(self.rows) * (lengths + self.largest)
+        return -(keys + queries.double().sum(1)) / 2 - error - underflow(queries)
+
+    def precision(self, queries: torch.Tensor, lengths: torch.Tensor) -> torch.dtype:
+        """See `Scorer`."""
+        safe = max(self.largest, float(lengths.max())) < HUGE
         return queries.dtype if safe else torch.float64
 
 

@@ -112,17 +112,18 @@ class Index:
         return lines, keys, self.ranking.finish(keys).float(), index
 
     def _certain(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if not bool(torch.isfinite(queries).all()):
-            raise UserError("queries hold nan or infinity")
         parts = [self._certain_block(some, k) for some in _split(queries, QUERY_BLOCK)]
         return _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
 
     def _certain_block(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         exact = torch.promote_types(queries.dtype, self.rows.dtype)
         queries = queries.to(torch.promote_types(exact, torch.float32))
-        queries = queries.to(self._scorer.precision(queries))
+        lengths = self._scorer.lengths(queries)
+        if not (bool(torch.isfinite(lengths).all()) or bool(torch.isfinite(queries).all())):
+            raise UserError("queries hold nan or infinity")
+        queries = queries.to(self._scorer.precision(queries, lengths))
         found = propose(self._scorer, queries, len(self.rows), margin(k, len(self.rows)))
-        return settle(self.ranking, self.rows, self._scorer, queries, found, k)
+        return settle(self.ranking, self.rows, self._scorer, queries, lengths, found, k)
 
 
 def _method(method: str, device: str) -> str:

@@ -38,9 +38,9 @@ def propose(scorer: Scorer, queries: torch.Tensor, rows: int, m: int) -> Candida
     """The m best-scored rows of each query, block by block of rows with a running selection."""
     if m == rows:
         return Candidates(torch.arange(rows, device=queries.device).expand(len(queries), -1), None)
-    values = queries.new_empty(len(queries), 0)
-    index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
-    for start, stop in blocks(len(queries), rows):
+    first, *others = blocks(len(queries), rows)
+    values, index = best(scorer.block(queries, *first), min(m, first[1]))
+    for start, stop in others:
         new, columns = best(scorer.block(queries, start, stop), min(m, stop - start))
         values, index = torch.cat([values, new], 1), torch.cat([index, columns + start], 1)
         if values.shape[1] > m:
@@ -56,16 +56,25 @@ def blocks(queries: int, rows: int) -> list[tuple[int, int]]:
 
 
 def settle(
-    ranking: Ranking, rows: torch.Tensor, scorer: Scorer, queries: torch.Tensor, found: Candidates, k: int
+    ranking: Ranking,
+    rows: torch.Tensor,
+    scorer: Scorer,
+    queries: torch.Tensor,
+    lengths: torch.Tensor,
+    found: Candidates,
+    k: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k nearest of each query: keys (Q, k) float64 ascending and rows (Q, k) int64, certainly."""
+    """The k nearest of each query: keys (Q, k) float64 ascending and rows (Q, k) int64, certainly.
+
+    `lengths` is what the scorer says of the queries.
+    """
     keys, index = _order(ranking, rows, queries, found.index, k)
     if found.cut is None:
         return keys, index
-    unsure = (found.cut >= scorer.floor(queries, keys[:, -1])).nonzero()[:, 0]
+    floor = scorer.floor(queries, lengths, keys[:, -1])
+    unsure = (found.cut >= floor).nonzero()[:, 0]
     if len(unsure):
-        floor = scorer.floor(queries[unsure], keys[unsure, -1])
-        keys[unsure], index[unsure] = _scan(ranking, rows, scorer, queries[unsure], floor, k)
+        keys[unsure], index[unsure] = _scan(ranking, rows, scorer, queries[unsure], floor[unsure], k)
     return keys, index
 
 
@@ -74,8 +83,11 @@ def _order(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sort candidates (Q, m) by key, then by index, and keep k."""
     index = index.sort(1).values
-    line = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
-    keys = pair_keys(ranking, queries, rows, line.flatten(), index.flatten()).view_as(index)
+    if not rows.is_cuda and 16 * index.numel() * rows.shape[1] <= STEP_BYTES:
+        keys = ranking.keys(queries[:, None].double(), rows[index].double())
+    else:
+        line = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
+        keys = pair_keys(ranking, queries, rows, line.flatten(), index.flatten()).view_as(index)
     keys, order = torch.sort(keys, dim=1, stable=True)
     return keys[:, :k].clone(), index.gather(1, order[:, :k])
 

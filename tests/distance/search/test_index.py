@@ -46,6 +46,17 @@ def test_more_queries_than_a_block_and_more_rows_than_a_block(metric: str) -> No
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("queries", "dim", "k"), [(8, 512, 10), (31, 20, 10), (32, 20, 10), (8, 640, 700)])
+def test_either_order_of_the_product_and_more_candidates_than_are_recomputed_at_once(
+    metric: str, queries: int, dim: int, k: int
+) -> None:
+    generator = torch.Generator().manual_seed(6)
+    check(
+        torch.randn(queries, dim, generator=generator), torch.randn(5000, dim, generator=generator), k, metric
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_equal_rows_come_by_their_number(metric: str) -> None:
     generator = torch.Generator().manual_seed(7)
     few = torch.randn(40, 24, generator=generator)

@@ -22,7 +22,8 @@ def test_no_row_scores_below_the_floor_of_its_key(metric: str, dtype: torch.dtyp
     scorer = scorer_of(rows, metric)
     scores = scorer.block(query, 0, len(rows))[0].double()
     keys = RANKINGS[metric].keys(query.double(), rows.double())
-    floors = scorer.floor(query.expand(len(rows), -1), keys)
+    queries = query.expand(len(rows), -1)
+    floors = scorer.floor(queries, scorer.lengths(queries), keys)
     assert bool((scores >= floors).all())
     spread = float(scores.max() - scores.min())
     assert float((scores - floors).max()) < (0.01 if offset == 0 else 1.0) * spread + 1
@@ -34,7 +35,7 @@ def test_l1_is_bounded_without_faiss_too(monkeypatch: pytest.MonkeyPatch) -> Non
     rows, query = torch.randn(2000, 96, generator=generator), torch.randn(20, 96, generator=generator)
     scorer = scorer_of(rows, "l1")
     keys = RANKINGS["l1"].keys(query[:, None].double(), rows.double())
-    floors = torch.stack([scorer.floor(query, key) for key in keys.T], 1)
+    floors = torch.stack([scorer.floor(query, scorer.lengths(query), key) for key in keys.T], 1)
     scores = scorer.block(query, 0, len(rows)).double()
     assert bool((scores >= floors).all())
     assert bool((scores <= -(keys + query.double().sum(1, keepdim=True)) / 2 + 0.01).all())
@@ -45,7 +46,8 @@ def test_l1_is_bounded_without_faiss_too(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_float64_takes_over_where_float32_would_lose_everything(scale: float, dtype: torch.dtype) -> None:
     rows = torch.randn(10, 4, generator=torch.Generator().manual_seed(2)) * scale
-    assert scorer_of(rows, "l2").precision(rows[:2]) == dtype
+    scorer = scorer_of(rows, "l2")
+    assert scorer.precision(rows[:2], scorer.lengths(rows[:2])) == dtype
 
 
 def test_full_precision_is_lent_and_given_back() -> None:

@@ -11,8 +11,10 @@ from mlsys.distance.search.select import GROUP, best
 
 @pytest.mark.parametrize("width", [1, 63, 64, 1000, 64 * 50, 64 * 50 + 17])
 @pytest.mark.parametrize("m", [1, 7, 40])
-def test_the_best_scores_with_their_columns(width: int, m: int) -> None:
+@pytest.mark.parametrize("lines_lie_together", [True, False])
+def test_the_best_scores_with_their_columns(width: int, m: int, lines_lie_together: bool) -> None:
     scores = torch.randn(3, width, generator=torch.Generator().manual_seed(width))
+    scores = scores if lines_lie_together else scores.T.contiguous().T
     m = min(m, width)
     values, columns = best(scores, m)
     assert torch.equal(values.sort(1, descending=True).values, scores.sort(1, descending=True).values[:, :m])
