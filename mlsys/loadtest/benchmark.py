@@ -88,7 +88,11 @@ class ServingBenchmark:
             for name in ("pipeline", "replicas")
         )
         described = {f"pipeline.{name}": value for name, value in pipeline.items()}
-        gpus = {f"replica.{name}.gpu": state["gpu"] for name, state in replicas.items() if "gpu" in state}
+        gpus = {
+            f"replica.{name}.gpu": str(state["gpu"])
+            for name, state in replicas.items()
+            if isinstance(state, Mapping) and "gpu" in state
+        }
         return {"startup_s": service.startup_s, **described, **gpus}
 
     def _first_answer(self, service: Service, question: Question) -> Iterator[Results]:

@@ -116,6 +116,20 @@ def test_overload_of_an_open_loop_is_rejected_with_retry_after(tmp_path: Path) -
     assert not any(name.startswith("engine.") for name in record.results)
 
 
+def test_the_record_says_which_gpu_each_replica_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    plain = config(
+        "lb",
+        server={"replicas": 2},
+        loadtest={"concurrency": 2, "requests": 4, "engine_ceiling": False, "quality_questions": 0},
+    )
+    record = measure({**plain, "device": "auto"}, tmp_path)
+    assert record.levels[0]["succeeded"] == 4
+    assert [record.results[f"replica.replica-{index}.gpu"] for index in range(2)] == ["0", "1"]
+
+
 def test_an_external_service_is_measured_and_left_running(tmp_path: Path) -> None:
     ours = config("baseline")
     with running(ours, tmp_path / "service") as service:

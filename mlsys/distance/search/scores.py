@@ -111,16 +111,15 @@ class ProductScorer:
 
     def floor(self, queries: torch.Tensor, lengths: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """See `Scorer`."""
-        norms = lengths
         longest = 1.0 if self.metric == "cosine" else self.largest
-        error: torch.Tensor = norms * longest
+        error: torch.Tensor = lengths * longest
         if self.metric == "dot":
             score = -keys
         elif self.metric == "cosine":
-            score = torch.where(keys.isinf(), -torch.inf, norms * (1 - keys))
+            score = torch.where(keys.isinf(), -torch.inf, lengths * (1 - keys))
         else:
-            score = (norms.square() - keys) / 2
-            error = error + longest**2 + norms.square() * torch.finfo(torch.float64).eps
+            score = (lengths.square() - keys) / 2
+            error = error + longest**2 + lengths.square() * torch.finfo(torch.float64).eps
         floor: torch.Tensor = score - slack(self.rows) * error - underflow(queries)
         return floor
 
