@@ -107,8 +107,10 @@ def _distance(rows: Sequence[Row]) -> list[str]:
         if finite(row.get("bandwidth_gbps")) and (not best or row["bandwidth_gbps"] > best["bandwidth_gbps"]):
             by_metric[metric] = row
     for metric, row in by_metric.items():
-        share = row.get("copy_share")
-        of = f", {text(share, 'copy_share')} of this machine's copy bandwidth" if finite(share) else ""
+        share, limit = row.get("copy_share"), "this machine's copy bandwidth"
+        if finite(bus := row.get("host_to_device_gbps")):  # the vectors come from the host
+            share, limit = row["bandwidth_gbps"] / bus, "one page-locked copy to the GPU"
+        of = f", {text(share, 'copy_share')} of {limit}" if finite(share) else ""
         where = f"n = {text(row.get('n'))} ({row.get('reduction')})"
         fastest = f"{metric}: {text(row['bandwidth_gbps'])} GB/s at {where}{of}"
         gains = [

@@ -51,6 +51,15 @@ def test_distance_says_the_best_of_each_metric() -> None:
     )
 
 
+def test_vectors_from_the_host_are_held_against_the_way_to_the_gpu() -> None:
+    record = synthetic.distance("l2", 10**8)
+    record.results["host_to_device_gbps"] = 2 * float(record.results["bandwidth_gbps"] or 0)
+    (said,) = findings.summary("distance", rows([(Path("/a"), record)]))
+    assert said.startswith(
+        "l2: 20.99 GB/s at n = 1e8 (blocked), 50.0 % of one page-locked copy to the GPU; against"
+    )
+
+
 def test_serving_says_each_mode_against_the_baseline_at_the_highest_common_load() -> None:
     table = rows([(Path("/a"), synthetic.serving("baseline")), (Path("/b"), synthetic.serving("batch"))])
     assert findings.summary("serving", table) == [
