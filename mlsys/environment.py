@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 PACKAGES = (
     *(
         "torch",
@@ -134,8 +135,8 @@ def _gpus() -> list[dict[str, Any]]:
 
 
 def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES may name here, one by one: its own entries where it is set, else all GPUs' numbers."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    """What VISIBLE_GPUS may name here, one by one: its own entries where it is set, else all GPUs' numbers."""
+    chosen = os.environ.get(VISIBLE_GPUS)
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip()]
     nvml = _nvml()

@@ -81,17 +81,10 @@ def documented() -> list[str]:
 
 @pytest.mark.parametrize("line", documented())
 def test_every_documented_line_composes_with_each_value_that_it_sweeps(line: str) -> None:
-    words = [word for word in shlex.split(line) if word != "-m"]
-    values = [re.split(r",(?![^[]*])", word) for word in words]
-    for number in range(max(map(len, values))):
-        chosen = [
-            first
-            if number == 0
-            else f"{first.partition('=')[0]}={rest[(number - 1) % len(rest)]}"
-            if rest
-            else first
-            for first, *rest in values
-        ]
+    pairs = [word.split("=", 1) for word in shlex.split(line) if word != "-m"]
+    swept = {option: re.split(r",(?![^[]*])", values) for option, values in pairs}
+    for number in range(max(map(len, swept.values()))):
+        chosen = [f"{option}={values[number % len(values)]}" for option, values in swept.items()]
         config.register()
         with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             assert hydra.compose("config", chosen, return_hydra_config=True)["n"] >= 1

@@ -83,15 +83,11 @@ class ServingBenchmark:
 
     def _describe(self, service: Service) -> dict[str, Scalar]:
         stats = service.stats()
-        pipeline, replicas = (
-            group if isinstance(group := stats.get(name), Mapping) else {}
-            for name in ("pipeline", "replicas")
-        )
-        described = {f"pipeline.{name}": value for name, value in pipeline.items()}
+        described = {f"pipeline.{name}": value for name, value in _mapping(stats.get("pipeline")).items()}
         gpus = {
-            f"replica.{name}.gpu": str(state["gpu"])
-            for name, state in replicas.items()
-            if isinstance(state, Mapping) and "gpu" in state
+            f"replica.{name}.gpu": str(gpu)
+            for name, state in _mapping(stats.get("replicas")).items()
+            if (gpu := _mapping(state).get("gpu")) is not None
         }
         return {"startup_s": service.startup_s, **described, **gpus}
 
@@ -103,7 +99,7 @@ class ServingBenchmark:
 
     def _known(self, service: Service, asked: list[Question]) -> list[Question]:
         """Somebody else's passage ids mean something else, unless it answers from the same corpus."""
-        pipeline = service.stats().get("pipeline") or {}
+        pipeline = _mapping(service.stats().get("pipeline"))
         if not self.external or pipeline.get("corpus.name") == self.config["corpus"]["name"]:
             return asked
         return [Question(question.id, question.text, None) for question in asked]
@@ -172,6 +168,11 @@ class ServingBenchmark:
                     yield Results(_ceiling(event["batch"], event["rate_rps"], levels))
                 elif event["event"] == "end":
                     yield Results(event["values"])
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """What a service says of itself, as far as it is a mapping: a stranger may say anything."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def expected_tokens(config: Mapping[str, Any]) -> int | None:

@@ -119,6 +119,7 @@ class Index:
         exact = torch.promote_types(queries.dtype, self.rows.dtype)
         queries = queries.to(torch.promote_types(exact, torch.float32))
         lengths = self._scorer.lengths(queries)
+        # a float64 query's length may overflow although its elements do not
         if not (bool(torch.isfinite(lengths).all()) or bool(torch.isfinite(queries).all())):
             raise UserError("queries hold nan or infinity")
         queries = queries.to(self._scorer.precision(queries, lengths))

@@ -84,6 +84,7 @@ def _order(
     """Sort candidates (Q, m) by key, then by index, and keep k."""
     index = index.sort(1).values
     if not rows.is_cuda and 16 * index.numel() * rows.shape[1] <= STEP_BYTES:
+        # without a copy of a query for each of its candidates
         keys = ranking.keys(queries[:, None].double(), rows[index].double())
     else:
         line = torch.arange(len(index), device=index.device)[:, None].expand_as(index)

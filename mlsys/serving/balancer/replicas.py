@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mlsys.environment import visible_gpus
+from mlsys.environment import VISIBLE_GPUS, visible_gpus
 from mlsys.errors import UserError
 from mlsys.progress import say
 from mlsys.serving.balancer.backend import Backend
@@ -19,13 +19,12 @@ from mlsys.serving.options import LoadBalancer, replica_options
 from mlsys.serving.process import Process
 
 WATCH_S = 0.05
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def own_gpu(index: int, device: str) -> dict[str, str]:
     """The environment in which replica `index` sees one GPU of several: they take them in turn. Empty otherwise."""
     gpus = [] if device == "cpu" else visible_gpus()
-    return {VISIBLE: gpus[index % len(gpus)]} if len(gpus) > 1 else {}
+    return {VISIBLE_GPUS: gpus[index % len(gpus)]} if len(gpus) > 1 else {}
 
 
 class Replica:
@@ -37,7 +36,7 @@ class Replica:
         self.backend, self._options, self._directory = backend, options, directory
         self._config = {**config, "server": replica_options(options, index)}
         self._env = own_gpu(index, config["device"])
-        backend.gpu = self._env.get(VISIBLE)
+        backend.gpu = self._env.get(VISIBLE_GPUS)
         self._starts = 0
         self._backoff = Backoff(options.restart_min_s, options.restart_max_s)
         self._process: Process | None = None
