@@ -3,6 +3,11 @@
 import sys
 from pathlib import Path
 
+from mlsys import interrupts
+
+if __name__ == "__main__":
+    interrupts.leave_at_once()  # what follows takes seconds to import
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig

@@ -12,10 +12,11 @@ from types import FrameType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import follower, keys, ranks, sweep
+from mlsys import follower, interrupts, keys, ranks, sweep
 from mlsys.errors import UserError, one_line, root
+from mlsys.interrupts import INTERRUPTED
 
-MISUSE, FAILED, INTERRUPTED = 2, 1, 130
+MISUSE, FAILED = 2, 1
 
 
 def call(run: Callable[[], object]) -> int:
@@ -26,10 +27,10 @@ def call(run: Callable[[], object]) -> int:
     """
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing
-    signal.signal(signal.SIGTERM, _terminate)
     if ranks.size() > 1:
-        signal.signal(signal.SIGINT, _terminate_once)
-        signal.signal(signal.SIGTERM, _terminate_once)
+        interrupts.take(_terminate_once)
+    else:
+        interrupts.raise_interrupt()
     try:
         keys.check_words(sys.argv[1:])
         with ranks.together() as peers:
@@ -38,7 +39,10 @@ def call(run: Callable[[], object]) -> int:
             else:
                 run()
     except KeyboardInterrupt:
+        if ranks.size() == 1:
+            interrupts.leave_on_second()
         if ranks.rank() == 0:
+            interrupts.end_local_jobs()
             sweep.interrupted()
         return INTERRUPTED
     except ranks.LostRank as error:
@@ -76,10 +80,6 @@ def explain(error: Exception) -> str:
     if cause is not None and (reason := one_line(cause)) not in text:
         text = f"{text}: {reason}"
     return text
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _terminate_once(number: int, frame: FrameType | None) -> None:

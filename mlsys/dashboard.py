@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mlsys import progress, record
+from mlsys import interrupts, progress, record
 from mlsys.errors import UserError, one_line
 from mlsys.sinks import page, rows, table
 from mlsys.sinks.files import replace
@@ -43,6 +43,7 @@ def _page(words: Sequence[str]) -> int:
     print(table.console(runs))
     print(f"page: {asked.out.resolve()}")
     if asked.watch:
+        interrupts.raise_interrupt()
         watch(asked.paths, asked.out, asked.interval, others)
     return 0
 

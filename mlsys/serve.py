@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from mlsys import interrupts
 from mlsys.errors import UserError
 from mlsys.serving.options import Server
 from mlsys.serving.process import USER_ERROR_CODE, StartError
@@ -93,4 +94,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    interrupts.leave_at_once(0)  # until it serves, when a stop lets running work end
     sys.exit(main(sys.argv[1:]))

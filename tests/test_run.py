@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -141,20 +140,20 @@ def test_interleaved_variants_share_their_rounds(command: Command, outputs: Path
     assert [len(entry["samples"]["latency_ms"]) for entry in records(outputs)] == [6, 6]
 
 
-def test_ctrl_c_stops_within_two_seconds_and_keeps_what_was_measured(outputs: Path) -> None:
-    line = [sys.executable, str(ROOT / "run.py"), "-m", "tracking=off", "metric=l2,l1", "repeats=100000"]
-    line += ["size=1e3,1e6", "time_limit_s=1000"]
-    process = subprocess.Popen(
-        line, env={**os.environ}, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not any(entry["results"].get("value") for entry in records(outputs)):
-        assert time.monotonic() < deadline, "nothing was measured"
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    asked = time.monotonic()
-    _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - asked < 10  # two seconds on a machine that is not testing
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_keeps_what_was_measured_where_the_shell_ignores_sigint(outputs: Path, number: int) -> None:
+    """Started as by `nohup … &`; how long it takes is for the machine to say, that it ends for the program."""
+    line = ["sh", "-c", 'trap "" INT; exec "$0" "$@"', sys.executable, str(ROOT / "run.py"), "-m"]
+    line += ["tracking=off", "metric=l2,l1", "repeats=100000", "size=1e3,1e6", "time_limit_s=1000"]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        while not any(entry["results"].get("value") for entry in records(outputs)):
+            assert process.poll() is None, "it ended before anything was measured"
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, errors = process.communicate()
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert "goes on from here" in errors

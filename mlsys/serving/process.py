@@ -2,9 +2,10 @@
 behind.
 
 A child is the leader of its own process group and gets SIGKILL from the kernel when the process that
-started it dies (PR_SET_PDEATHSIG), even by kill -9. The signal is set by a small wrapper which then becomes
-the command, not between fork and exec, where Python code is not safe in a process with threads. Linux only:
-elsewhere the group is killed on a normal end alone.
+started it dies (PR_SET_PDEATHSIG), even by kill -9. It can be stopped, whatever signals were ignored or blocked
+where its parent was started. Both are set by a small wrapper which then becomes the command, not between fork and
+exec, where Python code is not safe in a process with threads. Linux only: elsewhere the group is killed on a normal
+end alone.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from mlsys.errors import UserError
 READY = "serving on "
 POLL_S = 0.02
 USER_ERROR_CODE = 2
-WRAPPER = """import ctypes, os, sys
+WRAPPER = """import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, 9)
+for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
 if os.getppid() != int(sys.argv[1]): os._exit(1)
 os.execvp(sys.argv[2], sys.argv[2:])
 """

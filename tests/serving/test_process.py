@@ -111,6 +111,21 @@ def test_children_die_with_a_killed_parent_to_the_last_generation(tmp_path, numb
         assert all(gone(pid) for pid in pids)
 
 
+def test_a_child_can_be_stopped_where_its_parent_ignores_signals(tmp_path):
+    code = (
+        "import signal; print('serving on', *map(signal.getsignal, (2, 15)), signal.pthread_sigmask(1, []))"
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        with child(tmp_path, code) as process:
+            found = process.wait_ready(60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    assert found == f"{signal.default_int_handler} {signal.SIG_DFL} set()".replace("Handlers.", "")
+
+
 def test_asking_before_the_start():
     with pytest.raises(RuntimeError, match="has not been started"):
         _ = Process(["x"], None, None).pid
