@@ -84,6 +84,9 @@ class ServingBenchmark:
     def _describe(self, service: Service) -> dict[str, Scalar]:
         stats = service.stats()
         described = {f"pipeline.{name}": value for name, value in _mapping(stats.get("pipeline")).items()}
+        for name, value in described.items():
+            if name.endswith(".warning"):
+                progress.say(str(value))
         gpus = {
             f"replica.{name}.gpu": str(gpu)
             for name, state in _mapping(stats.get("replicas")).items()

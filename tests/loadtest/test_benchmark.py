@@ -23,7 +23,7 @@ from mlsys.errors import UserError
 from mlsys.loadtest import options as loads
 from mlsys.loadtest.benchmark import ServingBenchmark
 from mlsys.loadtest.children import environment
-from mlsys.loadtest.service import running
+from mlsys.loadtest.service import Service, running
 from mlsys.rag import options as rag
 from mlsys.record import Level, Record, Results, now
 from mlsys.serving import options as serving
@@ -130,6 +130,16 @@ def test_the_record_says_which_gpu_each_replica_was_given(
     record = measure({**plain, "device": "auto"}, tmp_path)
     assert record.levels[0]["succeeded"] == 4
     assert [record.results[f"replica.replica-{index}.gpu"] for index in range(2)] == ["0", "1"]
+
+
+def test_what_a_pipeline_warns_of_is_said_on_the_console_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service("http://127.0.0.1:1", None, None, 1.0)
+    monkeypatch.setattr(service, "stats", lambda: {"pipeline": {"generator.warning": "it is slow"}})
+    described = ServingBenchmark(config("batch"), tmp_path)._describe(service)
+    assert described["pipeline.generator.warning"] == "it is slow"
+    assert capsys.readouterr().err == "it is slow\n"
 
 
 def test_an_external_service_is_measured_and_left_running(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Linear layers on a CPU: weights laid out once for the matrix kernels instead of at every call.
 
 oneDNN rearranges a weight matrix each time a small batch is multiplied with it, which costs as much as the
-product. `pack` keeps a rearranged copy. Where the processor has no matrix unit for bfloat16, long prompts are
-multiplied in float32, which such processors do at twice the rate, and rounded to bfloat16 afterwards.
+product. `pack` keeps a rearranged copy. Where the processor has no instructions for bfloat16, long prompts are
+multiplied in float32, which such processors do at twice the rate or more, and rounded to bfloat16 afterwards.
 """
 
 from __future__ import annotations
 
+import operator
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +42,7 @@ def _product(layer: torch.nn.Linear) -> Product:
     packed = _packed(weight, bias)
     if weight.dtype == torch.float32:
         return lambda x: linear(x, weight, bias) if _rows(x) == 1 else packed(x)
-    if has_matrix_unit():
+    if multiplies(torch.bfloat16):
         return packed
     wide = _Wide(weight, bias)
     return lambda x: packed(x) if _rows(x) < WIDE_ROWS else wide(x)
@@ -69,7 +71,19 @@ def _rows(x: torch.Tensor) -> int:
     return x.numel() // x.shape[-1]
 
 
-def has_matrix_unit() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware (Intel AMX)."""
-    found: Any = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(found and found())
+def multiplies(dtype: torch.dtype) -> bool:
+    """Whether this processor has instructions for products of this type; without them they are emulated."""
+    if dtype == torch.float32:
+        return True
+    if dtype == torch.bfloat16 and platform.machine() in {"x86_64", "AMD64"}:
+        return _has("cpu._is_amx_tile_supported") or _has("cpu._is_avx512_bf16_supported")
+    kernel = {torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+    return _has(f"ops.mkldnn._is_mkldnn_{kernel}_supported")
+
+
+def _has(question: str) -> bool:
+    """What torch says of the processor, in names that not every torch has."""
+    try:
+        return bool(operator.attrgetter(question)(torch)())
+    except (AttributeError, RuntimeError):
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlsys import progress
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
 from mlsys.rag.generator import Answer, Prompt, attention, linear
@@ -48,7 +49,7 @@ class ModelGenerator:
         self.revision, self.trust_remote_code = revision, trust_remote_code
         self._max_prompt_tokens = max_prompt_tokens
         self._network: Any = None
-        self._packed = False
+        self._packed, self._warning = False, dict[str, str]()
         self._engine: Engine
         self.chat: Chat
 
@@ -57,6 +58,7 @@ class ModelGenerator:
         import torch
 
         attention.register()
+        self._warn(device, getattr(torch, self.dtype))
         location = self._locate()
         try:
             with models.quiet():
@@ -68,6 +70,15 @@ class ModelGenerator:
         self.chat = Chat(tokenizer, network.generation_config)
         self._limit_prompt()
         self._engine = self._make_engine()
+
+    def _warn(self, device: str, dtype: Any) -> None:
+        if device == "cpu" and not linear.multiplies(dtype):
+            text = (
+                f"generator.dtype={self.dtype}: this processor has no instructions for it: "
+                "prompts and batches take longer than in float32"
+            )
+            self._warning["warning"] = text
+            progress.say(text)
 
     def _locate(self) -> hub.Location:
         return hub.locate("generator.model", self.model)
@@ -147,6 +158,7 @@ class ModelGenerator:
             "fixed_length": self.fixed_length,
             "max_prompt_tokens": self.max_prompt_tokens,
             "shared_prefix_tokens": self._engine.shared_tokens,
+            **self._warning,
         }
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mlsys.errors import UserError
+from mlsys.rag.generator import linear
 from mlsys.rag.generator.chat import Chat
 from mlsys.rag.generator.model import ModelGenerator
 from mlsys.rag.generator.random import Random
@@ -52,6 +53,18 @@ def test_the_description_says_that_weights_are_random(generator: Random):
     assert described["tokenizer"] == "byte-level, made in memory"
     assert described["decoder"] == "slots"
     assert described["shared_prefix_tokens"] > 5
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_type_without_instructions_is_said_once_and_in_the_record(
+    native: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(linear, "multiplies", lambda _: native)
+    made = Random("tiny", dtype="bfloat16", max_new_tokens=2)
+    made.load("cpu", seed=0)
+    line = "generator.dtype=bfloat16: this processor has no instructions for it"
+    assert capsys.readouterr().err.count(line) == (not native)
+    assert str(made.describe().get("warning")).startswith(line) == (not native)
 
 
 def test_static_shapes_give_the_same_answers(generator: Random):
