@@ -4,6 +4,9 @@ request, not this process's memory.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import aiohttp
 
 MAX_BYTES = 16 << 20  # an answer with 20 passages of 100 KB each is 2 MB
@@ -30,3 +33,11 @@ async def read(response: aiohttp.ClientResponse, max_bytes: int = MAX_BYTES) -> 
         response.close()
         raise TooLarge(f"the body is larger than {max_bytes} bytes")
     return b"".join(chunks)
+
+
+def parse(content: bytes) -> Any:
+    """The JSON of a body. Raises ValueError where it is none, or so deep or long that it cannot be read."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None

@@ -80,3 +80,9 @@ async def test_a_body_that_breaks_off_is_an_error():
     async with sending(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", b"x", 1) as (response, _):
         with pytest.raises(aiohttp.ClientPayloadError):
             await bodies.read(response, LIMIT)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\xff", b"[" * 100_000, b"9" * 5000])
+def test_what_is_no_json_is_a_value_error(content):
+    with pytest.raises(ValueError, match=r"Expecting|decode|deep|digits"):
+        bodies.parse(content)

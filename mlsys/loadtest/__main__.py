@@ -17,7 +17,7 @@ from typing import Any
 
 from mlsys.loadtest import answers, rows, stats
 from mlsys.loadtest.arrivals import make
-from mlsys.loadtest.client import Client
+from mlsys.loadtest.client import Client, bearer
 from mlsys.loadtest.driver import Driver, Level
 from mlsys.loadtest.options import Load
 from mlsys.loadtest.phases import Phases
@@ -67,9 +67,9 @@ class Generator:
         done: list[tuple[float, dict[str, Any]]] = []
         while (level := self.arrivals.next_level(done)) is not None:
             index = len(done)
-            before = await self.client.get(stats.PATH)
+            before = stats.read(await self.client.get(stats.PATH))
             repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
-            after = await self.client.get(stats.PATH)
+            after = stats.read(await self.client.get(stats.PATH))
             self.rows += [row for repeat in repeats for row in repeat.rows]
             rows.write(Path(self.spec.directory), self.rows)
             values, samples = self._judge(level, repeats)
@@ -112,9 +112,8 @@ async def main(path: Path) -> None:
     """Read the specification, send the load."""
     spec = Spec.read(path)
     key = os.environ.get(KEY_VARIABLE)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     load = Load(**spec.load)
-    async with Client(spec.url, headers, load.k, load.timeout_s, spec.expected_tokens) as client:
+    async with Client(spec.url, bearer(key), load.k, load.timeout_s, spec.expected_tokens) as client:
         await Generator(spec, client).run()
 
 

@@ -1,15 +1,58 @@
-"""Whether an answer is one: with status 200 it can still be an error, to another question, or empty."""
+"""Whether an answer is one: with status 200 it can still be an error, to another question, or nonsense.
+
+The one place where an answer enters. Only `query` and `result` must be there. What else is read may be left out or
+null. Where it is not what it should be, that request has failed.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, OK, REJECTED, STAGES, TIMED_OUT, Row
+from mlsys.serving.schema import Whole
 
 REJECTING = (429, 503)
 DEADLINE = (408, 504)
+REDIRECTING = range(300, 400)
+LONGEST_MS = 1e9
+LARGEST = 2**31 - 1
+LONGEST_NAME = 200
+PRINTABLE = r"^\P{C}*$"  # no control characters: it will be shown
+LONGEST_RETRY_AFTER_S = 86_400.0
+
+
+class _Read(BaseModel):
+    """Other fields are not looked at."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+Milliseconds = Annotated[float, Field(ge=0, le=LONGEST_MS)]
+Name = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
+    Field(max_length=LONGEST_NAME, pattern=PRINTABLE),
+]
+Timings = create_model("Timings", __base__=_Read, **dict.fromkeys(STAGES, (Milliseconds | None, None)))  # type: ignore[call-overload]
+
+
+class Answer(_Read):
+    """What is read of the body of an answer."""
+
+    query: str
+    result: str
+    timings_ms: Timings | None = None  # type: ignore[valid-type]
+    passages: list[Any] | None = None
+    batch_size: Annotated[Whole, Field(ge=1, le=LARGEST)] | None = None
+    tokens: Annotated[Whole, Field(ge=0, le=LARGEST)] | None = None
+    replica: Name | None = None
+    request_id: Name | None = None
 
 
 def judge(row: Row, question: Question, body: Any, expected_tokens: int | None) -> None:
@@ -18,29 +61,42 @@ def judge(row: Row, question: Question, body: Any, expected_tokens: int | None) 
         row.outcome, row.error = REJECTED, f"status {row.status}"
     elif row.status in DEADLINE:
         row.outcome, row.error = TIMED_OUT, f"status {row.status}"
+    elif row.status in REDIRECTING:
+        row.outcome, row.error = FAILED, f"status {row.status}: a redirect is not followed"
     elif row.status != 200:
         row.outcome, row.error = FAILED, f"status {row.status}"
-    elif (wrong := fault(question, body, expected_tokens)) is not None:
-        row.outcome, row.error = FAILED, wrong
     else:
-        row.outcome = OK
-        _read(row, question, body)
+        try:
+            _read(row, question, parse(question, body, expected_tokens))
+        except ValueError as error:
+            row.outcome, row.error = FAILED, str(error)
 
 
-def fault(question: Question, body: Any, expected_tokens: int | None) -> str | None:
-    """What is wrong with a body of status 200, or None. Only `query` and `result` must be there."""
+def parse(question: Question, body: Any, expected_tokens: int | None) -> Answer:
+    """The answer in a body of status 200. Raises ValueError with what is wrong with it, in one line."""
     if not isinstance(body, dict):
-        return "the answer is no JSON object"
-    if body.get("query") != question.text:
-        return "the answer is to another query"
-    if not isinstance(body.get("result"), str) or not body["result"].strip():
-        return "the answer has no result"
-    if not isinstance(body.get("timings_ms", {}), dict) or not isinstance(body.get("passages", []), list):
-        return "the answer has another form"
-    tokens = body.get("tokens")
-    if expected_tokens is not None and tokens is not None and tokens != expected_tokens:
-        return f"the answer has {tokens} tokens instead of {expected_tokens}"
-    return None
+        raise ValueError("the answer is no JSON object")
+    try:
+        answer = Answer.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"the answer's {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if answer.query != question.text:
+        raise ValueError("the answer is to another query")
+    if not answer.result.strip():
+        raise ValueError("the answer has no result")
+    if None not in (expected_tokens, answer.tokens) and answer.tokens != expected_tokens:
+        raise ValueError(f"the answer has {answer.tokens} tokens instead of {expected_tokens}")
+    return answer
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a `Retry-After`; None where there is none, or a date, or no time from now to a day."""
+    try:
+        seconds = float(headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and 0 <= seconds <= LONGEST_RETRY_AFTER_S else None
 
 
 def digest(result: str) -> str:
@@ -48,22 +104,12 @@ def digest(result: str) -> str:
     return hashlib.sha256(result.encode()).hexdigest()[:16]
 
 
-def _read(row: Row, question: Question, body: dict[str, Any]) -> None:
-    row.answer = digest(body["result"])
-    timings = body.get("timings_ms", {})
+def _read(row: Row, question: Question, answer: Answer) -> None:
+    row.outcome, row.answer = OK, digest(answer.result)
     for stage in STAGES:
-        if isinstance(timings.get(stage), (int, float)):
-            setattr(row, f"{stage}_ms", float(timings[stage]))
-    row.batch_size, row.tokens = _whole(body.get("batch_size")), _whole(body.get("tokens"))
-    row.replica, row.request_id = _text(body.get("replica")), _text(body.get("request_id"))
-    found = [passage.get("id") for passage in body.get("passages", []) if isinstance(passage, dict)]
+        setattr(row, f"{stage}_ms", getattr(answer.timings_ms, stage, None))
+    row.batch_size, row.tokens = answer.batch_size, answer.tokens
+    row.replica, row.request_id = answer.replica, answer.request_id
+    found = [passage.get("id") for passage in answer.passages or [] if isinstance(passage, dict)]
     if question.passage_id is not None and found:
         row.hit = question.passage_id in found
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

@@ -83,15 +83,11 @@ class ServingBenchmark:
 
     def _describe(self, service: Service) -> dict[str, Scalar]:
         stats = service.stats()
-        described = {f"pipeline.{name}": value for name, value in _mapping(stats.get("pipeline")).items()}
+        described = {f"pipeline.{name}": value for name, value in stats.pipeline.items()}
         for name, value in described.items():
             if name.endswith(".warning"):
                 progress.say(str(value))
-        gpus = {
-            f"replica.{name}.gpu": str(gpu)
-            for name, state in _mapping(stats.get("replicas")).items()
-            if (gpu := _mapping(state).get("gpu")) is not None
-        }
+        gpus = {f"replica.{name}.gpu": gpu for name, gpu in stats.gpus.items()}
         return {"startup_s": service.startup_s, **described, **gpus}
 
     def _first_answer(self, service: Service, question: Question) -> Iterator[Results]:
@@ -102,8 +98,8 @@ class ServingBenchmark:
 
     def _known(self, service: Service, asked: list[Question]) -> list[Question]:
         """Somebody else's passage ids mean something else, unless it answers from the same corpus."""
-        pipeline = _mapping(service.stats().get("pipeline"))
-        if not self.external or pipeline.get("corpus.name") == self.config["corpus"]["name"]:
+        corpus = service.stats().pipeline.get("corpus.name") if self.external else None
+        if not self.external or corpus == self.config["corpus"]["name"]:
             return asked
         return [Question(question.id, question.text, None) for question in asked]
 
@@ -171,11 +167,6 @@ class ServingBenchmark:
                     yield Results(_ceiling(event["batch"], event["rate_rps"], levels))
                 elif event["event"] == "end":
                     yield Results(event["values"])
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """What a service says of itself, as far as it is a mapping: a stranger may say anything."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def expected_tokens(config: Mapping[str, Any]) -> int | None:

@@ -1,19 +1,26 @@
-"""One request over HTTP, stamped and judged."""
+"""One request over HTTP, stamped and judged. A service may be a stranger's: it is believed in nothing.
+
+Redirects are never followed (they would carry the API key elsewhere). Cookies are not kept (each question is a user of
+its own). Bodies are bounded, and one time limit covers a request from its sending to the last byte of its answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 
-from mlsys.loadtest.answer import judge
+from mlsys import bodies
+from mlsys.loadtest.answer import judge, retry_after_s
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, TIMED_OUT, Row
 
 PATH = "/rag"
+GET_TIMEOUT_S = 5.0
+LONGEST_ERROR = 300
 
 
 class Client:
@@ -26,50 +33,101 @@ class Client:
         self._timeout_s, self._expected_tokens = timeout_s, expected_tokens
 
     async def __aenter__(self) -> Client:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=None),
-            headers=self._headers,
-            trust_env=False,
-        )
+        self._kept, self._fresh = self._session(keep=True), self._session(keep=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self._kept.close()
+        await self._fresh.close()
+
+    def _session(self, keep: bool) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=not keep),
+            timeout=aiohttp.ClientTimeout(total=None),
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            trace_configs=[_reuse_seen()],
+        )
 
     async def ask(self, row: Row, question: Question, clock: Callable[[], float]) -> None:
         """Send the question, fill in the row, failures too. `clock` gives s since the level began."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                status, body, parsed_at = await self._post(row, question, clock)
-            row.status, row.done_s = status, parsed_at
+            body = await self.send(row, question, clock)
             judge(row, question, body, self._expected_tokens)
         except TimeoutError:
             row.done_s, row.outcome = clock(), TIMED_OUT
             row.error = f"no answer within {self._timeout_s:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            row.done_s, row.outcome, row.error = clock(), FAILED, f"{type(error).__name__}: {error}"
+            row.done_s, row.outcome, row.error = clock(), FAILED, said(error)
 
-    async def _post(self, row: Row, question: Question, clock: Callable[[], float]) -> tuple[int, Any, float]:
-        sent = {"query": question.text, "k": self._k}
-        async with self._session.post(self._url + PATH, json=sent) as response:
+    async def send(self, row: Row, question: Question, clock: Callable[[], float]) -> Any:
+        """Send the question, stamp the row, return the JSON of an answer of status 200 (None: another status).
+
+        Raises TimeoutError, ClientError, OSError or ValueError. A kept connection that breaks before a byte of the
+        answer was closed by the service while it idled: the question is sent once more, on a new one.
+        """
+        async with asyncio.timeout(self._timeout_s):
+            sent = SimpleNamespace(reused=False)
+            try:
+                content = await self._post(self._kept, sent, row, question, clock)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if not sent.reused or row.status is not None or _begun(error):
+                    raise
+                row.resent = True
+                content = await self._post(self._fresh, sent, row, question, clock)
+        row.done_s = clock()
+        return bodies.parse(content) if row.status == 200 else None
+
+    async def _post(
+        self,
+        session: aiohttp.ClientSession,
+        sent: SimpleNamespace,
+        row: Row,
+        question: Question,
+        clock: Callable[[], float],
+    ) -> bytes:
+        body = {"query": question.text, "k": self._k}
+        async with session.post(
+            self._url + PATH, json=body, allow_redirects=False, trace_request_ctx=sent
+        ) as response:
             row.status, row.first_byte_s = response.status, clock()
-            row.retry_after_s = _seconds(response.headers.get("Retry-After"))
-            content = await response.read()
-            done_s = clock()
-            return response.status, json.loads(content) if response.status == 200 else None, done_s
+            row.retry_after_s = retry_after_s(response.headers)
+            return await bodies.read(response)
 
     async def get(self, path: str) -> Any:
         """The JSON of a GET, or None where the service has none."""
         try:
-            async with asyncio.timeout(5), self._session.get(self._url + path) as response:
-                return await response.json(content_type=None) if response.status == 200 else None
+            async with (
+                asyncio.timeout(GET_TIMEOUT_S),
+                self._kept.get(self._url + path, allow_redirects=False) as response,
+            ):
+                return bodies.parse(await bodies.read(response)) if response.status == 200 else None
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
             return None
 
 
-def _seconds(header: str | None) -> float | None:
-    try:
-        return None if header is None else float(header)
-    except ValueError:
-        return None
+def bearer(key: str | None) -> dict[str, str]:
+    """The header that carries a service's key."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def said(error: BaseException) -> str:
+    """An error as one line of bounded length: part of it may be the service's own words."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    return f"{type(error).__name__}: {text}"[:LONGEST_ERROR]
+
+
+def _begun(error: aiohttp.ClientError) -> bool:
+    """Whether the answer had begun: then the message that broke off comes with the error."""
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+
+
+def _reuse_seen() -> aiohttp.TraceConfig:
+    async def seen(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx.reused = True
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(seen)
+    return config

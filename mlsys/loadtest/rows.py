@@ -36,6 +36,7 @@ class Row:
     status: int | None = None
     error: str | None = None
     retry_after_s: float | None = None
+    resent: bool = False  # a kept connection had been closed: asked again on a new one
     queue_ms: float | None = None
     embed_ms: float | None = None
     retrieve_ms: float | None = None

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
+import errno
+import os
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
 
 from mlsys import keys, progress
 from mlsys.errors import UserError
+from mlsys.loadtest import stats
+from mlsys.loadtest.answer import judge
 from mlsys.loadtest.children import environment
+from mlsys.loadtest.client import GET_TIMEOUT_S, Client, bearer, said
 from mlsys.loadtest.questions import Question
+from mlsys.loadtest.rows import OK, Row
+from mlsys.loadtest.stats import Stats
 from mlsys.serving import options
 from mlsys.serving.process import Process
 
@@ -44,42 +50,55 @@ class Service:
             )
 
     def ask(self, question: Question, k: int, timeout_s: float) -> float:
-        """Ask one question, return the ms it took. Without an answer UserError (external) or RuntimeError."""
-        started = time.perf_counter()
-        try:
-            self._open("/rag", timeout_s, {"query": question.text, "k": k})
-        except (OSError, ValueError) as error:
-            raise self._no_answer(error) from None
-        return 1e3 * (time.perf_counter() - started)
+        """Ask one question as the load will, return the ms it took. What its answer lacks is said, not raised.
 
-    def _no_answer(self, error: OSError | ValueError) -> Exception:
-        reason = f"cannot be reached: {getattr(error, 'reason', error)}"
-        if isinstance(error, urllib.error.HTTPError):
-            reason = f"answers POST /rag with status {error.code} ({error.reason})"
-        elif isinstance(error, ValueError):
-            reason = "answers POST /rag with something that is no JSON"
+        Raises UserError (external) or RuntimeError where the service cannot be reached, or does not answer in JSON with
+        status 200 in time.
+        """
+        row, started = Row(0, 0), time.perf_counter()
+
+        async def ask() -> Any:
+            async with Client(self.url, bearer(self.key), k, timeout_s, None) as client:
+                return await client.send(row, question, lambda: time.perf_counter() - started)
+
+        try:
+            body = asyncio.run(ask())
+        except TimeoutError:
+            raise self._unfit(f"gives no answer to POST /rag within {timeout_s:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._unfit(_problem(error, row.status)) from None
+        judge(row, question, body, None)
+        if row.status != 200:
+            raise self._unfit(f"answers POST /rag with {row.error}")
+        if row.outcome != OK:
+            progress.say(f"the first answer of the service is none: {row.error}")
+        return 1e3 * row.done_s
+
+    def _unfit(self, reason: str) -> Exception:
         if self.process is None:
             return UserError(f"server.url={self.url} {reason}")
         self.check()
         return RuntimeError(f"the service {reason} (its output: {self.process.log})")
 
-    def stats(self) -> Mapping[str, Any]:
+    def stats(self) -> Stats:
         """What the service says of itself on `/stats`; empty where it has none."""
-        try:
-            content = self._open("/stats", 5.0)
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, Mapping) else {}
 
-    def _open(self, path: str, timeout_s: float, body: dict[str, Any] | None = None) -> Any:
-        headers = {"Content-Type": "application/json"} | (
-            {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        )
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data=data, headers=headers)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=timeout_s) as response:
-            return json.load(response)
+        async def get() -> Any:
+            async with Client(self.url, bearer(self.key), 1, GET_TIMEOUT_S, None) as client:
+                return await client.get(stats.PATH)
+
+        return stats.read(asyncio.run(get()))
+
+
+def _problem(error: Exception, status: int | None) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = getattr(getattr(error, "os_error", None), "errno", None)
+        if isinstance(number, int) and number in errno.errorcode:
+            return f"cannot be reached: [Errno {number}] {os.strerror(number)}"
+        return f"cannot be reached: {said(error)}"
+    if status is not None and not isinstance(error, aiohttp.ClientError):
+        return f"answers POST /rag with something that is no JSON: {said(error)}"
+    return f"gives no answer to POST /rag: {said(error)}"
 
 
 @contextmanager

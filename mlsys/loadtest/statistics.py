@@ -32,7 +32,7 @@ def distribution(name: str, values: Sequence[float]) -> dict[str, Scalar]:
 
 
 def counts(measured: Sequence[Row]) -> dict[str, Scalar]:
-    """`requests`, `succeeded`, `failed`, `rejected`, `timed_out`, `success_rate`, and what refusals said."""
+    """`requests`, `succeeded`, `failed`, `rejected`, `timed_out`, `success_rate`, `resent`, and what refusals said."""
     outcomes = Counter(row.outcome for row in measured)
     waits = [
         row.retry_after_s for row in measured if row.outcome == REJECTED and row.retry_after_s is not None
@@ -45,6 +45,7 @@ def counts(measured: Sequence[Row]) -> dict[str, Scalar]:
         "rejected": outcomes[REJECTED],
         "timed_out": outcomes[TIMED_OUT],
         "success_rate": outcomes[OK] / len(measured),
+        "resent": sum(row.resent for row in measured),
         "rejected_with_retry_after": len(waits),
         "retry_after_s.mean": float(np.mean(waits)) if waits else None,
         "most_frequent_error": errors.most_common(1)[0][0] if errors else None,

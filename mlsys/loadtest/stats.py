@@ -1,23 +1,82 @@
-"""What the service itself counted during a level: the difference of its `/stats` before and after."""
+"""What a service says of itself on `/stats`, read field by field: a stranger may say anything there.
+
+A field that is not what it should be is not read; the others are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from mlsys.loadtest.answer import PRINTABLE
+from mlsys.record import Scalar
 
 PATH = "/stats"
-GROUPS = {"closed": "closed_by"}
+MOST_FIELDS = 100
+LONGEST_TEXT = 300
+LARGEST = 2**53  # beyond it readers of JSON disagree about a whole number
+
+Value = TypeVar("Value")
+Text = Annotated[str, Field(strict=True, max_length=LONGEST_TEXT, pattern=PRINTABLE)]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Whole = Annotated[int, Field(strict=True, ge=-LARGEST, le=LARGEST)]
+Count = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
 
 
-def difference(before: Any, after: Any) -> dict[str, int]:
-    """`closed_by.<reason>`: batches closed for each reason, warm-up included. Nothing where not told."""
-    found: dict[str, int] = {}
-    for group, shown in GROUPS.items():
-        counts, earlier = _group(after, group), _group(before, group)
-        found |= {f"{shown}.{name}": count - earlier.get(name, 0) for name, count in sorted(counts.items())}
+class Replica(BaseModel):
+    """What is read of one of a balancer's replicas."""
+
+    model_config = ConfigDict(strict=True)
+    gpu: Text
+
+
+NAMES = TypeAdapter[str](Text)
+COUNTS = TypeAdapter[int](Count)
+SCALARS = TypeAdapter[Scalar](Annotated[bool, Field(strict=True)] | Whole | Finite | Text | None)
+REPLICAS = TypeAdapter[Replica](Replica)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """`closed`: batches closed, by reason. `pipeline`: what answers. `gpus`: each replica's, by its name."""
+
+    closed: Mapping[str, int] = field(default_factory=dict)
+    pipeline: Mapping[str, Scalar] = field(default_factory=dict)
+    gpus: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(content: Any) -> Stats:
+    """What of `/stats` is as it should be. `content`: parsed JSON, or None where the service has none."""
+    replicas = _group(content, "replicas", REPLICAS)
+    return Stats(
+        closed=_group(content, "closed", COUNTS),
+        pipeline=_group(content, "pipeline", SCALARS),
+        gpus={name: replica.gpu for name, replica in replicas.items()},
+    )
+
+
+def difference(before: Stats, after: Stats) -> dict[str, int]:
+    """`closed_by.<reason>`: batches closed for each reason during a level, warm-up included. Nothing where not told.
+
+    A count that has fallen belongs to a service that was started anew in the meantime.
+    """
+    found = {}
+    for reason, count in sorted(after.closed.items()):
+        earlier = before.closed.get(reason, 0)
+        found[f"closed_by.{reason}"] = count - earlier if count >= earlier else count
     return found
 
 
-def _group(stats: Any, name: str) -> Mapping[str, int]:
-    group = stats.get(name) if isinstance(stats, Mapping) else None
-    return {key: int(value) for key, value in group.items()} if isinstance(group, Mapping) else {}
+def _group(content: Any, name: str, kind: TypeAdapter[Value]) -> dict[str, Value]:
+    group = content.get(name) if isinstance(content, Mapping) else None
+    found = dict[str, Value]()
+    for key, value in islice(group.items() if isinstance(group, Mapping) else (), MOST_FIELDS):
+        try:
+            found[NAMES.validate_python(key)] = kind.validate_python(value)
+        except ValidationError:
+            continue
+    return found

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -103,3 +105,111 @@ async def test_nobody_there_is_a_failure() -> None:
 async def test_what_a_service_counts_is_read_where_it_has_it(stats: dict[str, Any] | None) -> None:
     async with serving(Double(good), stats) as url, Client(url, {}, 2, 5.0, None) as client:
         assert await client.get("/stats") == stats
+
+
+async def test_a_redirect_is_not_followed_and_the_key_stays() -> None:
+    other = Double(good)
+    async with serving(other, {"closed": {}}) as elsewhere:
+
+        async def away(_: Any) -> web.StreamResponse:
+            return web.Response(status=302, headers={"Location": f"{elsewhere}/stats"})
+
+        row, _ = await ask(away, headers={"Authorization": "Bearer secret"})
+    assert (row.outcome, row.error) == (FAILED, "status 302: a redirect is not followed")
+    assert other.keys == []
+
+
+async def test_what_the_service_sets_as_a_cookie_is_not_sent_back() -> None:
+    seen: list[dict[str, str]] = []
+
+    class Sticky(Double):
+        async def rag(self, request: web.Request) -> web.StreamResponse:
+            seen.append(dict(request.cookies))
+            response = await super().rag(request)
+            response.set_cookie("replica", "1")
+            return response
+
+    async with serving(Sticky(good)) as url, Client(url, {}, 2, 5.0, None) as client:
+        assert [(await sent(client)).outcome for _ in range(2)] == [OK, OK]
+    assert seen == [{}, {}]
+
+
+@asynccontextmanager
+async def raw(*answers: bytes) -> AsyncIterator[tuple[str, list[int]]]:
+    """A service whose connections each answer one request after another with `answers`, then close.
+
+    Gives its address and how many requests each connection took.
+    """
+    taken: list[int] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(0)
+        place = len(taken) - 1
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            for answer in answers:
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readuntil(b"}")
+                taken[place] += 1
+                writer.write(answer)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", taken
+
+
+def whole(body: bytes = b'{"query": "Why?", "result": "x"}') -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+async def test_a_kept_connection_that_breaks_before_a_byte_is_replaced_once() -> None:
+    async with raw(whole(), b"") as (url, taken), Client(url, {}, 2, 5.0, None) as client:
+        rows = [await sent(client) for _ in range(2)]
+    assert [(row.outcome, row.resent) for row in rows] == [(OK, False), (OK, True)]
+    assert taken == [2, 1]
+
+
+async def test_a_new_connection_that_breaks_is_a_failure() -> None:
+    async with raw(b"") as (url, taken), Client(url, {}, 2, 5.0, None) as client:
+        row = await sent(client)
+    assert (row.outcome, row.resent, taken) == (FAILED, False, [1])
+
+
+async def test_an_answer_that_had_begun_is_not_asked_for_again() -> None:
+    async with (
+        raw(whole(), b"HTTP/1.1 200 OK\r\nContent-Le") as (url, taken),
+        Client(url, {}, 2, 5, None) as client,
+    ):
+        rows = [await sent(client) for _ in range(2)]
+    assert [(row.outcome, row.resent) for row in rows] == [(OK, False), (FAILED, False)]
+    assert taken == [2]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (17 << 20),
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 100_000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\na: " + b"b" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+        b"\x1b[2J\r\n\r\n",
+        whole(b"[" * 100_000),
+    ],
+)
+async def test_what_is_no_answer_fails_one_request_in_one_printable_line(answer: bytes) -> None:
+    async with raw(answer) as (url, _), Client(url, {}, 2, 5.0, None) as client:
+        row = await sent(client)
+    assert row.outcome == FAILED
+    assert row.error is not None
+    assert row.error.isprintable()
+    assert len(row.error) <= 300
+
+
+async def test_a_body_that_drips_ends_with_the_requests_time() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+    async with raw(head, b"") as (url, _), Client(url, {}, 2, 0.2, None) as client:
+        row = await sent(client)
+    assert (row.outcome, row.error) == (TIMED_OUT, "no answer within 0.2 s")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from loadtest.test_benchmark import config
 
-from mlsys.loadtest.answer import fault
+from mlsys.loadtest.answer import parse
 from mlsys.loadtest.questions import Question
 
 PEERS = Path(__file__).resolve().parents[2] / "experiments" / "seed_serving" / "peers"
@@ -27,7 +27,7 @@ def test_the_engine_answers_as_our_client_demands(engine: dict[str, Any]) -> Non
     answer = engine["Engine"](config("batch"))
     asked = [{"query": "Are dogs wild animals?"}, {"query": "What do cats look like?", "k": 1}]
     first, second = answer(asked)
-    assert fault(Question(0, asked[0]["query"], 1), first, 32) is None
+    assert parse(Question(0, asked[0]["query"], 1), first, 32).tokens == 32
     assert (first["batch_size"], first["passages"][0]["id"]) == (2, 1)
     assert len(second["passages"]) == 1
 
