@@ -24,6 +24,7 @@ from mlsys.loadtest import options as loads
 from mlsys.loadtest.benchmark import ServingBenchmark
 from mlsys.loadtest.children import environment
 from mlsys.loadtest.service import Service, running
+from mlsys.loadtest.stats import Stats
 from mlsys.rag import options as rag
 from mlsys.record import Level, Record, Results, now
 from mlsys.serving import options as serving
@@ -136,7 +137,7 @@ def test_what_a_pipeline_warns_of_is_said_on_the_console_and_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = Service("http://127.0.0.1:1", None, None, 1.0)
-    monkeypatch.setattr(service, "stats", lambda: {"pipeline": {"generator.warning": "it is slow"}})
+    monkeypatch.setattr(service, "stats", lambda: Stats(pipeline={"generator.warning": "it is slow"}))
     described = ServingBenchmark(config("batch"), tmp_path)._describe(service)
     assert described["pipeline.generator.warning"] == "it is slow"
     assert capsys.readouterr().err == "it is slow\n"
