@@ -1,30 +1,28 @@
 """data=file: the user's own vectors, read piece by piece so that they may be larger than memory.
 
-Files are read by position, which the system's page cache serves like a mapping, but the memory that counts as
-this process's stays at the buffers. A .pt file is mapped, and its pages are given back after each piece.
+Files are read by position, never mapped: the system's page cache serves both alike, but the memory that counts as
+this process's stays at the buffers, and a file that becomes shorter meanwhile is an error, not a SIGBUS. Whether what
+is read was overwritten meanwhile cannot be seen: leave the files alone while they are measured.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
-import mmap
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from mlsys.distance.data.formats import READERS, Layout
+from mlsys.distance.data.formats import READERS
+from mlsys.distance.data.layout import Key, Layout
 from mlsys.distance.plan import DTYPES
 from mlsys.distance.source import Shard, Source, count_nan
 from mlsys.distance.threads import pool
 from mlsys.errors import UserError
 
 PART_BYTES = 4 << 20
-MADV_DONTNEED = 4
+MOST_SHOWN = 400
 
 
 @dataclass(frozen=True)
@@ -59,17 +57,15 @@ class File:
             raise UserError(f"{option}=null: data=file needs the paths data.x and data.y")
         path = Path(name)
         try:
-            if not path.is_file():
-                raise UserError("is not there" if not path.exists() else "is not a file")
-            if path.suffix not in READERS:
-                raise UserError(f"is none of {', '.join(READERS)}")
-            if path.stat().st_size == 0:
-                raise UserError("is empty")
-            layout = READERS[path.suffix](path, key)
+            before = _stat(path)
+            layout = READERS[path.suffix](path, Key(f"{option}_key", key))
             self._check(layout)
-            return FileSource(path, layout)
+            source = FileSource(path, layout, f"{option}={name}")
+            if source.state != before:
+                raise UserError("changed while it was opened")
+            return source
         except UserError as error:
-            raise UserError(f"{option}={name} {error}") from error.__cause__
+            raise UserError(f"{option}={name} {_printable(str(error))}") from error.__cause__
         except OSError as error:
             raise UserError(f"{option}={name} cannot be read: {error.strerror}") from error
 
@@ -87,37 +83,62 @@ class File:
             raise UserError("has no elements")
 
 
+def _stat(path: Path) -> tuple[int, ...]:
+    """The state of a file that could be read. Raises UserError for what is none."""
+    if not path.is_file():
+        raise UserError("is not there" if not path.exists() else "is not a file")
+    if path.suffix not in READERS:
+        raise UserError(f"is none of {', '.join(READERS)}")
+    status = path.stat()
+    if status.st_size == 0:
+        raise UserError("is empty")
+    return _state(status)
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _printable(text: str) -> str:
+    """`text` in one line without control characters, which names within a file may hold, and not without end."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
+
+
 @dataclass
 class FileSource:
-    """A vector in a file."""
+    """A vector in a file, which is held open. `asked`: option and path, for what goes wrong while reading."""
 
     path: Path
     layout: Layout
+    asked: str
     n: int = field(init=False)
     dtype: torch.dtype = field(init=False)
     description: str = field(init=False)
     in_memory = False
 
     def __post_init__(self) -> None:
-        self.n, self.dtype = math.prod(self.layout.shape), self.layout.dtype
-        rows = f", {self.layout.shape} row after row" if len(self.layout.shape) > 1 else ""
+        layout = self.layout
+        self.n, self.dtype = math.prod(layout.shape), layout.dtype
+        rows = f", {layout.shape} row after row" if len(layout.shape) > 1 else ""
         self.description = f"{self.path.name}{rows}"
-        self._file = os.open(self.path, os.O_RDONLY) if self.layout.mapped is None else -1
-        end = self.layout.offset + self.n * self.dtype.itemsize
-        if self._file >= 0 and os.fstat(self._file).st_size < end:
-            raise UserError(f"is cut off: {os.fstat(self._file).st_size} bytes, {end} are declared")
+        self._file = os.open(self.path, os.O_RDONLY)
+        status = os.fstat(self._file)
+        self.state = _state(status)
+        heads = 0 if layout.row_head is None else 4 * self.n // layout.row_head
+        end = layout.offset + self.n * self.dtype.itemsize + heads
+        if status.st_size < end:
+            raise UserError(f"is cut off: {status.st_size} bytes, {end} are declared")
+        if layout.exact and status.st_size > end:
+            raise UserError(f"has {status.st_size - end} bytes after the {end} that its header declares")
 
     def __del__(self) -> None:
-        if getattr(self, "_file", -1) >= 0:
+        if hasattr(self, "_file"):
             os.close(self._file)
 
     def read(self, start: int, stop: int, out: torch.Tensor) -> None:
-        """Copy elements start … stop into `out`."""
-        if self.layout.mapped is not None:
-            piece = self.layout.mapped.view(-1)[start:stop]
-            out.copy_(piece)
-            _give_back(piece)
-        elif self.layout.gap == 0:
+        """Copy elements start … stop into `out`. Raises UserError where the file is not what it was."""
+        if self.layout.row_head is None:
             self._read(self.layout.offset + start * self.dtype.itemsize, out)
         else:
             self._read_rows(start, stop, out)
@@ -149,28 +170,27 @@ class FileSource:
         while done < len(target):
             got = os.preadv(self._file, [target[done:]], offset + done)
             if got == 0:
-                raise UserError(f"{self.path} ended after {offset + done} bytes while it was read")
+                raise UserError(f"{self.asked} ended after {offset + done} bytes while it was read")
             done += got
 
     def _read_rows(self, start: int, stop: int, out: torch.Tensor) -> None:
-        """Elements of rows that each follow a gap: whole rows are read, and the gaps left out in the copy."""
-        row_n = self.layout.shape[-1]
-        gap = self.layout.gap // self.dtype.itemsize
-        rows_a_read = max(1, PART_BYTES // (row_n * self.dtype.itemsize))
-        for row in range(start // row_n, -(-stop // row_n), rows_a_read):
-            end = min(row + rows_a_read, -(-stop // row_n))
-            raw = torch.empty((end - row) * (row_n + gap), dtype=self.dtype)
-            self._read(self.layout.offset + row * (row_n + gap) * self.dtype.itemsize, raw)
-            inner = raw.view(end - row, row_n + gap)[:, gap:].reshape(-1)
-            a, b = max(start, row * row_n), min(stop, end * row_n)
-            out[a - start : b - start] = inner[a - row * row_n : b - row * row_n]
+        """Elements of rows that each follow their length, which is checked: whole rows, many at a time."""
+        dim = self.layout.shape[-1]
+        rows_a_read = max(1, PART_BYTES // (dim * self.dtype.itemsize))
+        for row in range(start // dim, -(-stop // dim), rows_a_read):
+            end = min(row + rows_a_read, -(-stop // dim))
+            raw = torch.empty((end - row) * (dim + 1), dtype=self.dtype)
+            self._read(self.layout.offset + row * (dim + 1) * self.dtype.itemsize, raw)
+            rows = raw.view(end - row, dim + 1)
+            self._check_heads(rows[:, 0].contiguous().view(torch.int32), row)
+            a, b = max(start, row * dim), min(stop, end * dim)
+            out[a - start : b - start] = rows[:, 1:].reshape(-1)[a - row * dim : b - row * dim]
 
-
-def _give_back(piece: torch.Tensor) -> None:
-    """Take a mapped piece's pages out of this process's memory; they stay in the page cache."""
-    if sys.platform != "linux":
-        return
-    begin = piece.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
-    end = piece.data_ptr() + piece.numel() * piece.element_size()
-    libc: Any = ctypes.CDLL(None)
-    libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), MADV_DONTNEED)
+    def _check_heads(self, heads: torch.Tensor, row: int) -> None:
+        wrong = torch.ne(heads, self.layout.row_head or 0)
+        if wrong.any():
+            first = int(wrong.nonzero()[0])
+            raise UserError(
+                f"{self.asked}: vector {row + first} has the dimension {int(heads[first])}, "
+                f"the first has {self.layout.row_head}"
+            )

@@ -1,26 +1,36 @@
 """Where the elements stand in a file, by format. Headers are read here; elements only when they are wanted.
 
-Each reader takes a path and a key (for formats that hold several tensors) and returns a `Layout`, or raises
-UserError with the end of a sentence that begins with the option and the path.
+Each reader takes a path and the option that chooses among tensors, and returns a `Layout`, or raises UserError with
+the end of a sentence that begins with the option and the path. Formats with a parser of their own library are read
+by it; what it leaves open is checked here: that the file holds exactly what its header declares.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 import struct
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import safetensors as library
 import torch
 
-from mlsys.errors import UserError
+from mlsys.distance.data.layout import Key, Layout
+from mlsys.distance.data.pt import pt
+from mlsys.errors import UserError, one_line
 
 NUMPY_DTYPES = {
     np.dtype(name): getattr(torch, name) for name in ("float64", "float32", "float16", "int8")
 }  # fmt: skip
+LONGEST_ROW = 1 << 20  # a row is read whole, whatever the memory budget
+NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,  # the same but for names of fields, which no vector has
+}
 SAFETENSORS_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -30,95 +40,67 @@ SAFETENSORS_DTYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Elements of `dtype` from byte `offset` on, in rows of `row_n` elements with `gap` bytes before each.
-
-    Formats without gaps have one row. `mapped`: a tensor over the mapped file, for formats whose offsets only
-    their own reader knows.
-    """
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    offset: int = 0
-    gap: int = 0
-    mapped: torch.Tensor | None = None
-
-
-def npy(path: Path, key: str | None) -> Layout:
+def npy(path: Path, key: Key) -> Layout:
     """NumPy's format, versions 1 to 3, without objects."""
+    key.unused("is a .npy file, which holds one array")
     with path.open("rb") as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, fortran, dtype = read(file)
-        except ValueError as error:
-            raise UserError(f"is no .npy file: {str(error).splitlines()[0]}") from error
-        if dtype.hasobject:
-            raise UserError("holds objects, which would need unpickling: save an array of numbers")
-        if dtype not in NUMPY_DTYPES or not dtype.isnative:
-            raise UserError(
-                f"has dtype {dtype.str}, not one of float64, float32, float16, int8 of this machine"
-            )
-        if fortran and len(shape) > 1:
-            raise UserError("is stored column by column (Fortran order): save it in C order")
-        return Layout(shape, NUMPY_DTYPES[dtype], file.tell())
+        shape, fortran, dtype = _npy_header(file)
+        offset = file.tell()
+    if dtype.hasobject:
+        raise UserError("holds objects, which would need unpickling: save an array of numbers")
+    if dtype not in NUMPY_DTYPES or not dtype.isnative:
+        raise UserError(f"has dtype {dtype.str}, not one of float64, float32, float16, int8 of this machine")
+    if any(length < 0 for length in shape):
+        raise UserError(f"is no .npy file: its header declares the shape {shape}")
+    if fortran and len(shape) > 1:
+        raise UserError("is stored column by column (Fortran order): save it in C order")
+    return Layout(shape, NUMPY_DTYPES[dtype], offset)
 
 
-def safetensors(path: Path, key: str | None) -> Layout:
-    """The safetensors format: a length, a JSON header, the data."""
-    with path.open("rb") as file:
-        try:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length)) if length < path.stat().st_size else None
-        except (struct.error, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise UserError("is no .safetensors file") from error
-    if not isinstance(header, dict):
-        raise UserError("is no .safetensors file")
-    header.pop("__metadata__", None)
-    entry = header[only(list(header), key)]
-    if entry["dtype"] not in SAFETENSORS_DTYPES:
-        raise UserError(f"has dtype {entry['dtype']}, not one of {', '.join(SAFETENSORS_DTYPES)}")
-    return Layout(
-        tuple(entry["shape"]), SAFETENSORS_DTYPES[entry["dtype"]], 8 + length + entry["data_offsets"][0]
-    )  # fmt: skip
-
-
-def pt(path: Path, key: str | None) -> Layout:
-    """What `torch.save` writes of a tensor or a dict of tensors; nothing else is unpickled."""
+def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            "needs unpickling of more than tensors: save a tensor, or a dict of tensors"
-        ) from error
-    except (RuntimeError, EOFError) as error:
-        raise UserError(f"cannot be read: {str(error).splitlines()[0]}") from error
-    if isinstance(content, dict):
-        content = content[
-            only([name for name, value in content.items() if isinstance(value, torch.Tensor)], key)
-        ]
-    if not isinstance(content, torch.Tensor):
-        raise UserError(f"holds a {type(content).__name__}, not a tensor")
-    if not content.is_contiguous():
-        raise UserError("holds a tensor that is not contiguous: save tensor.contiguous()")
-    return Layout(tuple(content.shape), content.dtype, mapped=content.detach())
+        version = np.lib.format.read_magic(file)
+        if version not in NPY_HEADERS:
+            raise UserError(f"has .npy version {version[0]}.{version[1]}; 1.0, 2.0 and 3.0 can be read")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a header that Python can only just parse
+            return NPY_HEADERS[version](file)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # NumPy parses the header as Python, whose parser raises a dozen types
+        raise UserError(f"is no .npy file: {one_line(error)}") from error
 
 
-def f32(path: Path, key: str | None) -> Layout:
+def safetensors(path: Path, key: Key) -> Layout:
+    """The safetensors format, its header checked by its library: sizes against shapes, no overlaps, no gaps."""
+    try:
+        with library.safe_open(path, framework="numpy") as content:
+            name = key.choose(sorted(content.keys()))
+            piece = content.get_slice(name)
+            shape, dtype = tuple(piece.get_shape()), str(piece.get_dtype())
+    except library.SafetensorError as error:
+        reason = one_line(error).removeprefix("Error while deserializing header: ")
+        raise UserError(f"is no .safetensors file: {reason}") from error
+    if dtype not in SAFETENSORS_DTYPES:
+        raise UserError(f"has dtype {dtype}, not one of {', '.join(SAFETENSORS_DTYPES)}")
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        begin = json.loads(file.read(length))[name]["data_offsets"][0]
+    return Layout(shape, SAFETENSORS_DTYPES[dtype], 8 + length + begin, exact=False)
+
+
+def f32(path: Path, key: Key) -> Layout:
     """Raw little-endian float32."""
+    key.unused("is a .f32 file, which holds one vector")
     size = path.stat().st_size
     if size % 4:
         raise UserError(f"has {size} bytes, which is no whole number of float32")
     return Layout((size // 4,), torch.float32)
 
 
-def fvecs(path: Path, key: str | None) -> Layout:
+def fvecs(path: Path, key: Key) -> Layout:
     """The format of the TEXMEX corpora: each vector is an int32 dimension and that many float32."""
+    key.unused("is a .fvecs file, whose vectors have no names")
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4)
@@ -128,19 +110,14 @@ def fvecs(path: Path, key: str | None) -> Layout:
             f"is no .fvecs file: {size} bytes do not hold vectors of the dimension {dim} that it begins with"
         )
     rows = size // (4 + 4 * dim)
-    return Layout((dim,) if rows == 1 else (rows, dim), torch.float32, 0, 4)
+    if rows == 1:
+        return Layout((dim,), torch.float32, offset=4)
+    if dim > LONGEST_ROW:
+        raise UserError(f"has vectors of the dimension {dim}; .fvecs is read up to {LONGEST_ROW}")
+    return Layout((rows, dim), torch.float32, row_head=dim)
 
 
-def only(names: list[str], key: str | None) -> str:
-    """The entry meant: `key`, or the only one there is."""
-    if key is not None and key not in names:
-        raise UserError(f"has no tensor {key}; it has {', '.join(names) or 'none'}")
-    if key is None and len(names) != 1:
-        raise UserError(f"has {len(names)} tensors ({', '.join(names[:5])}): choose one with a key")
-    return names[0] if key is None else key
-
-
-READERS: dict[str, Callable[[Path, str | None], Layout]] = {
+READERS: dict[str, Callable[[Path, Key], Layout]] = {
     ".npy": npy,
     ".safetensors": safetensors,
     ".pt": pt,

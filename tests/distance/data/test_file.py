@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from mlsys.distance.data.file import File, FileSource
+from mlsys.distance.data.formats import READERS
+from mlsys.distance.data.layout import Key, Layout
 from mlsys.errors import UserError
 
 N = 1_500_007  # more than one part of a read
@@ -90,10 +96,40 @@ def test_a_key_chooses_among_tensors(tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "two.pt")
     for path in (tmp_path / "two.safetensors", tmp_path / "two.pt"):
         assert opened(path, x_key="b", y_key="b").n == 6
-        with pytest.raises(UserError, match=r"has 2 tensors \(a, b\): choose one with a key"):
+        with pytest.raises(UserError, match=r"has 2 tensors \(a, b\): choose one with data.x_key=NAME"):
             opened(path)
-        with pytest.raises(UserError, match=r"has no tensor c; it has a, b"):
+        with pytest.raises(UserError, match=r"has no tensor c \(from data.x_key\); it has a, b"):
             opened(path, x_key="c")
+
+
+def test_tensors_within_dicts_and_lists_are_chosen_by_the_way_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    vector = torch.arange(10.0)
+    torch.save(
+        {"model": {"w": vector[2:6], "b": vector}, "best": [torch.ones(3), 5], 7: torch.zeros(2)}, path
+    )
+    for key, wanted in (
+        ("model.w", vector[2:6]),
+        ("model.b", vector),
+        ("best.0", torch.ones(3)),
+        ("7", torch.zeros(2)),
+    ):
+        assert torch.equal(opened(path, x_key=key, y_key=key).tensor(), wanted)
+    with pytest.raises(UserError) as caught:
+        opened(path)
+    assert str(caught.value) == (
+        f"data.x={path} has 4 tensors (model.w, model.b, best.0, 7): choose one with data.x_key=NAME"
+    )
+    torch.save({"a.b": vector, "a": {"b": vector}}, path)
+    with pytest.raises(UserError, match="has 2 tensors that are reached by"):
+        opened(path, x_key="a.b")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".pt", ".f32", ".fvecs"])
+def test_a_key_where_there_is_nothing_to_choose_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"v{suffix}", torch.ones(5))
+    with pytest.raises(UserError, match=f"data.x={path} .*: leave out data.x_key=w$"):
+        opened(path, x_key="w")
 
 
 def test_missing_paths_and_pairs_that_differ(tmp_path: Path) -> None:
@@ -121,6 +157,32 @@ def bad(tmp_path: Path, name: str, content: Any) -> Path:
     return path
 
 
+def safe(**entries: Any) -> bytes:
+    fields = ("dtype", "shape", "data_offsets")
+    header = {
+        name: {field: value for field, value in zip(fields, entry, strict=True) if value is not None}
+        for name, entry in entries.items()
+    }
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + np.arange(12, dtype=np.float32).tobytes()
+
+
+def npy(n: int) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ones(n, np.float32))
+    return file.getvalue()
+
+
+def index_says_more() -> bytes:
+    """A file of torch.save whose tensor of five is declared to have six elements; the checksums are right."""
+    saved, made = io.BytesIO(), io.BytesIO()
+    torch.save(torch.ones(5), saved)
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(made, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"K\x05", b"K\x06"))
+    return made.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -135,19 +197,58 @@ def bad(tmp_path: Path, name: str, content: Any) -> Path:
         ("columns.npy", np.asfortranarray(np.ones((3, 2), np.float32)), "is stored column by column"),
         ("vector.csv", b"1,2,3", "is none of .npy, .safetensors, .pt, .f32, .fvecs"),
         ("code.pt", {"f": Path}, "needs unpickling of more than tensors"),
-        ("list.pt", [torch.ones(3)], "holds a list, not a tensor"),
+        ("list.pt", [3, "x"], "holds a list without tensors"),
         ("strided.pt", torch.ones(10)[::2], "holds a tensor that is not contiguous"),
-        ("half.pt", b"PK\x03\x04 broken", "cannot be read"),
+        ("half.pt", b"PK\x03\x04 broken", "is no file of torch.save, is cut off, or is older than"),
         ("odd.f32", b"12345", "has 5 bytes, which is no whole number of float32"),
         ("odd.fvecs", b"\x03\x00\x00\x00123", "is no .fvecs file"),
+        (
+            "two.fvecs",
+            b"\x01\x00\x00\x00\0\0\0\0\x02\x00\x00\x00\0\0\0\0",
+            ": vector 1 has the dimension 2, the first has 1",
+        ),
         ("odd.safetensors", b"\xff" * 20, "is no .safetensors file"),
+        (
+            "short.safetensors",
+            safe(a=("F32", [12], [0, 24]), b=("F32", [6], [24, 48])),
+            "is no .safetensors file",
+        ),
+        (
+            "before.safetensors",
+            safe(a=("F32", [12], [-40, 8])),
+            "is no .safetensors file: invalid JSON in header",
+        ),
+        (
+            "gap.safetensors",
+            safe(a=("F32", [6], [0, 24]), b=("F32", [5], [28, 48])),
+            "is no .safetensors file",
+        ),
+        (
+            "shared.safetensors",
+            safe(a=("F32", [12], [0, 48]), b=("F32", [6], [24, 48])),
+            "is no .safetensors file",
+        ),
+        (
+            "untyped.safetensors",
+            safe(a=(None, [12], [0, 48])),
+            "is no .safetensors file: invalid JSON in header",
+        ),
+        ("long.npy", npy(5) + b"1234", "has 4 bytes after the 148 that its header declares"),
+        (
+            "negative.npy",
+            npy(5).replace(b"(5,)", b"(-5,)").replace(b"  \n", b" \n"),
+            "is no .npy file: its header",
+        ),
+        ("head.npy", npy(5)[:40], "is no .npy file: EOF: reading array header"),
+        ("version.npy", b"\x93NUMPY\x09\x00", "has .npy version 9.0"),
+        ("more.pt", index_says_more(), "is damaged: its index declares 24 bytes where 20 are stored"),
     ],
 )
 def test_bad_files_get_one_clear_line(tmp_path: Path, name: str, content: Any, message: str) -> None:
     path = bad(tmp_path, name, content)
     with pytest.raises(UserError) as caught:
-        opened(path)
-    assert str(caught.value).startswith(f"data.x={path} {message}")
+        opened(path, flatten=path.suffix == ".fvecs").tensor()
+    assert str(caught.value).startswith(f"data.x={path}{'' if message[0] == ':' else ' '}{message}")
     assert "\n" not in str(caught.value)
 
 
@@ -167,3 +268,23 @@ def test_a_file_that_is_cut_off_says_so(tmp_path: Path) -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a file"):
         opened(tmp_path)
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "v.npy", torch.ones(1_000))
+
+    def replaced(path: Path, key: Key) -> Layout:
+        layout = npy_reader(path, key)
+        write(path, torch.ones(2_000))
+        return layout
+
+    npy_reader = READERS[".npy"]
+    monkeypatch.setitem(READERS, ".npy", replaced)
+    with pytest.raises(UserError, match="bytes after the"):
+        opened(path)
+    monkeypatch.setitem(READERS, ".npy", lambda path, key: replaced(path, key) and npy_reader(path, key))
+    write(path, torch.ones(1_000))
+    with pytest.raises(UserError, match="changed while it was opened"):
+        opened(path)
