@@ -1,10 +1,23 @@
-"""The one exception that means: the user asked for something that cannot be; and how an error becomes one line."""
+"""What is said in one line: a user's mistake, the end of a process that we started, any other error."""
 
 import re
 
 
 class UserError(ValueError):
     """A mistake in what was asked for. Its text is one line that names the option and the value."""
+
+
+class ProcessEnded(RuntimeError):
+    """A process that we started has ended by itself. Its text ends with the last line of that process's own error."""
+
+
+def last_words(output: str) -> str:
+    """The line of a program's output that says why it ended: a traceback's error, else the last line."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    begins = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if begins:
+        lines = [line for line in lines[begins[-1] + 1 :] if not line[0].isspace()][:1] or lines[-1:]
+    return lines[-1].strip().removeprefix("error: ") if lines else "it printed nothing"
 
 
 def one_line(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlsys import environment, interleave, keys, progress, ranks, record
 from mlsys.config import resolved
-from mlsys.errors import UserError, one_line, root
+from mlsys.errors import ProcessEnded, UserError, one_line, root
 from mlsys.record import Record
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -140,12 +140,12 @@ def _entry(plain: dict[str, Any], command: list[str]) -> Record:
 
 
 def _fail(entry: Record, error: Exception, directory: Path, label: str) -> None:
-    """Record the failure and say it in one line; only what is not the user's mistake leaves a traceback, in a file."""
+    """Record the failure and say it in one line; only what failed in this very code leaves a traceback, in a file."""
     cause = root(error)
     entry.end(f"{type(cause).__name__}: {one_line(cause)}")
     entry.write(directory)
     progress.say(f"{label}{one_line(cause)}")
-    if not isinstance(cause, (UserError, OmegaConfBaseException)):
+    if not isinstance(cause, (UserError, OmegaConfBaseException, ProcessEnded)):
         path = directory / "traceback.txt"
         path.write_text("".join(traceback.format_exception(error)))
         progress.say(f"the traceback is in {path}")

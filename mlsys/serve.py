@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 
 from mlsys import interrupts
-from mlsys.errors import UserError
+from mlsys.errors import ProcessEnded, UserError
 from mlsys.serving.options import Server
-from mlsys.serving.process import USER_ERROR_CODE, StartError
+from mlsys.serving.process import USER_ERROR_CODE
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
         return USER_ERROR_CODE
     try:
         return serve(Path(arguments[0]))
-    except (StartError, TimeoutError) as error:
+    except (ProcessEnded, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Exception as error:

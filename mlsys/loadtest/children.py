@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlsys.errors import ProcessEnded
 from mlsys.serving.process import Process
 
 POLL_S = 0.05
@@ -22,7 +23,7 @@ def events(
     """Run `python -m module argument`, give its events (objects with `event`) as they come until `end`.
 
     `check` is called now and then and may raise. When the iteration ends, the process is gone.
-    Raises RuntimeError with the process's last lines if it ended without `end`.
+    Raises ProcessEnded with the process's own error if it ended without `end`.
     """
     process = Process([sys.executable, "-m", module, str(argument)], environment(env), log)
     with process:
@@ -36,8 +37,7 @@ def events(
             elif line == "":
                 check()
                 time.sleep(POLL_S)
-    last = " | ".join(log.read_text(errors="replace").splitlines()[-3:])
-    raise RuntimeError(f"{module} ended with {process.returncode}: {last or 'it printed nothing'}")
+    raise ProcessEnded(f"{module} {process.ending()}")
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

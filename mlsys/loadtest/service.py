@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import asyncio
 import errno
 import os
+=======
+import contextlib
+import json
+>>>>>>> 2c90f62 (Ready means that the socket answers; a process of ours that has ended is reported in its own last words, without a traceback of ours)
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +22,7 @@ import aiohttp
 import yaml
 
 from mlsys import keys, progress
-from mlsys.errors import UserError
+from mlsys.errors import ProcessEnded, UserError
 from mlsys.loadtest import stats
 from mlsys.loadtest.answer import judge
 from mlsys.loadtest.children import environment
@@ -31,6 +36,7 @@ from mlsys.serving.process import Process
 START_TIMEOUT_S = 1800.0
 STOP_TIMEOUT_S = 10.0
 STOP_AT_ONCE_S = 0.3
+ENDING_S = 1.0  # from the close of a dying process's socket to its end
 
 
 @dataclass
@@ -43,11 +49,9 @@ class Service:
     startup_s: float | None
 
     def check(self) -> None:
-        """Raise RuntimeError if our service has ended."""
+        """Raise ProcessEnded if our service has ended."""
         if self.process is not None and not self.process.alive:
-            raise RuntimeError(
-                f"the service ended with {self.process.returncode} (its output: {self.process.log})"
-            )
+            raise ProcessEnded(f"the service {self.process.ending()}")
 
     def ask(self, question: Question, k: int, timeout_s: float) -> float:
         """Ask one question as the load will, return the ms it took. What its answer lacks is said, not raised.
@@ -77,6 +81,8 @@ class Service:
     def _unfit(self, reason: str) -> Exception:
         if self.process is None:
             return UserError(f"server.url={self.url} {reason}")
+        with contextlib.suppress(TimeoutError):
+            self.process.wait(ENDING_S)
         self.check()
         return RuntimeError(f"the service {reason} (its output: {self.process.log})")
 

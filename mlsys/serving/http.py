@@ -29,6 +29,7 @@ from mlsys.serving.service import Service
 POLL_S = 0.01
 BACKLOG = 2048
 SAME_STOP_S = 1.0
+ANSWER_S = 60.0
 CLOSE_S = 5  # for connections that hold no request: an unfinished body, say
 
 
@@ -98,6 +99,9 @@ async def _serve(service: Service, options: Server, listener: socket.socket) -> 
     serving = asyncio.create_task(http.serve([listener]))
     while not http.started and not serving.done():
         await asyncio.sleep(POLL_S)
+    if serving.done():
+        await serving  # raises what was missing
+        raise RuntimeError("the HTTP server ended as it began")
     drained = await _until_stopped(desk, stop, listener)
     http.should_exit = True
     await service.close(drained)
@@ -120,6 +124,7 @@ async def _until_stopped(desk: Desk, stop: _Stop, listener: socket.socket) -> bo
         _exit(0)  # a thread that loads models cannot be asked to stop
     try:
         starting.result()
+        await _answers(listener)
     except BaseException:
         stopping.cancel()
         await desk.service.close(drained=False)
@@ -127,6 +132,21 @@ async def _until_stopped(desk: Desk, stop: _Stop, listener: socket.socket) -> bo
     print(f"{READY}{_address(listener)}", flush=True)
     await stopping
     return await desk.drain()
+
+
+async def _answers(listener: socket.socket) -> None:
+    """Ask once, as a client does: ready means that the socket answers. Raises OSError or RuntimeError where not."""
+    reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+    try:
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(ANSWER_S):
+            status = await reader.readline()
+    finally:
+        writer.close()
+    if b" 200 " not in status:
+        raise RuntimeError(
+            f"GET /health at {_address(listener)} is answered with {status.decode().strip() or 'nothing'}"
+        )
 
 
 def _address(listener: socket.socket) -> str:

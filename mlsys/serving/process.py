@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlsys.errors import UserError
+from mlsys.errors import ProcessEnded, UserError, last_words
 
 READY = "serving on "
 POLL_S = 0.02
@@ -31,10 +31,6 @@ signal.pthread_sigmask(signal.SIG_SETMASK, [])
 if os.getppid() != int(sys.argv[1]): os._exit(1)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
-
-
-class StartError(RuntimeError):
-    """A process ended before it was ready, for no mistake of the user's."""
 
 
 class Process:
@@ -82,19 +78,30 @@ class Process:
     def address(self) -> str | None:
         """What follows `serving on ` in its output, once that has been printed; None before.
 
-        Raises UserError with the child's own line if it refused the configuration, StartError if it has
+        Raises UserError with the child's own line if it refused the configuration, ProcessEnded if it has
         ended.
         """
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        alive = self.alive
+        text = self._output()
+        if not alive and self.returncode == USER_ERROR_CODE and text.strip():
+            raise UserError(last_words(text))
+        if not alive:
+            raise ProcessEnded(f"{self._name} {self.ending()}")
         for line in text.splitlines(keepends=True):
             if line.startswith(READY) and line.endswith("\n"):
                 return line.removeprefix(READY).strip()
-        if not self.alive:
-            lines = [line for line in text.splitlines() if line.strip()]
-            if self.returncode == USER_ERROR_CODE and lines:
-                raise UserError(lines[-1].removeprefix("error: "))
-            raise StartError(f"{self._name} ended with {self.returncode} before it was ready: {_tail(lines)}")
         return None
+
+    def ending(self) -> str:
+        """How it ended and, where it had the time to say so, why."""
+        code, output = self.returncode or 0, f"(its output: {self.log})"
+        if -code in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            return f"was ended by {signal.Signals(-code).name} {output}"
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
+        return f"ended {how}: {last_words(self._output())} {output}"
+
+    def _output(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def wait_ready(self, timeout_s: float) -> str:
         """Wait until it prints `serving on ADDRESS`, return the address. Raises as `address`, or
@@ -144,7 +151,3 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-
-
-def _tail(lines: list[str]) -> str:
-    return " | ".join(lines[-5:]) or "it printed nothing"

@@ -8,7 +8,11 @@ import aiohttp
 import pytest
 
 from mlsys.errors import UserError
-from mlsys.serving import http
+from mlsys.serving import http, options
+from mlsys.serving.batching.hybrid import Hybrid
+from mlsys.serving.line import Line
+
+from .doubles import FakePipeline
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,31 @@ async def test_one_stop_that_comes_twice_counts_once(monkeypatch):
     now[0] += 0.2
     stop()
     assert exits == [1]
+
+
+async def test_a_server_that_lacks_a_package_is_never_ready(monkeypatch, capsys):
+    async def serve(self, sockets):
+        raise ModuleNotFoundError("No module named 'httptools'")
+
+    monkeypatch.setattr(http._Http, "serve", serve)
+    pipeline = FakePipeline()
+    service = Line(options.Batch(), [pipeline], Hybrid())
+    with http.bind("127.0.0.1", 0) as listener, pytest.raises(ModuleNotFoundError, match="httptools"):
+        await http._serve(service, options.Batch(), listener)
+    assert pipeline.calls == []
+    assert capsys.readouterr().out == ""
+
+
+async def test_ready_means_that_the_socket_answers():
+    async def hang_up(reader, writer):
+        await reader.readline()
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        with pytest.raises(
+            RuntimeError, match=r"GET /health at http://127\.0\.0\.1:\d+ is answered with nothing"
+        ):
+            await http._answers(server.sockets[0])
 
 
 def test_work_that_outlasts_the_drain_is_abandoned(launch):

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from mlsys.errors import UserError
+from mlsys.errors import ProcessEnded, UserError
 from mlsys.serving.process import Process
 
 READY = "print('warming up'); print('serving on http://127.0.0.1:1', flush=True); import time; time.sleep(60)"
@@ -49,10 +49,28 @@ def test_the_childs_own_line_is_raised(tmp_path):
 
 
 def test_an_early_end_shows_its_last_words(tmp_path):
-    with child(tmp_path, "print('one', flush=True); raise SystemExit('bad luck')") as process:
-        expected = r"ended with 1 before it was ready: one \| bad luck"
-        with pytest.raises(RuntimeError, match=expected):
-            process.wait_ready(20)
+    expected = r"ended with 1: bad luck \(its output: .*child\.log\)"
+    with (
+        child(tmp_path, "print('one', flush=True); raise SystemExit('bad luck')") as process,
+        pytest.raises(ProcessEnded, match=expected),
+    ):
+        process.wait_ready(60)
+
+
+def test_who_announced_itself_and_ended_is_not_ready(tmp_path):
+    code = "print('serving on x'); open('/nowhere/at/all')"
+    with child(tmp_path, code) as process:
+        process.wait(60)
+        with pytest.raises(ProcessEnded, match=r"ended with 1: FileNotFoundError: .*'/nowhere/at/all'"):
+            process.address()
+
+
+def test_who_was_killed_had_no_time_for_words(tmp_path):
+    with child(tmp_path, READY) as process:
+        process.wait_ready(60)
+        process.kill()
+        with pytest.raises(ProcessEnded, match=r"was ended by SIGKILL \(its output: .*child\.log\)$"):
+            process.address()
 
 
 def test_never_ready(tmp_path):
@@ -64,10 +82,11 @@ def test_never_ready(tmp_path):
 
 
 def test_environment_is_added(tmp_path):
-    code = "import os; print('serving on', os.environ['MLSYS_TEST'], 'PATH' in os.environ)"
+    code = (
+        "import os, time; print('serving on', os.environ['MLSYS_TEST'], 'PATH' in os.environ); time.sleep(60)"
+    )
     with child(tmp_path, code, {"MLSYS_TEST": "here"}) as process:
-        assert process.wait_ready(20) == "here True"
-        assert process.wait(20) == 0
+        assert process.wait_ready(60) == "here True"
 
 
 def test_terminate_lets_it_end_then_kills(tmp_path):
@@ -113,7 +132,8 @@ def test_children_die_with_a_killed_parent_to_the_last_generation(tmp_path, numb
 
 def test_a_child_can_be_stopped_where_its_parent_ignores_signals(tmp_path):
     code = (
-        "import signal; print('serving on', *map(signal.getsignal, (2, 15)), signal.pthread_sigmask(1, []))"
+        "import signal, time; found = *map(signal.getsignal, (2, 15)), signal.pthread_sigmask(1, [])\n"
+        "print('serving on', *found, flush=True); time.sleep(60)"
     )
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

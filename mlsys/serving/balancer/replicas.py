@@ -68,7 +68,8 @@ class Replica:
                 await asyncio.sleep(WATCH_S)
             self.backend.lose()
             pause_s = self._backoff.after(time.monotonic() - born)
-            say(f"{self.backend.name} has died; starting it again in {pause_s:g} s")
+            died = "has died" if self._process is None else self._process.ending()
+            say(f"{self.backend.name} {died}; starting it again in {pause_s:g} s")
             await asyncio.sleep(pause_s)
             self.backend.restarts += 1
             try:
