@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import asyncio
+import contextlib
 import errno
 import os
-=======
-import contextlib
-import json
->>>>>>> 2c90f62 (Ready means that the socket answers; a process of ours that has ended is reported in its own last words, without a traceback of ours)
 import sys
 import time
 from collections.abc import Iterator, Mapping
