@@ -12,7 +12,7 @@ from types import FrameType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import follower, interrupts, keys, ranks, sweep
+from mlsys import config, follower, interrupts, keys, ranks, sweep
 from mlsys.errors import UserError, one_line, root
 from mlsys.interrupts import INTERRUPTED
 
@@ -25,6 +25,9 @@ def call(run: Callable[[], object]) -> int:
     A traceback is shown only to who asks for it with HYDRA_FULL_ERROR=1. Of torchrun's ranks only rank 0 runs the
     application; the others measure with it.
     """
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(config.help_text())
+        return 0
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing
     if ranks.size() > 1:

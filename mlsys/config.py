@@ -21,7 +21,8 @@ from mlsys import keys, ranks
 from mlsys.distance.search.options import SearchOptions
 from mlsys.quantities import whole
 
-ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent
 PACKAGES_WITH_OPTIONS = ("distance", "rag", "serving", "loadtest", "sinks")
 OPTION_MODULES = tuple(f"mlsys.{package}.options" for package in PACKAGES_WITH_OPTIONS)
 
@@ -120,6 +121,17 @@ def register() -> None:
     OmegaConf.register_new_resolver("baselines", baselines, replace=True)
 
 
+def conf() -> Path:
+    """Where the YAML files are: beside run.py in a checkout, inside the package where a wheel was installed."""
+    return ROOT / "conf" if (ROOT / "run.py").is_file() else PACKAGE / "conf"
+
+
+def help_text() -> str:
+    """What --help says: the template of conf/config.yaml. Hydra's own way copies every schema for every group."""
+    read = OmegaConf.load(conf() / "config.yaml")
+    return str(read.hydra.help.template).rstrip()
+
+
 def slug(text: str) -> str:
     """A readable directory name for a job's overrides: the same overrides, the same directory; others, another."""
     text = keys.hide(text)
@@ -130,8 +142,12 @@ def slug(text: str) -> str:
 
 
 def outputs() -> str:
-    """Where results go: `MLSYS_OUTPUTS`, or `outputs/` beside run.py, whatever directory the command runs in."""
-    return os.environ.get("MLSYS_OUTPUTS") or str(ROOT / "outputs")
+    """Where results go: `MLSYS_OUTPUTS`, or `outputs/` beside run.py, whatever directory the command runs in.
+
+    Without a checkout, `outputs/` in the directory where the command runs.
+    """
+    home = ROOT if conf().parent == ROOT else Path.cwd()
+    return os.environ.get("MLSYS_OUTPUTS") or str(home / "outputs")
 
 
 def ranks_suffix() -> str:
@@ -142,7 +158,7 @@ def ranks_suffix() -> str:
 def groups() -> str:
     """The groups of conf/ and their options, a line each, for --help."""
     rows = []
-    for group in sorted(path for path in (ROOT / "conf").iterdir() if path.is_dir()):
+    for group in sorted(path for path in conf().iterdir() if path.is_dir()):
         options = " ".join(sorted(path.stem for path in group.glob("*.yaml")))
         if options:
             rows.append(f"  {group.name:<12} {options}")
@@ -151,7 +167,7 @@ def groups() -> str:
 
 def baselines() -> str:
     """The names that `baselines=[…]` takes, for --help."""
-    modules = (ROOT / "mlsys" / "distance" / "baselines").glob("[!_]*.py")
+    modules = (PACKAGE / "distance" / "baselines").glob("[!_]*.py")
     return " ".join(sorted(path.stem for path in modules))
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+from mlsys import extras
+
 
 class UserError(ValueError):
     """A mistake in what was asked for. Its text is one line that names the option and the value."""
@@ -31,5 +33,7 @@ def root(error: Exception) -> Exception:
     if match := re.match(r"UserError raised while resolving interpolation: (.*)", str(error)):
         return UserError(match[1])
     if isinstance(error.__cause__, UserError) or type(error).__name__ == "InstantiationException":
-        return error.__cause__ if isinstance(error.__cause__, Exception) else error
+        error = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    if isinstance(error, ModuleNotFoundError) and (line := extras.missing(error.name or "")):
+        return UserError(line)
     return error

@@ -1,0 +1,24 @@
+"""Which extra of this package brings a module that is not installed: what not everyone needs is not installed for all."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+DISTRIBUTIONS = {"bs4": "beautifulsoup4", "faiss": "faiss-cpu", "yaml": "pyyaml"}
+SPLIT = re.compile(r"^([\w.-]+).*; *(?:.* and )?extra *== *['\"]([\w-]+)['\"]")
+GATHERED = {"all", "test"}
+
+
+def missing(module: str) -> str | None:
+    """One line that says how to install `module`; None where it belongs to no extra."""
+    top = module.split(".")[0]
+    wanted = _plain(DISTRIBUTIONS.get(top, top))
+    for requirement in metadata.requires("mlsys") or []:
+        if (found := SPLIT.match(requirement)) and _plain(found[1]) == wanted and found[2] not in GATHERED:
+            return f"{top} is not installed: pip install 'mlsys[{found[2]}]'"
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

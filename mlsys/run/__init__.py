@@ -1,0 +1,1 @@
+"""One run from its command line to its record: parse, choose, build, measure, record."""
