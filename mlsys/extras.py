@@ -1,4 +1,4 @@
-"""Which extra of this package brings a module that is not installed: what not everyone needs is not installed for all."""
+"""Which extra of this package brings a module that is not installed: not everyone needs all of them."""
 
 from __future__ import annotations
 
