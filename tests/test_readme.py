@@ -30,7 +30,7 @@ def test_the_first_screen_is_one_sentence_two_commands_and_one_figure() -> None:
 
 def test_the_first_command_installs_this_and_measures(command: Command, outputs: Path) -> None:
     install, job = FIRST.split(" && ")
-    assert install == "pip install -c constraints.txt -e ."
+    assert install == 'pip install -c constraints.txt -e ".[page,wandb]"'
     words = shlex.split(job)
     assert words[:2] == ["python", "run.py"]
     small = [word.replace("1e6,1e8", "1e3,1e5") for word in words[2:]]
