@@ -39,6 +39,8 @@ class Guard:
         elif int(headers.get(b"content-length", b"0") or 0) > self.max_body_bytes:
             await _refuse(send, 413, self._too_large, [(b"connection", b"close")])
         else:
+            if scope["method"] == "HEAD":  # what GET would say; the server leaves the body out
+                scope = {**scope, "method": "GET"}
             await self.app(scope, self._counted(receive), send)
 
     @property
@@ -48,7 +50,8 @@ class Guard:
     def _allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
         if self._key is None or not path.startswith(GUARDED):
             return True
-        bearer = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        bearer = token.strip() if scheme.lower() == b"bearer" else b""
         return hmac.compare_digest(headers.get(b"x-api-key", bearer), self._key)
 
     def _counted(self, receive: Receive) -> Receive:

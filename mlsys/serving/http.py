@@ -20,7 +20,7 @@ import uvicorn
 
 from mlsys.errors import UserError
 from mlsys.progress import say
-from mlsys.serving import app
+from mlsys.serving import app, bounds, connection
 from mlsys.serving.desk import Desk
 from mlsys.serving.options import Server
 from mlsys.serving.process import READY
@@ -61,11 +61,12 @@ def _loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-class _Http(uvicorn.Server):
+class Http(uvicorn.Server):
     """Uvicorn without its own handling of signals, which would end the process by the signal, not with 0."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Take none."""
         yield
 
 
@@ -85,14 +86,18 @@ class _Stop:
             _exit(1)
 
 
+def configured(desk: Desk) -> uvicorn.Config:
+    """Uvicorn's settings for the application of one desk."""
+    return uvicorn.Config(
+        app.create(desk), http=connection.protocol(bounds.of(desk.options)), ws="none",
+        access_log=False, log_level="warning", lifespan="off", backlog=BACKLOG, timeout_keep_alive=75,
+        server_header=False, timeout_graceful_shutdown=CLOSE_S,
+    )  # fmt: skip
+
+
 async def _serve(service: Service, options: Server, listener: socket.socket) -> int:
     desk = Desk(service, options)
-    config = uvicorn.Config(
-        app.create(desk), http="httptools", access_log=False, log_level="warning", lifespan="off",
-        backlog=BACKLOG, timeout_keep_alive=75, server_header=False,
-        timeout_graceful_shutdown=CLOSE_S,
-    )  # fmt: skip
-    http = _Http(config)
+    http = Http(configured(desk))
     stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)

@@ -174,7 +174,7 @@ class Line:
             "waiting": self.queued(),
             "running": self.running,
             "workers": len(self.engines),
-            "pipeline": self.engines[0].pipeline.describe(),
+            "pipeline": {} if self._state == "loading" else self.engines[0].pipeline.describe(),
         }
 
     def drain(self) -> None:

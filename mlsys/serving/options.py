@@ -43,6 +43,8 @@ class Server:
     max_query_chars: int = 4000
     max_k: int = 20
     max_body_bytes: int = 65536
+    receive_timeout_s: float = 30.0
+    max_connections: int = 4096
     default_timeout_ms: float | None = None
     api_key: str | None = None
     jobs_ttl_s: float = 300.0
@@ -54,11 +56,11 @@ class Server:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise UserError(f"server.port={self.port} must be between 0 (a free one) and 65535")
-        for knob in ("threads", "max_queue", "max_query_chars", "max_k", "jobs_max"):
+        for knob in ("threads", "max_queue", "max_query_chars", "max_k", "jobs_max", "max_connections"):
             at_least(f"server.{knob}", getattr(self, knob), 1)
         at_least("server.max_body_bytes", self.max_body_bytes, 64)
         at_least("server.drain_timeout_s", self.drain_timeout_s, 0)
-        for knob in ("default_timeout_ms", "jobs_ttl_s", "stall_timeout_s"):
+        for knob in ("default_timeout_ms", "jobs_ttl_s", "stall_timeout_s", "receive_timeout_s"):
             above(f"server.{knob}", getattr(self, knob), 0)
         keys.read(self.api_key)
 
@@ -164,8 +166,9 @@ def replica_options(options: LoadBalancer, index: int) -> dict[str, Any]:
     port.
     """
     shared = {name: value for name, value in asdict(options).items() if name in Server.__dataclass_fields__}
-    for own in ("_target_", "name", "port", "host", "api_key", "default_timeout_ms", "label"):
-        shared.pop(own)
+    own = ("_target_", "name", "port", "host", "api_key", "default_timeout_ms", "max_connections", "label")
+    for own_knob in own:
+        shared.pop(own_knob)
     return asdict(REPLICAS[options.replica](**shared, label=f"replica-{index}"))
 
 

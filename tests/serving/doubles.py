@@ -7,10 +7,8 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import uvicorn
-
 from mlsys.rag.item import Hit, Item
-from mlsys.serving import app
+from mlsys.serving import http as server
 from mlsys.serving.desk import Desk
 from mlsys.serving.options import Server
 from mlsys.serving.service import Service
@@ -88,21 +86,14 @@ async def served(service: Service, options: Server) -> AsyncIterator[tuple[str, 
     """The service behind real HTTP on a free port of 127.0.0.1, in this event loop."""
     desk = Desk(service, options)
     await service.start()
-    config = uvicorn.Config(app.create(desk), port=0, http="httptools", lifespan="off", log_level="warning")
-    http = uvicorn.Server(config)
-    http.capture_signals = _nothing  # type: ignore[method-assign]
-    task = asyncio.create_task(http.serve())
+    http = server.Http(server.configured(desk))
+    listener = server.bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    task = asyncio.create_task(http.serve([listener]))
     await eventually(lambda: http.started)
-    port = http.servers[0].sockets[0].getsockname()[1]
     try:
         yield f"http://127.0.0.1:{port}", desk
     finally:
         http.should_exit = True
         await task
         await service.close(drained=True)
-
-
-def _nothing():  # type: ignore[no-untyped-def]
-    import contextlib
-
-    return contextlib.nullcontext()

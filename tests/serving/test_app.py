@@ -1,6 +1,7 @@
 """HTTP over a real socket, with a pipeline under control: documents, errors, jobs, disconnects, overload."""
 
 import asyncio
+import threading
 import uuid
 
 import aiohttp
@@ -312,3 +313,39 @@ async def test_cors_is_off():
             assert response.status == 405
         _, _, answered = await post(session, url, {"query": "x"}, headers={"origin": "http://elsewhere"})
         assert not [name for name in answered if name.lower().startswith("access-control")]
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready", "/metrics", "/stats", "/openapi.json"])
+async def test_head_says_what_get_would(path):
+    async with served(*batch(FakePipeline())) as (url, _), aiohttp.ClientSession() as session:
+        async with session.get(url + path) as got:
+            await got.read()
+        async with session.head(url + path) as head:
+            assert (head.status, head.content_type) == (200, got.content_type)
+            assert await head.read() == b""
+            assert int(head.headers["content-length"]) > 0
+        async with session.head(f"{url}/rag") as response:
+            assert response.status == 405
+
+
+async def test_stats_while_loading():
+    loading = threading.Event()
+
+    class Slow(FakePipeline):
+        def load(self):
+            loading.wait(30)
+
+        def describe(self):
+            if not loading.is_set():
+                raise RuntimeError("nothing is loaded yet")
+            return super().describe()
+
+    service, _ = batch(Slow())
+    starting = asyncio.create_task(service.start())
+    await asyncio.sleep(0)
+    stats = await service.stats()
+    assert (stats["state"], stats["pipeline"]) == ("loading", {})
+    loading.set()
+    await starting
+    assert (await service.stats())["pipeline"] == {"generator.name": "fake"}
+    await service.close(drained=True)

@@ -27,7 +27,12 @@ async def call(guard, path="/rag", headers=(), chunks=(b"",)):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "path": path, "headers": [(name, value) for name, value in headers]}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "headers": [(name, value) for name, value in headers],
+    }
     await guard(scope, receive, send)
     return sent[0]["status"], sent[1]["body"]
 
@@ -37,7 +42,13 @@ KEYED = Guard(application, "s3cret", 100)
 
 @pytest.mark.parametrize(
     "headers",
-    [[(b"x-api-key", b"s3cret")], [(b"authorization", b"Bearer s3cret")], [(b"X-API-Key", b"s3cret")]],
+    [
+        [(b"x-api-key", b"s3cret")],
+        [(b"X-API-Key", b"s3cret")],
+        [(b"authorization", b"Bearer s3cret")],
+        [(b"authorization", b"bearer s3cret")],
+        [(b"Authorization", b"BEARER  s3cret ")],
+    ],
 )
 async def test_the_right_key_gets_in(headers):
     assert await call(KEYED, headers=headers) == (200, b"in")
@@ -52,6 +63,11 @@ async def test_the_right_key_gets_in(headers):
         [(b"x-api-key", b"s3cre")],
         [(b"x-api-key", "\N{SNOWMAN}".encode())],
         [(b"authorization", b"Bearer ")],
+        [(b"authorization", b"Bearer")],
+        [(b"authorization", b"s3cret")],
+        [(b"authorization", b"Basic s3cret")],
+        [(b"authorization", b"Bearers3cret")],
+        [(b"authorization", b"Bearer s3cret x")],
         [(b"x-api-key", b"wrong"), (b"authorization", b"Bearer s3cret")],
     ],
 )
