@@ -14,16 +14,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from mlsys.compare import conditions, figures, judge, match
 from mlsys.compare.judge import Line, Options
 from mlsys.compare.match import Matching
 from mlsys.errors import UserError, one_line
+from mlsys.sinks import terminal
 from mlsys.sinks.rows import label
 from mlsys.sinks.table import text
+from mlsys.sinks.terminal import Column
 
 COLORS = {"faster": "green", "slower": "red"}
 
@@ -124,39 +122,39 @@ def _title(line: Line) -> str:
 
 
 def _print(found: Matching, lines: Sequence[Line], notes: Sequence[str], asked: argparse.Namespace) -> None:
-    terminal = sys.stdout.isatty()
-    out = Console(highlight=False, soft_wrap=True, width=None if terminal else 200)
-    out.print(f"A  {asked.a}\nB  {asked.b}", markup=False)
+    print(f"A  {asked.a}\nB  {asked.b}")
     for key, (left, right) in found.pairs[0].differs.items():
         if key.endswith("name") or len(found.pairs[0].differs) <= 6:
-            out.print(f"   {label(key)}: {left} against {right}", markup=False)
-    out.print(_table(lines))
+            print(f"   {label(key)}: {left} against {right}")
+    print(_table(lines, terminal.width()))
     for note in notes:
-        out.print(f"note: {note}", markup=False)
+        print(f"note: {note}")
     for what, places in (("A", found.alone_a), ("B", found.alone_b)):
         if places:
-            out.print(f"note: {len(places)} runs of {what} without a partner: {_some(places)}", markup=False)
+            print(f"note: {len(places)} runs of {what} without a partner: {_some(places)}")
     if found.not_ok:
-        out.print(f"note: left out, since they failed: {_some(found.not_ok)}", markup=False)
+        print(f"note: left out, since they failed: {_some(found.not_ok)}")
 
 
 def _some(places: Sequence[Path]) -> str:
     return ", ".join(os.path.basename(place) for place in places[:4]) + (" …" if len(places) > 4 else "")
 
 
-def _table(lines: Sequence[Line]) -> Table:
-    drawn = Table(box=None, pad_edge=False)
-    for heading in ("", "metric", "A", "B", "B/A", "interval", "B is", "noise", "runs"):
-        drawn.add_column(
-            heading, justify="left" if heading in {"", "metric", "B is"} else "right", no_wrap=True
-        )
-    for line in lines:
-        between = f"{line.interval.low:.3f} to {line.interval.high:.3f}"
-        verdict = Text(line.verdict, style=COLORS.get(line.verdict, ""))
-        cells = [line.metric, text(line.a), text(line.b), f"{line.interval.ratio:.3f}", between]
-        noise, runs = f"{100 * line.interval.noise:.1f} %", f"{line.runs[0]}, {line.runs[1]}"
-        drawn.add_row(Text(_title(line)), *cells, verdict, noise, runs)
-    return drawn
+def _table(lines: Sequence[Line], room: int | None) -> str:
+    verdicts = [line.verdict for line in lines]
+    between = [f"{line.interval.low:.3f} to {line.interval.high:.3f}" for line in lines]
+    columns = [
+        Column("", [_title(line) for line in lines], kept=True),
+        Column("metric", [line.metric for line in lines], kept=True),
+        Column("A", [text(line.a) for line in lines], numeric=True, kept=True),
+        Column("B", [text(line.b) for line in lines], numeric=True, kept=True),
+        Column("B/A", [f"{line.interval.ratio:.3f}" for line in lines], numeric=True, kept=True),
+        Column("B is", verdicts, kept=True, styles=[COLORS.get(said, "") for said in verdicts]),
+        Column("interval", between, numeric=True),
+        Column("noise", [f"{100 * line.interval.noise:.1f} %" for line in lines], numeric=True),
+        Column("runs", [f"{line.runs[0]}, {line.runs[1]}" for line in lines], numeric=True),
+    ]
+    return terminal.draw("", columns, room, [False] * len(lines), "--json has them")
 
 
 if __name__ == "__main__":

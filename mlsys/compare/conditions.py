@@ -8,8 +8,8 @@ from typing import Any
 
 from mlsys.compare.match import Pair
 from mlsys.record import Record
-from mlsys.sinks.findings import busy
-from mlsys.sinks.rows import flatten, label
+from mlsys.sinks.doubts import busy
+from mlsys.sinks.rows import HARDWARE, flatten, label
 
 # Settings that say what is done, not how: with another of these it is other work.
 WORK = (
@@ -26,7 +26,6 @@ WORK_RESULTS = (
     "pipeline.generator.model",
     "device",
 )
-HARDWARE = ("cpu", "cores", "gpu", "memory_gib")
 
 
 @dataclass

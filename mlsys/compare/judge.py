@@ -11,7 +11,7 @@ from mlsys.compare.match import Pair
 from mlsys.compare.noise import Interval, Run
 from mlsys.loadtest.answers import compare_answers
 from mlsys.record import Record
-from mlsys.sinks.findings import busy
+from mlsys.sinks.doubts import busy
 
 WORDS = {True: {"higher": "faster", "lower": "slower"}, False: {"higher": "slower", "lower": "faster"}}
 

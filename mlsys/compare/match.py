@@ -10,7 +10,7 @@ from typing import Any
 from mlsys.errors import UserError
 from mlsys.record import Record, find, read
 from mlsys.sinks import rows
-from mlsys.sinks.rows import label
+from mlsys.sinks.names import Names
 
 Runs = list[tuple[Path, Record]]
 Settings = dict[str, Any]
@@ -68,7 +68,11 @@ def load(path: Path) -> Runs:
 
 def settings(record: Record) -> Settings:
     """The flat configuration without what does not bear on what is measured. Absent and null are one."""
-    flat = rows.settings(record)
+    return plain_settings(rows.settings(record))
+
+
+def plain_settings(flat: Mapping[str, Any]) -> Settings:
+    """What of a flat configuration bears on what is measured."""
     return {
         key: value for key, value in flat.items() if not key.startswith(NOT_SETTINGS) and value is not None
     }
@@ -130,14 +134,11 @@ def _pair(a: Runs, b: Runs) -> Pair:
 
 
 def names(pairs: Sequence[Pair]) -> list[str]:
-    """What tells the pairs apart: the common settings that differ between pairs (`l2 n=1000000`)."""
-    keys = dict.fromkeys(key for pair in pairs for key in pair.common)
-    different = [key for key in keys if len({str(pair.common.get(key)) for pair in pairs}) > 1]
-    return [
-        " ".join(_word(key, pair.common[key]) for key in different if key in pair.common) or "all"
+    """What tells the pairs apart, in the words of the page (`l2 · n=1e6`); `all` where there is one pair."""
+    table = [
+        {"workload": pair.a[0][1].workload, "status": "ok", "level": None}
+        | {rows.CONFIG + key: value for key, value in pair.common.items()}
         for pair in pairs
     ]
-
-
-def _word(key: str, value: Any) -> str:
-    return str(value) if key.endswith(".name") else f"{label(key)}={value}"
+    told = Names.of(table)
+    return [told.title(row) or "all" for row in table]

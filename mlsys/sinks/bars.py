@@ -7,9 +7,10 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from mlsys.sinks.drawing import LIGHT, OWN_COLORS, Drawing, Figure, escape, several
-from mlsys.sinks.panels import STAGES, Panel
-from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label
+from mlsys.sinks.drawing import GREY, LIGHT, OWN_COLORS, PARTS_LIGHT, Drawing, Figure, escape
+from mlsys.sinks.names import short
+from mlsys.sinks.panels import Panel
+from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label, several
 
 LINEAR_UP_TO = 100  # between the shortest and the longest bar; beyond it the short ones cannot be seen
 LEAST_BAR = 0.2  # decades
@@ -22,29 +23,43 @@ def _names(patterns: Sequence[str], table: Sequence[Row]) -> list[str]:
     return [key for pattern in patterns for key in keys if fnmatch.fnmatchcase(key, pattern)]
 
 
-def _category(panel: Panel, drawing: Drawing, row: Row) -> str:
+def tail(panel: Panel, drawing: Drawing, row: Row) -> str:
+    """What follows a run's name where the panel shows it at several places of x: ` · at 20`, ` · n=1e6`."""
     x = row.get(panel.x)
-    words = [drawing.name(row) or str(row.get(panel.color, row["run"]))]
-    if x is not None and several(drawing.table, panel.x):
-        short = f"{x:.4g}".replace("e+0", "e") if is_number(x) else str(x)
-        words.append(f"at {short}" if panel.x == "load" else f"{panel.x}={short}")
-    return escape(" · ".join(words))
+    if x is None or not several(drawing.table, panel.x):
+        return ""
+    place = short(x) if is_number(x) else str(x)
+    return escape(f" · at {place}" if panel.x == "load" else f" · {panel.x}={place}")
 
 
 def bars(panel: Panel, drawing: Drawing) -> list[Figure]:
-    """A bar a name and place; of repeated runs the median."""
-    traces = []
-    for slot, name in enumerate(_names(panel.y, drawing.table)):
-        found: dict[str, list[int]] = {}
-        for i, row in enumerate(drawing.table):
+    """A series a run, a bar for each of the panel's names and places of x; of repeated runs the median."""
+    traces: dict[str, dict[str, list[int]]] = {}
+    keys = {}
+    order = sorted(range(len(drawing.table)), key=lambda i: _place(drawing.table[i].get(panel.x)))
+    for name in _names(panel.y, drawing.table):
+        for i in order:
+            row = drawing.table[i]
             if finite(row.get(name)):
-                found.setdefault(_category(panel, drawing, row), []).append(i)
-        if found:
-            middles = [statistics.median(drawing.table[i][name] for i in rows) for rows in found.values()]
-            drawn: Figure = {"orientation": "h", "y": list(found), "x": middles}
-            drawn["customdata"] = [rows[0] for rows in found.values()]
-            traces.append(_bar(name.partition(".")[2] or name, slot, drawn))
-    return traces
+                bar = escape(name.partition(".")[2] or name) + tail(panel, drawing, row)
+                keys[bar] = name
+                traces.setdefault(drawing.name(row), {}).setdefault(bar, []).append(i)
+    return [
+        _bar(name, drawing.slot(drawing.table[next(iter(found.values()))[0]], panel.color))
+        | _across({(bar, keys[bar]): rows for bar, rows in found.items()}, drawing)
+        for name, found in traces.items()
+    ]
+
+
+def _place(x: object) -> float:
+    return x if finite(x) else 0.0
+
+
+def _across(found: dict[tuple[str, str], list[int]], drawing: Drawing) -> Figure:
+    """Bars that lie: their texts, lengths and rows."""
+    middles = [statistics.median(drawing.table[i][key] for i in rows) for (_, key), rows in found.items()]
+    drawn: Figure = {"orientation": "h", "y": [bar for bar, _ in found], "x": middles}
+    return drawn | {"customdata": [rows[0] for rows in found.values()]}
 
 
 def value_axis(unit: str, traces: Sequence[Figure]) -> Figure:
@@ -60,19 +75,31 @@ def value_axis(unit: str, traces: Sequence[Figure]) -> Figure:
     return {"title": {"text": about}, "type": "log", "dtick": 1, "range": [low, high + 0.05 * (high - low)]}
 
 
-def _bar(name: str, slot: int, bars: Figure) -> Figure:
+def _bar(name: str, slot: int) -> Figure:
     color = {"color": LIGHT[slot % len(LIGHT)]}
-    return {"type": "bar", "name": escape(name), "meta": {"slot": slot}, "marker": color} | bars
+    return {"type": "bar", "name": escape(name), "meta": {"slot": slot, "names": "name"}, "marker": color}
 
 
 def stack(panel: Panel, drawing: Drawing) -> list[Figure]:
-    """Bars for a layout that stacks them; stages in the order of a request's life."""
-    traces = bars(panel, drawing)
-    for trace in traces:
-        trace["name"] = trace["name"].removesuffix(".mean")
-    return sorted(
-        traces, key=lambda trace: STAGES.index(trace["name"]) if trace["name"] in STAGES else len(STAGES)
-    )
+    """A bar a run and place, made of parts in the order of `members`, each in a colour that no run has."""
+    traces = []
+    for key in _names(panel.y, drawing.table):
+        part = key.removesuffix(".mean").removesuffix("_ms").rpartition(".")[2]
+        found: dict[tuple[str, str], list[int]] = {}
+        tails: dict[str, str] = {}
+        for i, row in enumerate(drawing.table):
+            if finite(row.get(key)):
+                after = tail(panel, drawing, row)
+                bar = escape(drawing.name(row)) + after
+                tails[bar] = after
+                found.setdefault((bar, key), []).append(i)
+        if found:
+            meta = {"part": part, "names": "y", "tails": [tails[bar] for bar, _ in found]}
+            color = {"color": PARTS_LIGHT.get(part, GREY)}
+            look: Figure = {"type": "bar", "name": escape(part), "meta": meta, "marker": color}
+            traces.append(look | _across(found, drawing))
+    order = {part: place for place, part in enumerate((*panel.members, "outside"))}
+    return sorted(traces, key=lambda trace: order.get(trace["meta"]["part"], len(order)))
 
 
 def histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
@@ -83,15 +110,16 @@ def histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
         if finite(row.get(panel.x)) and (best is None or row[panel.x] > drawing.table[best][panel.x]):
             highest[drawing.name(row)] = i
     traces: list[Figure] = []
-    for i in highest.values():
+    for name, i in highest.items():
         row = drawing.table[i]
         sizes = [(int(key.rsplit(".", 1)[1]), row[key]) for key in _names(panel.y, [row]) if finite(row[key])]
         if any(size > 1 for size, _ in sizes):
             sizes.sort()
             drawn: Figure = {"x": [size for size, _ in sizes], "y": [count for _, count in sizes]}
-            drawn["customdata"] = [i] * len(sizes)
-            trace = _bar(_category(panel, drawing, row), drawing.slot(row, panel.color), drawn)
-            same = sum(trace["meta"] == other["meta"] for other in traces)
+            trace = _bar(name, drawing.slot(row, panel.color)) | drawn | {"customdata": [i] * len(sizes)}
+            trace["name"] += tail(panel, drawing, row)
+            trace["meta"] |= {"tail": tail(panel, drawing, row)}
+            same = sum(trace["meta"]["slot"] == other["meta"]["slot"] for other in traces)
             trace["marker"]["pattern"] = {"shape": PATTERNS[same % len(PATTERNS)]}
             traces.append(trace)
     return [trace | {"width": 0.85 / len(traces)} for trace in traces]

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from mlsys.sinks import bars, traces
 from mlsys.sinks.axes import layout
-from mlsys.sinks.drawing import Drawing, Figure, escape, several
+from mlsys.sinks.drawing import Drawing, Figure, escape
 from mlsys.sinks.panels import Panel
-from mlsys.sinks.rows import Row, label
+from mlsys.sinks.rows import Row, label, several
 
 
 def figure(panel: Panel, drawing: Drawing) -> Figure | None:
@@ -29,9 +29,8 @@ def figure(panel: Panel, drawing: Drawing) -> Figure | None:
 
 
 def hover(row: Row, keys: Sequence[str]) -> str:
-    """The conditions and main results of a row, for plotly's hover box (its own small markup, escaped)."""
-    from mlsys.sinks.table import columns, text
+    """What `keys` say of a row, for plotly's hover box (its own small markup, escaped)."""
+    from mlsys.sinks.table import text
 
-    names = [*keys, *(name for name in columns([row], row["workload"]) if name not in keys)]
-    lines = [f"{label(name)}: {text(row.get(name), name)}" for name in names if row.get(name) is not None]
+    lines = [f"{label(name)}: {text(row.get(name), name)}" for name in keys if row.get(name) is not None]
     return "<br>".join(escape(line[:160]) for line in lines)

@@ -13,10 +13,10 @@ class Panel:
     """What one plot shows.
 
     `x`, `y`, `color` and `limit` are keys of `mlsys.sinks.rows` (`config.` keys, result and level names); a
-    `y` may end in
-    `*`, for which `members` stand where names must be given beforehand (W&B). Points of the same `color`
-    value share a colour; whatever else differs between runs is told apart by line and marker. `limit` names
-    results that are drawn as a dashed line: what the machine or the engine can do at best.
+    `y` may hold a `*`, for which `members` stand where names must be given beforehand (W&B). Points of the same
+    `color` value share a colour; whatever else differs between runs is told apart by line and marker. `limit` names
+    results that are drawn as a dashed line: what the machine or the engine can do at best. `above` explains
+    a figure beyond that limit, where one is drawn.
     """
 
     name: str
@@ -33,10 +33,12 @@ class Panel:
     log_y: bool = False
     reference: float | None = None
     members: tuple[str, ...] = ()
+    above: str = ""
 
 
 BASELINES = (
-    "numpy", "torch", "torch_dot", "torch_native", "torch_compile", "torch_cuda", "scipy", "sklearn", "numkong", "cupy",
+    "numpy", "numpy_native", "torch", "torch_dot", "torch_native", "torch_compile", "torch_cuda",
+    "scipy", "sklearn", "numkong", "cupy",
 )  # fmt: skip
 PEERS = ("torch_matmul_topk", "torch_cdist_topk", "torch_matmul", "faiss", "scipy_cdist")
 STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
@@ -54,6 +56,7 @@ PANELS: tuple[Panel, ...] = (
         color=METRIC,
         unit="GB/s",
         limit=("copy_bandwidth_gbps",),
+        above="Above the dashed line: a cache held the vectors, or reading alone is faster than a copy.",
         log_x=True,
     ),
     Panel(
@@ -132,6 +135,7 @@ PANELS: tuple[Panel, ...] = (
         color=SERVER,
         unit="req/s",
         limit=("engine_ceiling_rps",),
+        above="Above the dashed line: the engine was timed briefly, so a few per cent are its own spread.",
     ),
     Panel(
         name="percentiles",
@@ -148,10 +152,10 @@ PANELS: tuple[Panel, ...] = (
         name="stages",
         workload="serving",
         title="Where the time goes",
-        about="Mean time of a request in each stage; the stages add up to the end-to-end latency.",
+        about="Mean time of a request in each stage; outside: network and client. They add up to the mean latency.",
         kind="stack",
         x="load",
-        y=("stage_ms.*.mean",),
+        y=("stage_ms.*.mean", "outside_ms.mean"),
         color=SERVER,
         unit="ms",
         members=STAGES,
@@ -160,7 +164,7 @@ PANELS: tuple[Panel, ...] = (
         name="batch_sizes",
         workload="serving",
         title="Batch sizes",
-        about="How many batches held how many requests, at each run's highest load.",
+        about="How many batches held how many requests, at each run's highest load, without the warm-up.",
         kind="histogram",
         x="load",
         y=("batch_size.hist.*",),
@@ -171,7 +175,7 @@ PANELS: tuple[Panel, ...] = (
         name="closed_by",
         workload="serving",
         title="Why batches closed",
-        about="Batches closed because they were full, their window ended, a worker idled, or the budget was spent.",
+        about="Full, window ended, worker idle, or budget spent. Counted with the warm-up, so more than above.",
         kind="stack",
         x="load",
         y=("closed_by.*",),

@@ -16,6 +16,8 @@ Runs = Sequence[tuple[Path, Record]]
 Row = dict[str, Any]
 
 CONFIG = "config."
+WORKLOADS = ("distance", "search", "serving")
+HARDWARE = ("cpu", "cores", "gpu", "memory_gib")
 PUBLISHED_RUN, MEASURED = "published", "measured"
 # Where output goes and how a config is written says nothing about what was measured.
 SILENT = ("config.tracking", "config.experiment", "config.size", "config.workload")
@@ -53,7 +55,9 @@ def _rows_of(index: int, name: str, record: Record) -> list[Row]:
     if record.workload == "distance" and "n" in record.config:
         base.setdefault(CONFIG + "ranks", 1)
     base |= {key: number(value) for key, value in record.results.items()}
-    base |= {"machine": machine(record), "source": MEASURED}
+    base |= {"machine": machine(record), "hardware": hardware(record), "source": MEASURED}
+    if is_number(base.get("value")) and math.isnan(base["value"]):
+        base["relative_error"] = math.nan  # nan against nan is no exact answer
     if not record.levels:
         return [_derived(base)]
     return [
@@ -126,6 +130,13 @@ def machine(record: Record) -> str | None:
     return str(hardware["gpu"] if on_gpu else hardware.get("cpu"))
 
 
+def hardware(record: Record) -> str:
+    """What two runs must share to be compared: processor, cores, GPU and memory as one text."""
+    found = record.environment.get("hardware")
+    found = found if isinstance(found, Mapping) else {}
+    return ", ".join(str(found.get(key)) for key in HARDWARE)
+
+
 def run_names(directories: Sequence[Path]) -> list[str]:
     """The shortest path endings that tell the directories apart (`2026-11-24/0`, `2026-11-24/1`)."""
     parts = [directory.resolve().parts for directory in directories]
@@ -156,6 +167,7 @@ def _nested(items: Iterable[Any]) -> bool:
 
 def varying(table: Sequence[Row]) -> list[str]:
     """The `config.` keys that differ between the rows, without those that a `name` beside them explains."""
+    table = each_record(table)
     keys = list(dict.fromkeys(key for row in table for key in row if key.startswith(CONFIG)))
     keys = [key for key in keys if not key.startswith(SILENT) and _differs(table, key)]
     if any(row["workload"] == "serving" for row in table):
@@ -163,6 +175,17 @@ def varying(table: Sequence[Row]) -> list[str]:
             key for key in keys if key not in {"config.loadtest.concurrency", "config.loadtest.request_rate"}
         ]
     return [key for key in keys if not _explained(table, key, keys)]
+
+
+def each_record(table: Sequence[Row]) -> list[Row]:
+    """The first row of each record, and every row of no record (others' published figures)."""
+    first = {row.get("record"): row for row in reversed(table) if row.get("record") is not None}
+    return [row for row in table if row.get("record") is None or first[row["record"]] is row]
+
+
+def several(table: Sequence[Row], key: str) -> bool:
+    """Whether the rows that have the key differ in it."""
+    return len({str(row[key]) for row in table if row.get(key) is not None}) > 1
 
 
 def _differs(table: Sequence[Row], key: str) -> bool:

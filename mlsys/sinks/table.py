@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
+from mlsys.sinks import terminal
 from mlsys.sinks.files import replace
+from mlsys.sinks.names import Names, by_workload
 from mlsys.sinks.rows import Row, Runs, finite, is_number, label, varying
 from mlsys.sinks.rows import rows as flat_rows
 
+# The figures worth a person's eye, the most important first: where room is short the last go first.
 RESULTS = {
-    "distance": "reduction latency_ms latency_ms_p25 latency_ms_p75 latency_hot_ms wall_ms bandwidth_gbps "
-    "copy_share relative_error speedup.*",
-    "search": "latency_ms latency_ms_p25 latency_ms_p75 queries_per_s recall bound_share speedup.*",
-    "serving": "concurrency offered_rate_rps throughput_rps success_rate goodput "
-    "e2e_ms.p50 e2e_ms.p95 e2e_ms.p99 "
-    "ttft_ms.p50 output_tokens_per_s batch_size.mean rejected valid retrieval_hit_rate",
+    "distance": "latency_ms bandwidth_gbps copy_share speedup.* relative_error reduction wall_ms latency_hot_ms "
+    "latency_ms_p25 latency_ms_p75",
+    "search": "latency_ms queries_per_s recall speedup.* bound_share latency_ms_p25 latency_ms_p75",
+    "serving": "throughput_rps e2e_ms.p50 e2e_ms.p95 e2e_ms.p99 success_rate goodput valid rejected timed_out failed "
+    "ttft_ms.p50 output_tokens_per_s batch_size.mean retrieval_hit_rate",
 }
-LEAST = {
-    "distance": ["config.metric.name", "config.n"],
-    "search": ["config.metric.name", "config.search.queries"],
-    "serving": ["config.server.name"],
+PLACES = {
+    "distance": ["config.n"],
+    "search": ["config.search.queries"],
+    "serving": ["concurrency", "offered_rate_rps"],
 }
+SPEAK_WHEN = {
+    "status": "ok",
+    "valid": True,
+    "rejected": 0,
+    "timed_out": 0,
+    "failed": 0,
+}  # else not worth a column
 
 
 def rows(runs: Runs) -> pd.DataFrame:
@@ -35,27 +43,43 @@ def rows(runs: Runs) -> pd.DataFrame:
     return pd.DataFrame(flat_rows(runs))
 
 
-def columns(table: Sequence[Row], workload: str) -> list[str]:
-    """The columns worth a person's eye: what differs, the main results, the status, errors."""
-    present = dict.fromkeys(key for row in table for key in row if row[key] is not None)
-    different = varying(table)
-    chosen = [key for key in LEAST.get(workload, []) if key in present and key not in different] + different
+@dataclass(frozen=True)
+class Columns:
+    """A table's columns: `heads` say which run a row is, `rest` what came out, in the order of their worth."""
+
+    heads: list[str]
+    rest: list[str]
+
+    @property
+    def all(self) -> list[str]:
+        """Every column from left to right."""
+        return self.heads + self.rest
+
+
+def columns(table: Sequence[Row], workload: str) -> Columns:
+    """What names the runs, the main results, whatever else differs, and the run's directory.
+
+    A column that says the same good thing of every row (`status` ok, `valid` yes) is left out.
+    """
+    present = {key for row in table for key in row if row[key] is not None}
+    order = [key for key in dict.fromkeys(key for row in table for key in row) if key in present]
+    names = Names.of(table)
+    lead = [names.lead] if names.lead in present and names.lead not in names.keys else []
+    heads = [*lead, *names.keys, *(key for key in PLACES.get(workload, []) if key in present)]
+    main: list[str] = []
     for name in RESULTS.get(workload, "").split():
-        if name.endswith("*"):
-            chosen += [key for key in present if key.startswith(name[:-1])]
-        elif name in present:
-            chosen.append(name)
-    if (
-        "reduction" in chosen
-        and "config.reduction.name" in chosen
-        and _same(table, "reduction", "config.reduction.name")
-    ):
-        chosen.remove("config.reduction.name")
-    return ["run", *chosen, "status", *(["error"] if "error" in present else [])]
+        main += [key for key in order if key.startswith(name[:-1])] if name.endswith("*") else [name]
+    main = ["error", "status", *main] if _worth(table, "status") else main
+    others = [key for key in varying(table) if key not in heads]
+    rest = [key for key in dict.fromkeys([*main, *others, "run"]) if key in present and key not in heads]
+    rest = [key for key in rest if key not in SPEAK_WHEN or _worth(table, key)]
+    if "repeat" in present:
+        heads.append("repeat")
+    return Columns(heads or ["run"], rest if heads else [key for key in rest if key != "run"])
 
 
-def _same(table: Sequence[Row], left: str, right: str) -> bool:
-    return all(row.get(left) == row.get(right) for row in table)
+def _worth(table: Sequence[Row], key: str) -> bool:
+    return any(row.get(key, SPEAK_WHEN[key]) not in (SPEAK_WHEN[key], None) for row in table)
 
 
 def text(value: Any, column: str = "") -> str:
@@ -65,7 +89,7 @@ def text(value: Any, column: str = "") -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not is_number(value):
-        return _ends(str(value)) if column == "run" else str(value)
+        return str(value)
     if not finite(value):
         return str(value)
     if column in {"copy_share", "success_rate", "goodput", "bound_share"}:
@@ -78,22 +102,9 @@ def text(value: Any, column: str = "") -> str:
     return _short(f"{value:.4g}" if 1e-3 <= size < 1e7 else f"{value:.3g}")
 
 
-def _ends(name: str) -> str:
-    """A long name by its two ends, which tell directories apart."""
-    return name if len(name) <= 44 else f"{name[:22]}…{name[-21:]}"
-
-
 def _short(number: str) -> str:
     """`1e+08` is `1e8`, `3.1e-09` is `3.1e-9`."""
     return number.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
-
-
-def by_workload(runs: Runs, published: Sequence[Row] = ()) -> dict[str, list[Row]]:
-    """The rows under their workloads, in the order distance, search, serving, whatever else."""
-    found: dict[str, list[Row]] = {name: [] for name in RESULTS}
-    for row in (*flat_rows(runs), *published):
-        found.setdefault(row["workload"], []).append(row)
-    return {name: table for name, table in found.items() if table}
 
 
 def write(directory: Path, runs: Runs) -> tuple[Path, Path]:
@@ -110,7 +121,7 @@ def write(directory: Path, runs: Runs) -> tuple[Path, Path]:
 
 def markdown(table: Sequence[Row], workload: str) -> str:
     """One workload's rows as a Markdown table under a heading."""
-    names = columns(table, workload)
+    names = columns(table, workload).all
     lines = [f"## {workload}", "", "| " + " | ".join(label(name) for name in names) + " |"]
     lines.append("|" + "|".join("---:" if _numeric(table, name) else "---" for name in names) + "|")
     for row in table:
@@ -128,33 +139,23 @@ def _cell(value: str) -> str:
 
 
 def console(runs: Runs, width: int | None = None) -> str:
-    """The tables as one text for the console: drawn on a terminal, tab-less aligned columns when piped."""
-    stream = io.StringIO()
-    terminal = Console().is_terminal
-    out = Console(
-        file=stream, width=width or (None if terminal else 4000), force_terminal=terminal, highlight=False
-    )
-    for workload, table in by_workload(runs).items():
-        out.print(_rich(table, workload, terminal))
-    return stream.getvalue().rstrip("\n")
+    """The tables as one text: fitted to a terminal (or `COLUMNS`), else plain aligned columns with everything."""
+    parts = [
+        _console(table, workload, width or terminal.width()) for workload, table in by_workload(runs).items()
+    ]
+    return "\n\n".join(parts)
 
 
-def _rich(table: Sequence[Row], workload: str, terminal: bool) -> Table:
-    drawn = Table(
-        title=workload, title_justify="left", title_style="bold" if terminal else "", box=None, pad_edge=False
-    )
-    names = columns(table, workload)
-    for name in names:
-        drawn.add_column(
-            _plain(label(name)), justify="right" if _numeric(table, name) else "left", overflow="fold"
+def _console(table: Sequence[Row], workload: str, room: int | None) -> str:
+    found = columns(table, workload)
+    drawn = [
+        terminal.Column(
+            label(name),
+            [" ".join(text(row.get(name), name).split()) for row in table],
+            numeric=_numeric(table, name),
+            kept=name in found.heads,
         )
-    for row in table:
-        style = "red" if row["status"] != "ok" and terminal else ""
-        drawn.add_row(*(_plain(" ".join(text(row.get(name), name).split())) for name in names), style=style)
-    return drawn
-
-
-def _plain(value: str) -> Any:
-    from rich.text import Text
-
-    return Text(value)
+        for name in found.all
+    ]
+    bad = [row["status"] != "ok" or row.get("valid") is False for row in table]
+    return terminal.draw(workload, drawn, room, bad, "table.csv has them")

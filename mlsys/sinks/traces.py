@@ -1,4 +1,8 @@
-"""The traces of each kind of panel; here those that are lines, and the dispatch."""
+"""The traces of each kind of panel; here those that are lines, and the dispatch.
+
+`meta.names` says which of a trace's texts are a run's name (`name`, or `y` of bars, with what follows it), so that the
+page can write it shorter where a filter leaves fewer runs to tell apart.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from mlsys.sinks.drawing import (
     Figure,
     escape,
 )
+from mlsys.sinks.names import short
 from mlsys.sinks.panels import Kind, Panel
 from mlsys.sinks.rows import Row, finite, label
 
@@ -39,52 +44,86 @@ def of(panel: Panel, drawing: Drawing) -> list[Figure]:
 
 def _lines(panel: Panel, drawing: Drawing) -> list[Figure]:
     traces: list[Figure] = []
-    groups: dict[str, list[int]] = {}
-    for index, row in enumerate(drawing.table):
-        groups.setdefault(drawing.name(row) or str(row.get(panel.color)), []).append(index)
     styles: dict[int, int] = {}
-    for name, indices in groups.items():
+    for name, indices in _by_name(drawing).items():
         slot = drawing.slot(drawing.table[indices[0]], panel.color)
-        style = styles.get(slot, 0)
+        style = styles.get(slot % len(LIGHT), 0)
         drawn: list[Figure] = []
         for order, y in enumerate(panel.y):
             dash = DASHES[(order if len(panel.y) > 1 else style) % len(DASHES)]
             for trace in _line(panel, drawing.table, indices, y):
                 drawn.append(_style(name, slot, dash, style, show=not drawn) | trace)
-        styles[slot] = style + bool(drawn)
+        styles[slot % len(LIGHT)] = style + bool(drawn)
         traces += drawn
     return traces + _limits(panel, drawing) if traces else []
 
 
+def _by_name(drawing: Drawing) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for index, row in enumerate(drawing.table):
+        groups.setdefault(drawing.name(row), []).append(index)
+    return groups
+
+
 def dots(panel: Panel, drawing: Drawing) -> Figure | None:
-    """Where all points would stand at one x: a line for each name instead, its figure as a dot, the limits upright."""
-    drawn = _lines(panel, drawing)
-    if not drawn:
+    """Where all points would stand at one x: a line for each name instead, its figures as dots, the limits upright.
+
+    Several figures of a run (p50, p95, p99) differ in their symbol, which the legend names.
+    """
+    points: list[Figure] = []
+    for name, indices in _by_name(drawing).items():
+        slot = drawing.slot(drawing.table[indices[0]], panel.color)
+        for order, y in enumerate(panel.y):
+            symbol = SYMBOLS[(order if len(panel.y) > 1 else slot) % len(SYMBOLS)]
+            for trace in _line(panel, drawing.table, indices, y):
+                points.append(_across(_style(name, slot, "solid", 0, show=False) | trace, symbol))
+    if not points:
         return None
-    points = [trace for trace in drawn if trace["meta"]["slot"] != LIMIT_SLOT]
     made = layout(replace(panel, kind="bars", reference=None, log_x=False, log_y=False), drawing)
     where = next(row[panel.x] for row in drawing.table if row.get(panel.x) is not None)
-    made["xaxis"]["title"] = {"text": escape(f"{panel.unit} at {panel.x} = {where:.4g}".strip())}
+    made["xaxis"]["title"] = {"text": escape(f"{panel.unit} at {panel.x} = {short(where)}".strip())}
     made["barmode"] = "stack"
     if panel.unit:
         made["xaxis"] |= {"rangemode": "tozero", "tickformat": ".0%" if panel.unit == "share" else ""}
     else:
         made["xaxis"] |= {"type": "log", "exponentformat": "power", "dtick": 1}
+    limits = _limits(panel, drawing)
     made["shapes"] = [
         {"type": "line", "x0": trace["y"][0], "x1": trace["y"][0], "yref": "paper", "y0": 0, "y1": 1}
-        | {"line": {"color": GREY, "dash": "dash", "width": 2}}
-        for trace in drawn
-        if trace["meta"]["slot"] == LIMIT_SLOT
+        | {"line": trace["line"]}
+        for trace in limits
     ]
-    return {"data": [_across(trace) for trace in points], "layout": made}
+    return {"data": points + _symbols(panel) + [_only_named(trace) for trace in limits], "layout": made}
 
 
-def _across(trace: Figure) -> Figure:
+def _across(trace: Figure, symbol: str) -> Figure:
     kept = {key: value for key, value in trace.items() if key not in {"error_y", "line"}}
     kept |= {"mode": "markers", "orientation": "h", "x": trace["y"], "y": [trace["name"]] * len(trace["y"])}
-    kept["marker"] = trace["marker"] | {"size": 11}
+    kept["meta"] = trace["meta"] | {"names": "y", "tails": [""] * len(trace["y"])}
+    kept["marker"] = trace["marker"] | {"size": 11, "symbol": symbol}
     kept["showlegend"] = False
     return kept | ({"error_x": trace["error_y"]} if "error_y" in trace else {})
+
+
+def _symbols(panel: Panel) -> list[Figure]:
+    """What each symbol stands for, where a run has several figures: entries of the legend without points."""
+    if len(panel.y) == 1:
+        return []
+    return [
+        {"type": "scatter", "mode": "markers", "orientation": "h", "x": [None], "y": [None]}
+        | {
+            "name": escape(y.rpartition(".")[2].replace("_", " ")),
+            "showlegend": True,
+            "meta": {"slot": LIMIT_SLOT},
+        }
+        | {"marker": {"color": GREY, "size": 11, "symbol": SYMBOLS[order % len(SYMBOLS)]}}
+        for order, y in enumerate(panel.y)
+    ]
+
+
+def _only_named(limit: Figure) -> Figure:
+    """The legend's entry of a limit that stands upright."""
+    return limit | {"x": [None], "y": [None], "orientation": "h", "showlegend": True}
 
 
 def _line(panel: Panel, table: Sequence[Row], indices: Sequence[int], y: str) -> list[Figure]:
@@ -127,7 +166,7 @@ def _style(name: str, slot: int, dash: str, style: int, show: bool) -> Figure:
         "name": escape(name),
         "legendgroup": escape(name),
         "showlegend": show,
-        "meta": {"slot": slot},
+        "meta": {"slot": slot, "names": "name"},
         "line": {"color": color, "dash": dash, "width": 2},
         "marker": {"color": color, "symbol": SYMBOLS[(slot + style) % len(SYMBOLS)], "size": 7},
     }
@@ -142,25 +181,26 @@ def _limits(panel: Panel, drawing: Drawing) -> list[Figure]:
             across, up = row.get(panel.x), row.get(limit)
             if finite(across) and finite(up):
                 groups.setdefault(_limit_name(panel, drawing, row), {}).setdefault(across, []).append(up)
-        for name, points in groups.items():
+        for order, (name, points) in enumerate(groups.items()):
             if panel.workload == "serving":
                 heights = {across: max(values) for across, values in sorted(points.items())}
             else:
                 middle = statistics.median(value for values in points.values() for value in values)
                 heights = dict.fromkeys(sorted(points), middle)
-            traces.append(_limit(label(limit), name, heights))
+            traces.append(_limit(label(limit), name, heights, DASHES[1 + order % (len(DASHES) - 1)]))
     return traces
 
 
 def _limit_name(panel: Panel, drawing: Drawing, row: Row) -> str:
     """What the limit depends on: neither metric nor reduction nor server mode."""
     kept = ENGINE if panel.workload == "serving" else ("machine", "device", "config.device")
+    names = drawing.names
     return " · ".join(
-        drawing.word(k, row[k]) for k in drawing.keys if k.startswith(kept) and row.get(k) is not None
+        names.word(key, row[key]) for key in names.keys if key.startswith(kept) and row.get(key) is not None
     )
 
 
-def _limit(what: str, name: str, heights: dict[float, float]) -> Figure:
+def _limit(what: str, name: str, heights: dict[float, float], dash: str) -> Figure:
     words = what.removesuffix("_gbps").removesuffix("_rps").replace("_", " ")
     return {
         "type": "scatter",
@@ -169,5 +209,5 @@ def _limit(what: str, name: str, heights: dict[float, float]) -> Figure:
         "y": list(heights.values()),
         "name": escape(f"{words} {name}".strip()),
         "meta": {"slot": LIMIT_SLOT},
-        "line": {"color": GREY, "dash": "dash", "width": 2},
+        "line": {"color": GREY, "dash": dash, "width": 2},
     }

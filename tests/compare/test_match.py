@@ -19,7 +19,7 @@ def test_the_same_configurations_pair_up_whatever_their_order() -> None:
     found = match.match(a, runs(*(record for _, record in a[::-1]), at="b"))
     assert len(found.pairs) == 4
     assert all(not pair.differs for pair in found.pairs)
-    assert match.names(found.pairs) == ["l2 n=10", "l2 n=20", "l1 n=10", "l1 n=20"]
+    assert match.names(found.pairs) == ["l2 · n=10", "l2 · n=20", "l1 · n=10", "l1 · n=20"]
 
 
 def test_what_differs_throughout_is_what_is_compared() -> None:

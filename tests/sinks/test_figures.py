@@ -56,19 +56,24 @@ def test_at_one_size_each_name_is_a_line_with_its_figure_as_a_dot() -> None:
     )
     found = figures.figure(panels.PANELS[0], drawing)
     assert found
-    l2, dot = found["data"]
+    l2, dot, copy = found["data"]
+    assert (copy["name"], copy["x"]) == ("copy bandwidth", [None])
     assert (l2["y"], dot["y"], l2["mode"]) == (["l2"], ["dot"], "markers")
     assert l2["x"] == [pytest.approx(0.8)]
     assert found["layout"]["shapes"][0]["x0"] == 24.0
-    assert found["layout"]["xaxis"]["title"]["text"] == "GB/s at n = 1e+06"
-    (latency, _) = drawn("latency", [synthetic.distance(m, latency_ms=10.0) for m in ("l2", "dot")])
+    assert found["layout"]["xaxis"]["title"]["text"] == "GB/s at n = 1e6"
+    latency, _ = drawn("latency", [synthetic.distance(m, latency_ms=10.0) for m in ("l2", "dot")])
     assert latency["error_x"]["array"] == pytest.approx([0.2])
 
 
-def test_speedups_are_bars_a_baseline() -> None:
-    numpy, torch = drawn("speedup", [synthetic.distance("l2"), synthetic.distance("dot")])
-    assert [numpy["name"], torch["name"]] == ["numpy", "torch"]
-    assert numpy["y"] == ["l2", "dot"]
+def test_speedups_are_bars_a_baseline_in_the_colour_of_their_run() -> None:
+    records = [synthetic.distance(metric, n) for n in (10**8, 10**4) for metric in ("l2", "dot")]
+    l2, dot = drawn("speedup", records)
+    assert [l2["name"], dot["name"]] == ["l2", "dot"]
+    assert l2["y"] == ["numpy · n=1e4", "numpy · n=1e8", "torch · n=1e4", "torch · n=1e8"]
+    assert l2["x"][:2] == [records[2].results["speedup.numpy"], records[0].results["speedup.numpy"]]
+    line, *_ = drawn("bandwidth", records)
+    assert (line["meta"]["slot"], line["marker"]["color"]) == (l2["meta"]["slot"], l2["marker"]["color"])
 
 
 @pytest.mark.parametrize(("least", "axis"), [(3.0, "-"), (2.99, "log"), (0.05, "log"), (0.0, "-")])
@@ -108,6 +113,50 @@ def test_stages_stand_in_the_order_of_a_requests_life() -> None:
     assert names == ["queue", "embed", "retrieve", "prompt", "generate", "respond"]
 
 
+def test_stages_and_what_is_outside_add_up_to_the_mean_latency() -> None:
+    made = synthetic.serving("batch")
+    for level in made.levels:
+        level["outside_ms.mean"] = 50.0
+        level["e2e_ms.mean"] = float(level["e2e_ms.mean"] or 0) + 50.0
+    traces = drawn("stages", [made])
+    assert traces[-1]["name"] == "outside"
+    sums = [sum(lengths) for lengths in zip(*(trace["x"] for trace in traces), strict=True)]
+    assert sums == pytest.approx([level["e2e_ms.mean"] for level in made.levels])
+
+
+def test_no_part_of_a_request_has_the_colour_of_a_run() -> None:
+    from mlsys.sinks import drawing
+
+    for runs, parts in (
+        (drawing.LIGHT, drawing.PARTS_LIGHT),
+        (drawing.DARK, drawing.PARTS_DARK),
+    ):
+        assert set(parts) == {*panels.STAGES, "outside", "full", "deadline", "idle", "budget"}
+        assert len({*runs, *parts.values()}) == len(runs) + len(parts)
+
+
+def test_the_ninth_run_does_not_look_like_the_first() -> None:
+    records = [synthetic.serving(config={"seed": 0, "batching": {"max_size": size}}) for size in range(1, 10)]
+    lines = [trace for trace in drawn("throughput", records) if trace["meta"]["slot"] >= 0]
+    looks = {(line["line"]["color"], line["line"]["dash"], line["marker"]["symbol"]) for line in lines}
+    assert len(looks) == 9
+
+
+def test_at_one_load_the_percentiles_differ_in_symbol_and_the_run_is_named() -> None:
+    *points, first, second, third = drawn("percentiles", [synthetic.serving("batch", loads=(20,))])
+    assert [trace["name"] for trace in (first, second, third)] == ["p50", "p95", "p99"]
+    assert [point["y"] for point in points] == [["batch"]] * 3
+    symbols = [trace["marker"]["symbol"] for trace in points]
+    assert symbols == [trace["marker"]["symbol"] for trace in (first, second, third)]
+    assert len(set(symbols)) == 3
+
+
+def test_a_nan_distance_is_not_drawn_as_exact() -> None:
+    record = synthetic.distance()
+    record.results |= {"value": "nan", "reference": "nan", "relative_error": 0.0}
+    assert drawn("error", [record]) == []
+
+
 def test_repeated_runs_are_points_around_their_median() -> None:
     cases = [(1.0, 20), (2.0, 21), (4.0, 22)]
     records = [synthetic.distance(latency_ms=latency, config={"repeats": n}) for latency, n in cases]
@@ -116,7 +165,7 @@ def test_repeated_runs_are_points_around_their_median() -> None:
     assert (points["y"], points["mode"]) == ([1.0, 2.0, 4.0, 5.0], "markers")
     assert points["customdata"] == [0, 1, 2, 3]
     bars = drawn("speedup", records)
-    assert [len(bar["x"]) for bar in bars] == [1, 1]
+    assert [len(bar["x"]) for bar in bars] == [2]
 
 
 def test_without_a_differing_mode_settings_have_the_colours() -> None:

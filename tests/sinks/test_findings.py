@@ -4,41 +4,8 @@ from pathlib import Path
 
 import synthetic
 
-from mlsys.record import Record
 from mlsys.sinks import findings
 from mlsys.sinks.rows import rows
-
-
-def warnings(*records: Record) -> str:
-    return "\n".join(findings.warnings([(Path(f"/o/{i}"), made) for i, made in enumerate(records)]))
-
-
-def test_a_quiet_run_warns_of_nothing() -> None:
-    assert warnings(synthetic.distance()) == ""
-
-
-def test_each_doubt_is_said() -> None:
-    assert "busy before the run" in warnings(synthetic.distance(load_average=[1.5, 1.0, 1.0]))
-    assert "busy before the run" in warnings(synthetic.distance(busy=True))
-    assert "uncommitted changes" in warnings(synthetic.distance(git={"commit": "1", "dirty": True}))
-    assert "not finished" in warnings(synthetic.start("distance", {}, []))
-    assert "failed with UserError: size=1.5" in warnings(synthetic.failed())
-    made = synthetic.serving()
-    made.levels[2]["valid"] = False
-    assert "load generator was itself the limit" in warnings(made)
-
-
-def test_what_is_not_real_is_said() -> None:
-    made = synthetic.serving()
-    made.results["pipeline.generator.note"] = "random weights of the true shape"
-    assert "random weights" in warnings(made)
-    made.results["pipeline.generator.note"] = "simulated"
-    assert "simulated" in warnings(made)
-
-
-def test_runs_of_several_machines_are_said() -> None:
-    other = synthetic.environment()["hardware"] | {"cpu": "Other"}
-    assert "2 different machines" in warnings(synthetic.distance(), synthetic.distance(hardware=other))
 
 
 def test_distance_says_the_best_of_each_metric() -> None:
@@ -60,15 +27,33 @@ def test_vectors_from_the_host_are_held_against_the_way_to_the_gpu() -> None:
     )
 
 
-def test_serving_says_each_mode_against_the_baseline_at_the_highest_common_load() -> None:
-    table = rows([(Path("/a"), synthetic.serving("baseline")), (Path("/b"), synthetic.serving("batch"))])
-    assert findings.summary("serving", table) == [
-        "batch at 20: 1.5 req/s, 2.50× the baseline, with 0.40 of its p95."
-    ]
-
-
 def test_search_says_the_best_of_each_metric() -> None:
     made = synthetic.search("l2", 64)
     made.results |= {"queries_per_s": 5000.0, "rows": 100_000, "dim": 384}
     (said,) = findings.summary("search", rows([(Path("/a"), made)]))
     assert said == "l2: 5,000 queries/s (64 at once, 100,000 rows of 384); recall 1."
+
+
+def test_more_than_a_copy_is_explained_once() -> None:
+    records = [synthetic.distance(metric, 10**8) for metric in ("l2", "dot")]
+    for made in records:
+        made.results["copy_share"] = 1.2
+    said = findings.summary("distance", rows([(Path(f"/{i}"), made) for i, made in enumerate(records)]))
+    assert [line.startswith("More than 100 % of a copy") for line in said] == [False, False, True]
+
+
+def test_a_nan_distance_is_said_first() -> None:
+    made = synthetic.distance()
+    made.results["value"] = "nan"
+    first, *_ = findings.summary("distance", rows([(Path("/a"), made)]))
+    assert first == "l2: the distance is nan, for the input holds nan."
+
+
+def test_a_setting_beside_the_metric_is_named_and_many_become_the_best_of_each() -> None:
+    kinds = [("l2", dtype) for dtype in ("float32", "float16")] + [("dot", "float32"), ("dot", "float16")]
+    records = [synthetic.distance(metric, config={"dtype": dtype}) for metric, dtype in kinds]
+    said = findings.summary("distance", rows([(Path(f"/{i}"), made) for i, made in enumerate(records)]))
+    assert [line.partition(":")[0] for line in said] == [f"{metric} · {dtype}" for metric, dtype in kinds]
+    many = [synthetic.distance(config={"threads": count}) for count in range(1, 10)]
+    (one,) = findings.summary("distance", rows([(Path(f"/{i}"), made) for i, made in enumerate(many)]))
+    assert ", the best of 9: " in one

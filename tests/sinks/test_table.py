@@ -61,7 +61,7 @@ def test_console_is_plain_when_piped_and_a_run_is_one_line(tmp_path: Path) -> No
     lines = table.console(runs).splitlines()
     assert len(lines) == 5
     assert "\x1b" not in "".join(lines)
-    assert lines[1].split()[:2] == ["run", "metric"]
+    assert lines[1].split()[:2] == ["metric", "n"]
 
 
 def test_failed_runs_show_their_error(tmp_path: Path) -> None:

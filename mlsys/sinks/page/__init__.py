@@ -11,11 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mlsys.sinks import figures, panels, table
-from mlsys.sinks.drawing import DARK, LIGHT, Drawing, escape
+from mlsys.sinks import doubts, figures, names, panels, table
+from mlsys.sinks.drawing import DARK, LIGHT, PARTS_DARK, PARTS_LIGHT, Drawing, escape
 from mlsys.sinks.files import replace
 from mlsys.sinks.page import fragments
-from mlsys.sinks.rows import CONFIG, Row, Runs, finite, is_number, label
+from mlsys.sinks.rows import CONFIG, Row, Runs, finite, is_number, label, varying
 
 FILE_NAME = "index.html"
 
@@ -31,22 +31,26 @@ def write(directory: Path, runs: Runs, reload_s: float | None = None, published:
 
 def render(directory: Path, runs: Runs, reload_s: float | None = None, published: Sequence[Row] = ()) -> str:
     """The whole page as text; links to records are relative to `directory`."""
-    sections = table.by_workload(runs, published)
+    sections = names.by_workload(runs, published)
+    titles = names.titles(sections)
     links = [os.path.relpath(place / "record.json", directory) for place, _ in runs]
-    drawn = {name: _section(name, rows, links) for name, rows in sections.items()}
+    drawn = {name: _section(name, rows, links, titles) for name, rows in sections.items()}
     data = {name: payload for name, (_, payload) in drawn.items()}
     parts = {
         "title": html.escape(f"mlsys: {', '.join(sections) or 'no runs'}"),
         "reload": f'<meta http-equiv="refresh" content="{reload_s:g}">' if reload_s else "",
         "css": _asset("page.css"),
         "head": fragments.head(runs),
-        "warnings": fragments.warnings(runs, bool(published)),
+        "answers": fragments.answers(sections),
+        "warnings": fragments.warnings(doubts.warnings(runs, sections), bool(published)),
         "sections": "\n".join(markup for markup, _ in drawn.values()) or "<p>No runs yet.</p>",
-        "runs": fragments.runs(runs, links),
-        "environment": fragments.environments(runs),
-        "data": _json({"sections": data, "light": LIGHT, "dark": DARK}),
+        "runs": fragments.runs(runs, links, titles),
+        "environment": fragments.environments(runs, titles),
+        "data": _json(
+            {"sections": data, "light": _colors(LIGHT, PARTS_LIGHT), "dark": _colors(DARK, PARTS_DARK)}
+        ),
         "plotly": _plotly(),
-        "js": _asset("table.js") + _asset("charts.js") + _asset("page.js"),
+        "js": "".join(_asset(name) for name in ("table.js", "charts.js", "naming.js", "page.js")),
     }
     page = _asset("page.html")
     pieces = page.split("{{")
@@ -55,29 +59,59 @@ def render(directory: Path, runs: Runs, reload_s: float | None = None, published
     )
 
 
-def _section(name: str, rows: list[Row], links: list[str]) -> tuple[str, dict[str, Any]]:
+def _colors(runs: Sequence[str], parts: dict[str, str]) -> dict[str, Any]:
+    return {"runs": runs, "parts": parts}
+
+
+def _section(
+    name: str, rows: list[Row], links: list[str], titles: dict[int, str]
+) -> tuple[str, dict[str, Any]]:
     drawing = Drawing.of(rows)
     plots = [(panel, figures.figure(panel, drawing)) for panel in panels.of(name)]
     shown = [(panel, plot) for panel, plot in plots if plot is not None]
     columns = table.columns(rows, name)
-    markup = fragments.section(name, [panel for panel, _ in shown], rows, columns, links)
-    numeric = [key for key in _numbers(rows) if not key.endswith(("_p25", "_p75"))]
+    markup = fragments.section(name, [panel for panel, _ in shown], rows, columns, links, titles)
+    told = [key for key in columns.all if key != "run"]
+    numeric = _numbers(rows)
     payload = {
         "plots": {panel.name: plot for panel, plot in shown},
-        "hover": [figures.hover(row, drawing.keys) for row in rows],
-        "names": [escape(drawing.name(row) or str(row["run"])) for row in rows],
+        "hover": [figures.hover(row, told) for row in rows],
         "axes": {key: label(key) for key in numeric},
-        "values": {key: [row.get(key) if finite(row.get(key)) else None for row in rows] for key in numeric},
+        "values": {key: [_brief(row.get(key)) for row in rows] for key in numeric},
     }
-    return markup, payload
+    return markup, payload | _naming(rows, drawing)
+
+
+def _naming(rows: list[Row], drawing: Drawing) -> dict[str, Any]:
+    """Each name as its words, and which name and load each row has: what the page needs to write names shorter."""
+    found: dict[str, int] = {}
+    words: list[list[str]] = []
+    of = []
+    for row in rows:
+        full = drawing.name(row)
+        if full not in found:
+            found[full] = len(found)
+            words.append([escape(word) for word in drawing.names.words(row)])
+        of.append(found[full])
+    place = {"distance": "n", "search": "queries"}.get(rows[0]["workload"], "load")
+    places = [row.get(place) if finite(row.get(place)) else None for row in rows]
+    return {"words": words, "full": [escape(name) for name in found], "of": of, "places": places}
 
 
 def _numbers(rows: list[Row]) -> list[str]:
+    """The numbers worth an axis of one's own choice: settings that differ, and results but for details of details."""
     keys = dict.fromkeys(key for row in rows for key in row if key not in {"record", "level"})
-    different = [
-        key for key in keys if len({str(row.get(key)) for row in rows}) > 1 or not key.startswith(CONFIG)
-    ]
-    return [key for key in different if any(is_number(row.get(key)) for row in rows)]
+    settings = set(varying(rows))
+    kept = [key for key in keys if key in settings or not key.startswith(CONFIG)]
+    kept = [key for key in kept if not key.endswith(("_p25", "_p75")) and ".hist." not in key]
+    return [key for key in kept if any(is_number(row.get(key)) for row in rows)]
+
+
+def _brief(value: Any) -> Any:
+    """A number to plot, in the digits that can be seen; the table and the records have them all."""
+    if not finite(value):
+        return None
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _json(content: Any) -> str:

@@ -1,14 +1,15 @@
 // Plots come ready from the records; here they get the rows that are shown, the reader's colours and their size.
 
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+const TALL = 640; // such a plot takes the whole width, so that none beside it is mostly empty
 const narrow = matchMedia("(max-width: 640px)");
 
 function colors(content, dark) {
   const style = dark
     ? { ink: "#e8e9eb", soft: "#a0a5ad", grid: "#33373c", limit: "#a0a5ad", faint: "#565b62" }
     : { ink: "#1a1c1f", soft: "#5c6168", grid: "#e4e6e8", limit: "#6b7077", faint: "#c3c8ce" };
-  style.palette = dark ? content.dark : content.light;
-  return style;
+  const own = dark ? content.dark : content.light;
+  return { ...style, palette: own.runs, parts: own.parts };
 }
 
 function keepShown(trace, shown) {
@@ -24,6 +25,7 @@ function keepShown(trace, shown) {
   }
   copy.x = pick(trace.x);
   copy.y = pick(trace.y);
+  if (trace.meta?.tails) copy.meta.tails = pick(trace.meta.tails);
   for (const error of ["error_x", "error_y"]) {
     if (!trace[error]) continue;
     copy[error].array = pick(trace[error].array);
@@ -41,12 +43,12 @@ function dress(trace, style, hover) {
     trace.line.colorscale = [[0, style.faint], [1, style.palette[0]]];
     return trace;
   }
-  const color = slot === -1 ? style.limit : style.palette[slot % style.palette.length];
+  const color = trace.meta?.part ? style.parts[trace.meta.part] ?? style.limit : slot === -1 ? style.limit : style.palette[slot % style.palette.length];
   if (trace.line) trace.line.color = color;
   if (trace.marker) trace.marker.color = color;
   for (const error of [trace.error_x, trace.error_y]) if (error) error.color = color;
   const values = trace.orientation === "h" ? trace.x : trace.y;
-  trace.hovertext = values.map((value, i) => "<b>" + trace.name + ": " + Number(value).toPrecision(4) + "</b>" + (trace.customdata ? "<br>" + hover[trace.customdata[i]] : ""));
+  if (values[0] !== null) trace.hovertext = values.map((value, i) => "<b>" + trace.name + ": " + Number(value).toPrecision(4) + "</b>" + (trace.customdata ? "<br>" + hover[trace.customdata[i]] : ""));
   trace.hoverinfo = "text";
   return trace;
 }
@@ -81,26 +83,28 @@ function layoutFor(layout, style, traces, height) {
   };
 }
 
-function draw(canvas, figure, shown, style, hover) {
+function draw(canvas, figure, shown, style, part, names) {
   const traces = figure.data.map((t) => keepShown(t, shown)).filter((t) => !t.customdata || t.customdata.length);
-  const dressed = traces.map((t) => dress(t, style, hover));
+  traces.forEach((t) => rename(t, part, names));
+  const dressed = traces.map((t) => dress(t, style, part.hover));
   const layout = layoutFor(figure.layout, style, dressed, heightFor(canvas, figure, dressed));
+  canvas.closest(".plot")?.classList.toggle("tall", layout.height > TALL && !narrow.matches);
   Plotly.react(canvas, dressed, layout, { responsive: true, displaylogo: false, displayModeBar: false });
 }
 
-// The free plot: any number against any other, one series a run name.
+// The free plot: any number against any other, one series a run.
 function exploreFigure(part, x, y, logX, logY) {
   const groups = new Map();
   part.values[x].forEach((value, row) => {
     if (value === null || part.values[y][row] === null) return;
-    if (!groups.has(part.names[row])) groups.set(part.names[row], []);
-    groups.get(part.names[row]).push(row);
+    if (!groups.has(part.of[row])) groups.set(part.of[row], []);
+    groups.get(part.of[row]).push(row);
   });
-  const data = [...groups].map(([name, rows], slot) => {
+  const data = [...groups].map(([run, rows]) => {
     rows.sort((a, b) => part.values[x][a] - part.values[x][b]);
     return {
-      type: "scatter", mode: "lines+markers", name, x: rows.map((r) => part.values[x][r]), y: rows.map((r) => part.values[y][r]),
-      customdata: rows, meta: { slot }, line: { width: 2 }, marker: { size: 7 },
+      type: "scatter", mode: "lines+markers", name: part.full[run], x: rows.map((r) => part.values[x][r]), y: rows.map((r) => part.values[y][r]),
+      customdata: rows, meta: { slot: run, names: "name" }, line: { width: 2 }, marker: { size: 7 },
     };
   });
   const axis = (key, log) => ({ title: { text: part.axes[key].replaceAll("<", "&lt;") }, type: log ? "log" : "linear", automargin: true });

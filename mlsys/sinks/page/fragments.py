@@ -10,8 +10,13 @@ from typing import Any
 
 from mlsys.record import Record
 from mlsys.sinks import findings, table
+from mlsys.sinks.doubts import some
 from mlsys.sinks.panels import Panel
-from mlsys.sinks.rows import Row, Runs, flatten, is_number, label, run_names, varying
+from mlsys.sinks.rows import Row, Runs, finite, flatten, is_number, label
+from mlsys.sinks.table import Columns
+
+ROWS_AT_ONCE = 50
+MOST_OPTIONS = 40
 
 
 def head(runs: Runs) -> str:
@@ -26,11 +31,20 @@ def head(runs: Runs) -> str:
     return f"<p class=lead>{escape(words)}{escape(f' · {span} UTC' if span else '')}</p>"
 
 
-def warnings(runs: Runs, published: bool = False) -> str:
+def answers(sections: Mapping[str, Sequence[Row]]) -> str:
+    """What came out, in words: the first thing on the page."""
+    said = [(name, text) for name, rows in sections.items() for text in findings.summary(name, rows)]
+    if not said:
+        return ""
+    several = len({name for name, _ in said}) > 1
+    items = "".join(f"<li>{escape(f'{name}: ' if several else '')}{escape(text)}</li>" for name, text in said)
+    return f"<ul class=findings>{items}</ul>"
+
+
+def warnings(found: Sequence[str], published: bool = False) -> str:
     """What a reader must know before believing the numbers."""
-    found = findings.warnings(runs)
     if published:
-        found.append("rows named published are others' figures, from other hardware and another method")
+        found = [*found, "rows named published are others' figures, from other hardware and another method"]
     if not found:
         return ""
     items = "".join(f"<li>{escape(text)}</li>" for text in found)
@@ -38,26 +52,41 @@ def warnings(runs: Runs, published: bool = False) -> str:
 
 
 def section(
-    name: str, shown: Sequence[Panel], rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]
+    name: str,
+    shown: Sequence[Panel],
+    rows: Sequence[Row],
+    columns: Columns,
+    links: Sequence[str],
+    titles: Mapping[int, str],
 ) -> str:
-    """One workload: what came out in words, the plots, the free plot, the table."""
-    said = "".join(f"<li>{escape(text)}</li>" for text in findings.summary(name, rows))
-    plots = "".join(_plot(panel) for panel in shown)
+    """One workload: the plots, the free plot, the table."""
+    plots = "".join(_plot(panel, rows) for panel in shown)
     return (
         f'<section id="{escape(name)}" data-workload="{escape(name)}"><h2>{escape(name.capitalize())}</h2>'
-        + (f"<ul class=findings>{said}</ul>" if said else "")
-        + _filters(rows)
+        + _filters(rows, ["status", *columns.heads])
+        + "<p class=drawn hidden></p>"
         + f"<div class=plots>{plots}</div>"
         + _explore()
-        + _table(rows, columns, links)
+        + _table(rows, columns, links, titles)
         + "</section>"
     )
 
 
-def _plot(panel: Panel) -> str:
-    title = f"<figcaption><h3>{escape(panel.title)}</h3><p>{escape(panel.about)}</p></figcaption>"
+def _plot(panel: Panel, rows: Sequence[Row]) -> str:
+    about = f"{panel.about} {panel.above}" if panel.above and _beyond(panel, rows) else panel.about
+    title = f"<figcaption><h3>{escape(panel.title)}</h3><p>{escape(about)}</p></figcaption>"
     canvas = f'<div class=canvas data-plot="{escape(panel.name)}"></div>'
     return f'<figure class="plot {panel.kind}">{title}{canvas}</figure>'
+
+
+def _beyond(panel: Panel, rows: Sequence[Row]) -> bool:
+    """Whether a figure lies above the limit of its own row."""
+    return any(
+        finite(row.get(y)) and finite(row.get(limit)) and row[y] > row[limit]
+        for row in rows
+        for y in panel.y
+        for limit in panel.limit
+    )
 
 
 def _explore() -> str:
@@ -72,11 +101,11 @@ def _explore() -> str:
     )
 
 
-def _filters(rows: Sequence[Row]) -> str:
+def _filters(rows: Sequence[Row], filters: Sequence[str]) -> str:
     selects = []
-    for key in ["status", *varying(rows)]:
+    for key in filters:
         values = list(dict.fromkeys(table.text(row.get(key)) for row in rows))
-        if 1 < len(values) <= 40:
+        if 1 < len(values) <= MOST_OPTIONS:
             options = "".join(
                 f'<option value="{escape(value)}">{escape(value) or "—"}</option>' for value in values
             )
@@ -91,35 +120,51 @@ def _filters(rows: Sequence[Row]) -> str:
     )
 
 
-def _table(rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) -> str:
-    filters = ["status", *varying(rows)]
+def _table(rows: Sequence[Row], columns: Columns, links: Sequence[str], titles: Mapping[int, str]) -> str:
+    names = [name for name in columns.all if name != "run" or name in columns.heads]
+    filters = ["status", *columns.heads]
     heads = "".join(
-        f"<th scope=col><button type=button>{escape(label(name))}</button></th>" for name in columns
+        f"<th scope=col><button type=button>{_heading(label(name))}</button></th>" for name in names
     )
     body = []
     for index, row in enumerate(rows):
-        kept = json.dumps({key: table.text(row.get(key)) for key in filters})
-        link = None if row["record"] is None else links[row["record"]]
-        cells = "".join(_cell(row, name, link) for name in columns)
-        state = "" if row["status"] == "ok" else " class=failed"
-        body.append(f'<tr data-row={index} data-keys="{escape(kept)}"{state}>{cells}</tr>')
+        kept = json.dumps([table.text(row.get(key)) for key in filters])
+        record = row["record"]
+        link = None if record is None else links[record]
+        cells = [_named(row, names[0], link, "" if record is None else titles[record])]
+        cells += [_cell(row, name) for name in names[1:]]
+        state = "" if row["status"] == "ok" and row.get("valid") is not False else " class=failed"
+        late = "" if index < ROWS_AT_ONCE else " hidden"
+        body.append(f'<tr data-row={index} data-keys="{escape(kept)}"{state}{late}>{"".join(cells)}</tr>')
     return (
-        f"<div class=scroll tabindex=0 role=region aria-label=results><table><thead><tr>{heads}</tr></thead>"
+        f"<div class=scroll tabindex=0 role=region aria-label=results><table data-at-once={ROWS_AT_ONCE} "
+        f'data-keys="{escape(json.dumps(filters))}"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
+        "<p class=more hidden><button type=button data-more></button></p>"
     )
 
 
-def _cell(row: Row, name: str, link: str | None) -> str:
+def _heading(words: str) -> str:
+    """A heading that may break after its dots and underscores."""
+    return escape(words).replace(".", ".<wbr>").replace("_", "_<wbr>")
+
+
+def _named(row: Row, name: str, link: str | None, title: str) -> str:
+    """The first cell of a row, which leads to the record; its title is the run's whole name and directory."""
+    shown = escape(table.text(row.get(name), name)) or "—"
+    about = escape(" — ".join(text for text in (title, str(row["run"])) if text))
+    named = shown if link is None else f'<a href="{escape(_url(link))}">{shown}</a>'
+    exact = repr(row[name]) if is_number(row.get(name)) else str(row.get(name) or "")
+    return f'<th scope=row data-v="{escape(exact)}" title="{about}">{named}</th>'
+
+
+def _cell(row: Row, name: str) -> str:
     value = row.get(name)
     shown = escape(table.text(value, name))
-    if name == "run":
-        full = escape(str(value))
-        named = shown if link is None else f'<a href="{escape(_url(link))}">{shown}</a>'
-        return f'<th scope=row data-v="{full}" title="{full}">{named}</th>'
     if is_number(value):
-        return f'<td class=n data-v="{value!r}" title="{value!r}">{shown}</td>'
-    if name == "error":
-        return f'<td class=error data-v="{shown}" title="{shown}">{shown}</td>'
+        return f'<td class=n data-v="{value!r}">{shown}</td>'
+    if name in {"error", "run"}:
+        return f'<td class="long {name}" data-v="{shown}" title="{shown}">{shown}</td>'
     return f'<td data-v="{shown}">{shown}</td>'
 
 
@@ -129,11 +174,10 @@ def _url(path: str) -> str:
     return quote(path)
 
 
-def runs(records: Runs, links: Sequence[str]) -> str:
+def runs(records: Runs, links: Sequence[str], titles: Mapping[int, str]) -> str:
     """Each command once, with the records that came of it."""
-    names = run_names([place for place, _ in records])
     made: dict[str, list[str]] = {}
-    for (_, record), name, link in zip(records, names, links, strict=True):
+    for index, ((_, record), link) in enumerate(zip(records, links, strict=True)):
         said = ", ".join(
             [
                 record.started_at[:19].replace("T", " "),
@@ -143,7 +187,8 @@ def runs(records: Runs, links: Sequence[str]) -> str:
             ]
         )
         problem = f"<p class=error>{escape(record.error)}</p>" if record.error else ""
-        item = f'<li><a href="{escape(_url(link))}">{escape(name)}</a> <small>{escape(said)}</small>{problem}</li>'
+        named = f'<a href="{escape(_url(link))}">{escape(titles[index])}</a>'
+        item = f"<li>{named} <small>{escape(said)}</small>{problem}</li>"
         made.setdefault("python " + shlex.join(record.command), []).append(item)
     return "".join(
         f"<li><pre><code>{escape(command)}</code></pre><details{' open' if len(items) < 7 else ''}>"
@@ -163,13 +208,12 @@ def _heat(record: Record) -> list[str]:
     ]
 
 
-def environments(records: Runs) -> str:
+def environments(records: Runs, titles: Mapping[int, str]) -> str:
     """The machines and software, each distinct one once, what differs between runs left to their records."""
     seen: dict[str, list[str]] = {}
-    names = run_names([place for place, _ in records])
-    for (_, record), name in zip(records, names, strict=True):
+    for index, (_, record) in enumerate(records):
         lasting = {key: value for key, value in record.environment.items() if key in LASTING}
-        seen.setdefault(json.dumps(lasting, sort_keys=True, default=str), []).append(name)
+        seen.setdefault(json.dumps(lasting, sort_keys=True, default=str), []).append(titles[index])
     return "".join(_environment(json.loads(text), users) for text, users in seen.items())
 
 
@@ -182,6 +226,6 @@ def _environment(content: Mapping[str, Any], users: Sequence[str]) -> str:
         for key, value in flatten(content).items()
         if value not in (None, "")
     )
-    who = f"{len(users)} run{'s' * (len(users) != 1)}: {', '.join(users[:5])}{' …' if len(users) > 5 else ''}"
+    who = f"{len(users)} run{'s' * (len(users) != 1)}: {some(users)}"
     table_of = f"<div class=scroll><table>{lines}</table></div>"
     return f"<details open><summary>{escape(who)}</summary>{table_of}</details>"

@@ -4,9 +4,12 @@ const content = JSON.parse(document.getElementById("data").textContent);
 const redraws = [];
 let printing = false;
 
+const pause = () => new Promise((resolve) => { setTimeout(resolve); });
+
 function setUp(section) {
   const part = content.sections[section.dataset.workload];
   let shown = new Set(part.hover.keys());
+  let turn = 0;
   const explore = section.querySelector(".explore");
   const pick = (name) => explore.querySelector(`[data-axis=${name}]`);
   const log = (name) => explore.querySelector(`[data-log=${name}]`);
@@ -16,25 +19,41 @@ function setUp(section) {
   const first = (...keys) => keys.find((key) => key in part.axes) ?? Object.keys(part.axes)[0];
   pick("x").value = first("load", "n", "queries");
   pick("y").value = first("throughput_rps", "wall_ms", "latency_ms");
-  const redraw = () => {
+  // One plot after the other, so that the first is seen at once; a newer call stops an older one.
+  const redraw = async (at_once = false) => {
+    const mine = ++turn;
     const style = colors(content, darkScheme.matches && !printing);
-    for (const canvas of section.querySelectorAll(".plots [data-plot]")) draw(canvas, part.plots[canvas.dataset.plot], shown, style, part.hover);
+    const { lines, bars, said } = chosen(part, shown);
+    const names = namesOf(part, lines);
+    const note = section.querySelector(".drawn");
+    note.textContent = said;
+    note.hidden = !said;
+    for (const canvas of section.querySelectorAll(".plots [data-plot]")) {
+      const figure = part.plots[canvas.dataset.plot];
+      draw(canvas, figure, figure.data[0].type === "bar" ? bars : lines, style, part, names);
+      if (!at_once) await pause();
+      if (mine !== turn) return;
+    }
     if (explore.open && Object.keys(part.axes).length) {
       const figure = exploreFigure(part, pick("x").value, pick("y").value, log("x").checked, log("y").checked);
-      draw(explore.querySelector("[data-plot]"), figure, shown, style, part.hover);
+      draw(explore.querySelector("[data-plot]"), figure, lines, style, part, names);
     }
   };
-  explore.addEventListener("toggle", redraw);
-  explore.querySelectorAll("select, input").forEach((control) => control.addEventListener("change", redraw));
+  explore.addEventListener("toggle", () => redraw());
+  explore.querySelectorAll("select, input").forEach((control) => control.addEventListener("change", () => redraw()));
   section.querySelectorAll("table").forEach(makeSortable);
   redraws.push(redraw);
-  makeFilterable(section, (rows) => { shown = rows; redraw(); });
+  let drawn;
+  makeFilterable(section, (rows) => { shown = rows; drawn = redraw(); });
+  return drawn;
 }
 
-document.querySelectorAll("section[data-workload]").forEach(setUp);
-const redrawAll = () => redraws.forEach((redraw) => redraw());
+const redrawAll = () => redraws.forEach((redraw) => redraw(true));
 darkScheme.addEventListener("change", redrawAll);
 narrow.addEventListener("change", redrawAll);
 addEventListener("beforeprint", () => { printing = true; redrawAll(); });
 addEventListener("afterprint", () => { printing = false; redrawAll(); });
-document.documentElement.dataset.ready = "yes";
+(async () => {
+  for (const section of document.querySelectorAll("section[data-workload]")) await setUp(section);
+  document.documentElement.dataset.ready = "yes";
+})();

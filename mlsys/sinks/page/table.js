@@ -15,6 +15,7 @@ function sortBy(table, column, descending) {
   };
   rows.sort((a, b) => order(key(a), key(b)));
   table.tBodies[0].append(...rows);
+  table.dispatchEvent(new Event("sorted"));
   [...table.tHead.rows[0].cells].forEach((cell, i) => {
     if (i === column) cell.setAttribute("aria-sort", descending ? "descending" : "ascending");
     else cell.removeAttribute("aria-sort");
@@ -27,24 +28,37 @@ function makeSortable(table) {
   });
 }
 
-// Calls changed(Set of row indices) whenever another set of rows is shown.
+// Calls changed(Set of row indices) whenever another set of rows is kept; of many the table shows some at once.
 function makeFilterable(section, changed) {
   const find = section.querySelector("[data-find]");
   const selects = [...section.querySelectorAll("[data-filter]")];
-  const rows = [...section.querySelectorAll("tbody tr[data-row]")];
+  const table = section.querySelector("table[data-keys]");
+  const order = JSON.parse(table.dataset.keys);
+  const rows = [...table.tBodies[0].rows].map((row) => {
+    const values = JSON.parse(row.dataset.keys);
+    return { row, keys: Object.fromEntries(order.map((key, i) => [key, values[i]])), text: null, keep: true };
+  });
+  const more = section.querySelector(".more");
   const memory = "mlsys:" + location.pathname + ":" + section.id;
+  let room = Number(table.dataset.atOnce);
+  const page = () => {
+    const kept = new Map(rows.map((entry) => [entry.row, entry.keep]));
+    let count = 0;
+    for (const row of table.tBodies[0].rows) row.hidden = !kept.get(row) || ++count > room;
+    more.hidden = count <= room;
+    more.firstChild.textContent = `show ${Math.min(count - room, 500)} more of ${count} rows`;
+  };
   const apply = () => {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     const shown = new Set();
-    for (const row of rows) {
-      const keys = JSON.parse(row.dataset.keys);
-      const text = row.textContent.toLowerCase() + " " + Object.values(keys).join(" ").toLowerCase();
-      const keep = words.every((word) => text.includes(word)) && selects.every((s) => s.value === "*" || keys[s.dataset.filter] === s.value);
-      row.hidden = !keep;
-      if (keep) shown.add(Number(row.dataset.row));
+    for (const entry of rows) {
+      if (words.length) entry.text ??= entry.row.textContent.toLowerCase() + " " + Object.values(entry.keys).join(" ").toLowerCase();
+      entry.keep = words.every((word) => entry.text.includes(word)) && selects.every((s) => s.value === "*" || entry.keys[s.dataset.filter] === s.value);
+      if (entry.keep) shown.add(Number(entry.row.dataset.row));
     }
     section.querySelector("output").textContent = shown.size + " of " + rows.length;
     try { sessionStorage.setItem(memory, JSON.stringify([find.value, selects.map((s) => s.value)])); } catch { /* a page without storage just forgets */ }
+    page();
     changed(shown);
   };
   try {
@@ -59,5 +73,7 @@ function makeFilterable(section, changed) {
     selects.forEach((s) => { s.value = "*"; });
     apply();
   });
+  more.firstChild.addEventListener("click", () => { room += 500; page(); });
+  table.addEventListener("sorted", page);
   apply();
 }
