@@ -155,18 +155,17 @@ def test_a_rank_that_fails_fails_its_job_and_no_other(outputs: Path, tmp_path: P
 def test_ranks_that_are_stopped_leave_a_record_and_no_process(outputs: Path, how: str) -> None:
     words = ("-m", "metric=l2", "size=1e5", "repeats=1000000", "time_limit_s=1000", "tracking=off")
     with torchrun.started(2, str(ROOT / "run.py"), *words) as process:
-        deadline = time.monotonic() + 60
         while not any(entry["results"].get("value") for entry in records(outputs)):
-            assert time.monotonic() < deadline, "nothing was measured"
+            assert process.poll() is None, "it ended before anything was measured"
             time.sleep(0.1)
         children = psutil.Process(process.pid).children(recursive=True)
         if how == "kill":
             next(child for child in children if child.environ().get("RANK") == "1").kill()
         else:
             process.send_signal(signal.SIGINT if how == "interrupt" else signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate()
         assert process.returncode != 0
-        _, left = psutil.wait_procs(children, timeout=10)
+        _, left = psutil.wait_procs(children, timeout=60)
         assert left == []
     (entry,) = records(outputs)
     assert entry["status"] == "failed"

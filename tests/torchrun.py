@@ -39,12 +39,10 @@ def started(ranks: int, *words: str, **variables: str) -> Iterator[subprocess.Po
         for member in family:
             if member.is_running():
                 member.kill()
-        process.wait(timeout=10)
+        process.wait()
 
 
-def run(
-    ranks: int, *words: str, timeout_s: float = 120, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def run(ranks: int, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     with started(ranks, *words, **variables) as process:
-        out, errors = process.communicate(timeout=timeout_s)
+        out, errors = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, out, errors)

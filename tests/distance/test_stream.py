@@ -49,7 +49,7 @@ def test_a_file_many_times_the_budget_takes_no_more_than_the_budget(tmp_path: Pa
         else:
             torch.save(torch.from_numpy(vector), path)
     line = [sys.executable, "-c", PROGRAM, *map(str, paths), str(budget)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     value, grown = json.loads(done.stdout)
     assert value == float(plan(torch.from_numpy(vectors[0]), torch.from_numpy(vectors[1]), "l2")())

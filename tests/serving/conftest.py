@@ -17,7 +17,7 @@ from mlsys.serving.options import SCHEMAS
 from mlsys.serving.process import Process
 
 ROOT = Path(__file__).parents[2]
-READY_S = 90
+READY_S = 600
 Launch = Callable[..., Any]
 
 

@@ -67,15 +67,15 @@ class Gate:
 
     def __call__(self, items: list[Item]) -> None:
         self.entered.release()
-        if not self.opened.wait(30):
+        if not self.opened.wait(300):
             raise TimeoutError("the gate was never opened")
 
     async def reached(self) -> None:
-        if not await asyncio.to_thread(self.entered.acquire, True, 30):
+        if not await asyncio.to_thread(self.entered.acquire, True, 300):
             raise TimeoutError("no batch came")
 
 
-async def eventually(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+async def eventually(condition: Callable[[], bool], timeout_s: float = 300) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.005)

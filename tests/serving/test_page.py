@@ -35,7 +35,7 @@ def chromium():
 @pytest.fixture
 def page(chromium):
     opened = chromium.new_page(viewport={"width": 900, "height": 1000})
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(300_000)
     opened.outside = []
     opened.on("request", lambda request: opened.outside.append(request.url))
     opened.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))

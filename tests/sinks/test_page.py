@@ -93,7 +93,7 @@ def tab(written: Path) -> Iterator[Any]:
         opened.on("pageerror", lambda error: said.append(str(error)))
         opened.on("request", lambda request: said.append(request.url))
         opened.goto(written.as_uri())
-        opened.wait_for_selector("html[data-ready=yes]", timeout=30_000)
+        opened.wait_for_selector("html[data-ready=yes]", timeout=300_000)
         yield opened
         browser.close()
     assert [line for line in said if not line.startswith(("file:", "data:", "blob:"))] == []

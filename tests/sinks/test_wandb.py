@@ -47,9 +47,7 @@ def client(tmp_path: Path) -> Client:
         home.mkdir(exist_ok=True)
         environment = {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), **variables}
         line = [sys.executable, *words]
-        return subprocess.run(
-            line, cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        return subprocess.run(line, cwd=home, env=environment, capture_output=True, text=True, check=False)
 
     return run
 

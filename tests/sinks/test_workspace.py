@@ -27,9 +27,7 @@ def dashboard(store: wandb_double.Store, home: Path, *words: str) -> subprocess.
         "PYTHONPATH": str(ROOT),
     }
     line = [sys.executable, "-m", "mlsys.dashboard", "wandb", "--entity", wandb_double.ENTITY, *words]
-    return subprocess.run(
-        line, cwd=home, env=kept | variables, capture_output=True, text=True, timeout=120, check=False
-    )
+    return subprocess.run(line, cwd=home, env=kept | variables, capture_output=True, text=True, check=False)
 
 
 def panels_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
