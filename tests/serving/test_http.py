@@ -52,7 +52,7 @@ async def test_a_server_that_lacks_a_package_is_never_ready(monkeypatch, capsys)
     async def serve(self, sockets):
         raise ModuleNotFoundError("No module named 'httptools'")
 
-    monkeypatch.setattr(http._Http, "serve", serve)
+    monkeypatch.setattr(http.Http, "serve", serve)
     pipeline = FakePipeline()
     service = Line(options.Batch(), [pipeline], Hybrid())
     with http.bind("127.0.0.1", 0) as listener, pytest.raises(ModuleNotFoundError, match="httptools"):
