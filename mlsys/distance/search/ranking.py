@@ -25,21 +25,35 @@ class Ranking:
     finish: Callable[[torch.Tensor], torch.Tensor]
 
 
+def _sum(terms: torch.Tensor) -> torch.Tensor:
+    """Σ over the last dimension, each line's added in one order: that of many lines.
+
+    A lone long line torch would split over its threads; as one of two it does not. Equal rows must tie to the bit,
+    wherever the pieces end in which candidates are recomputed.
+    """
+    lone = terms.numel() == terms.shape[-1]
+    return terms.expand(2, *terms.shape).sum(-1)[0] if lone else terms.sum(-1)
+
+
 def _squares(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return (x - y).square_().sum(-1)
+    return _sum((x - y).square_())
 
 
 def _absolutes(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return (x - y).abs_().sum(-1)
+    return _sum((x - y).abs_())
 
 
 def _products(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return (x * y).sum(-1).neg_()
+    return _sum(x * y).neg_()
+
+
+def _norm(x: torch.Tensor) -> torch.Tensor:
+    return _sum(x * x).sqrt_()
 
 
 def _angles(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """1 - cos as half the squared distance of the unit vectors: exact near 0. A zero vector: inf."""
-    x_norm, y_norm = torch.linalg.vector_norm(x, dim=-1), torch.linalg.vector_norm(y, dim=-1)
+    x_norm, y_norm = _norm(x), _norm(y)
     keys = _squares(x / x_norm[..., None], y / y_norm[..., None]).mul_(0.5)
     return keys.masked_fill_((x_norm == 0) | (y_norm == 0), torch.inf)
 
