@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 from typing import TypeVar
 
 import torch
+
+from mlsys.distance.threads import torch_threads
 
 Slot = TypeVar("Slot")
 Piece = TypeVar("Piece")
@@ -47,7 +48,7 @@ def relay(
     for slot in slots:
         free.put(slot)
     try:
-        with one_thread_left_out():
+        with torch_threads(max(1, torch.get_num_threads() - 1)):
             for piece in pieces:
                 slot = free.get()
                 if failures:
@@ -59,14 +60,3 @@ def relay(
         carrier.join()
     if failures:
         raise failures[0]
-
-
-@contextmanager
-def one_thread_left_out() -> Iterator[None]:
-    """torch splits its calls in this thread over one thread fewer than before, at least one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,20 +1,48 @@
 """Pools of threads that call NumPy and torch, each call staying in its thread.
 
-torch would split every call over threads of its own. `torch.set_num_threads` in a worker stops that for the
-worker, but also changes what threads made later begin with, so a pool puts that back.
+torch would split every call over threads of its own. `torch.set_num_threads` would stop that, but it is the process'
+setting, which other threads begin with; the OpenMP runtime below it has one for each thread.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 _making = threading.Lock()
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """In this thread torch splits its calls over `count` threads; in all others nothing changes."""
+    torch.get_num_threads()  # the first call in a thread takes over the process' number
+    before = [runtime.get_num_threads() for runtime in _openmp()]
+    _limit(count)
+    try:
+        yield
+    finally:
+        for runtime, threads in zip(_openmp(), before, strict=True):
+            runtime.set_num_threads(threads)
+
+
+def _limit(count: int) -> None:
+    torch.get_num_threads()  # or a later call would take over the process' number and undo the limit
+    for runtime in _openmp():
+        runtime.set_num_threads(count)
+
+
+@lru_cache(maxsize=1)
+def _openmp() -> list[Any]:
+    """The OpenMP runtimes of torch and of what was loaded with it."""
+    return list(ThreadpoolController().select(user_api="openmp").lib_controllers)
 
 
 def pool(name: str, workers: int) -> ThreadPoolExecutor:
@@ -25,17 +53,7 @@ def pool(name: str, workers: int) -> ThreadPoolExecutor:
 
 @lru_cache(maxsize=8)
 def _pool(name: str, workers: int) -> ThreadPoolExecutor:
-    before = torch.get_num_threads()
-    ready = threading.Barrier(workers)
-
-    def begin(_: int) -> None:
-        torch.set_num_threads(1)
-        ready.wait()
-
-    executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
-    list(executor.map(begin, range(workers)))
-    torch.set_num_threads(before)
-    return executor
+    return ThreadPoolExecutor(workers, thread_name_prefix=name, initializer=_limit, initargs=(1,))
 
 
 def spread(work: Callable[[int], None], jobs: Iterable[int], alone: int = 1, here: bool = False) -> None:

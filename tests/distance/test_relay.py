@@ -8,7 +8,8 @@ import time
 import pytest
 import torch
 
-from mlsys.distance.relay import one_thread_left_out, relay
+from mlsys.distance.relay import relay
+from mlsys.distance.threads import torch_threads
 
 
 def test_every_piece_is_carried_in_order_from_the_slot_it_was_filled_into() -> None:
@@ -67,21 +68,17 @@ def test_an_error_ends_both_and_reaches_the_caller(where: str) -> None:
 
 
 def test_torch_has_one_thread_less_meanwhile_also_after_an_error() -> None:
-    before = torch.get_num_threads()
     seen = []
 
-    def work(error: bool) -> None:
-        with one_thread_left_out():
-            seen.append(torch.get_num_threads())
-            assert not error
+    def fill(slot: int, piece: int) -> None:
+        seen.append(torch.get_num_threads())
+        if piece == 2:
+            raise OSError("the disk is gone")
 
-    try:
-        for threads in (4, 1):
-            torch.set_num_threads(threads)
-            work(error=False)
-            with pytest.raises(AssertionError):
-                work(error=True)
+    for threads in (4, 1):
+        with torch_threads(threads):
+            relay(range(2), range(2), fill, lambda *_: None)
+            with pytest.raises(OSError, match="the disk is gone"):
+                relay(range(3), range(2), fill, lambda *_: None)
             assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
-    assert seen == [3, 3, 1, 1]
+    assert seen == [3] * 5 + [1] * 5

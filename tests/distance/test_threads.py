@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mlsys.distance.threads import spread
+from mlsys.distance.threads import pool, spread, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +47,23 @@ def test_an_error_reaches_the_caller(here: bool) -> None:
 
     with pytest.raises(ValueError, match="job 30"):
         spread(work, range(50), here=here)
+
+
+def test_a_limit_holds_in_one_thread_and_new_threads_begin_with_the_process_number() -> None:
+    seen: list[int] = []
+    with torch_threads(1):
+        seen.append(torch.get_num_threads())
+        beside = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        beside.start()
+        beside.join()
+    assert [*seen, torch.get_num_threads()] == [1, 2, 2]
+
+
+def test_the_pools_threads_split_nothing_and_making_one_changes_no_number() -> None:
+    made = pool("mlsys-test", 3)
+    assert [future.result() for future in [made.submit(torch.get_num_threads) for _ in range(9)]] == [1] * 9
+    seen: list[int] = []
+    beside = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    beside.start()
+    beside.join()
+    assert [*seen, torch.get_num_threads()] == [2, 2]
