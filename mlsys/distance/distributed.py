@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from mlsys import progress
 from mlsys.distance import metrics
+from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric, for_dtype
 from mlsys.distance.plan import Plan, plan
 from mlsys.distance.reductions import Reduction
@@ -53,6 +54,7 @@ class RankPlan:
         """Where this rank computes."""
         return self.part.device
 
+    @isolated
     def __call__(self) -> torch.Tensor:
         """The distance of the whole vectors, 0-d on this rank's device. Waits for the other ranks.
 
@@ -85,6 +87,7 @@ class RankPlan:
         return for_dtype(self.metric, self._wide)
 
 
+@isolated
 def rank_plan(
     x: torch.Tensor,
     y: torch.Tensor,

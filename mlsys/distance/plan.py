@@ -6,16 +6,16 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from mlsys.distance import metrics, reductions
+from mlsys.distance.arrays import as_tensor, becomes_numpy, name_of
+from mlsys.distance.isolation import exposed, isolated, isolation
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Reduction, Running, Shape
 from mlsys.distance.reductions.launch import current_stream
 from mlsys.errors import UserError
 
-DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8)
 MOST_KEPT = 64  # reductions that `distance` keeps ready, a thread
 
 
@@ -58,9 +58,16 @@ class Plan:
         if self.graph is not None:
             self.graph.replay()
             return self.result
+        if exposed():
+            with isolation():
+                return self._computed()
+        return self._computed()
+
+    def _computed(self) -> torch.Tensor:
         self.running.add(self.x, self.y, 0)
         return self.running.finish()
 
+    @isolated
     def capture(self) -> None:
         """From now on a call replays a CUDA graph: less work to launch, on the same buffers."""
         side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
@@ -74,14 +81,15 @@ class Plan:
         self.graph = graph
 
 
+@isolated
 def plan(
     x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduction = "auto", graph: bool = False
 ) -> Plan:
     """Plan the distance of two 1-D vectors of one length, dtype and device.
 
-    x, y: torch tensors or numpy arrays of float64, float32, float16, bfloat16 or int8, contiguous or strided.
-    Raises UserError (a ValueError) for other dtypes, 2-D input, unequal lengths, or a reduction that cannot
-    run there.
+    x, y: what `arrays.as_tensor` reads: torch tensors, numpy arrays, lists and more, of float64, float32, float16,
+    bfloat16 or int8. Raises UserError (a ValueError) for other dtypes, 2-D input, unequal lengths, tensors that require
+    grad (but in `torch.no_grad()`), or a reduction that cannot run there.
     """
     a, b = as_tensor("x", x), as_tensor("y", y)
     check(a, b)
@@ -94,44 +102,36 @@ def plan(
     return found
 
 
+@isolated
 def distance(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduction = "auto") -> Any:
-    """The distance of two 1-D vectors: a 0-d tensor on their device, for numpy arrays a numpy scalar.
+    """The distance of two 1-D vectors: a 0-d tensor on their device, for what is not a tensor a numpy scalar.
 
     float32, for float64 input float64. Definitions are those of scipy.spatial.distance (dot: the inner
     product). Empty vectors: 0, cosine nan; a zero norm: cosine nan; nan and inf propagate. Raises what `plan`
-    raises.
+    raises. The bits depend on no state of torch's and not on the number of threads, see `isolation`.
+
+    Threads may call together. A process forked after a call must not call: torch's threads, and the pool of this
+    library, are not in it, and it would wait for them for ever; start processes with `spawn`.
     """
-    if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor):
-        if x.requires_grad or y.requires_grad:
-            x, y = x.detach(), y.detach()
+    if _ready(x) and _ready(y):
         return _started(x, y, metric, reduction).once(x, y)
     a, b = as_tensor("x", x), as_tensor("y", y)
     result = _started(a, b, metric, reduction).once(a, b)
-    return result.numpy()[()] if isinstance(x, np.ndarray) else result
+    return result.numpy()[()] if becomes_numpy(x, a) else result
 
 
-def as_tensor(name: str, vector: Any) -> torch.Tensor:
-    """`vector` as a tensor over the same memory. Raises UserError if it is neither a tensor nor an array."""
-    if isinstance(vector, torch.Tensor):
-        return vector.detach()
-    if not isinstance(vector, np.ndarray):
-        raise UserError(f"{name} must be a torch tensor or a numpy array, not {type(vector).__name__}")
-    if vector.dtype.name not in {str(dtype).removeprefix("torch.") for dtype in DTYPES}:
-        raise UserError(f"{name} has dtype {vector.dtype}; distances take {_names()}")
-    if any(stride < 0 for stride in vector.strides) or not vector.dtype.isnative:
-        vector = vector.astype(vector.dtype.newbyteorder("="), order="C", copy=True)
-    if not vector.flags.writeable:  # torch warns of read-only memory, which nothing here writes
-        return _read_only(vector)
-    return torch.from_numpy(vector)
+def _ready(vector: Any) -> bool:
+    """Whether `as_tensor` would give the vector as it is, but for its dtype and device, which `plan` looks at once."""
+    if type(vector) is not torch.Tensor or vector.requires_grad:
+        return False
+    return vector.layout == torch.strided and not vector.is_neg()
 
 
 def check(x: torch.Tensor, y: torch.Tensor) -> None:
-    """Raise UserError unless x and y are 1-D, of one length, dtype and device, and the dtype is supported."""
+    """Raise UserError unless x and y are 1-D, of one length, dtype and device."""
     for name, vector in (("x", x), ("y", y)):
         if vector.ndim != 1:
             raise UserError(f"{name} must be 1-D, not of shape {tuple(vector.shape)}")
-        if vector.dtype not in DTYPES:
-            raise UserError(f"{name} has dtype {_name(vector.dtype)}; distances take {_names()}")
     check_pair(len(x), len(y), x.dtype, y.dtype)
     if x.device != y.device:
         raise UserError(f"x is on {x.device} and y on {y.device}: a distance needs both on one device")
@@ -147,7 +147,10 @@ def _started(x: torch.Tensor, y: torch.Tensor, metric: str | Metric, reduction: 
     stream = current_stream(gpu) if gpu >= 0 else 0
     cut = (x.shape, y.shape, x.stride(), y.stride())
     key = (metric, reduction, x.dtype, y.dtype, cut, gpu, y.get_device(), stream)
-    running = kept.get(key)
+    try:
+        running = kept.get(key)
+    except TypeError:  # a metric or reduction that cannot be a key
+        return plan(x, y, metric, reduction).running
     if running is None:
         if len(kept) >= MOST_KEPT:
             kept.clear()
@@ -160,20 +163,4 @@ def check_pair(x_n: int, y_n: int, x_dtype: torch.dtype, y_dtype: torch.dtype) -
     if x_n != y_n:
         raise UserError(f"x has {x_n} elements and y has {y_n}: a distance needs as many in both")
     if x_dtype != y_dtype:
-        raise UserError(f"x is {_name(x_dtype)} and y is {_name(y_dtype)}: a distance needs one dtype")
-
-
-def _read_only(vector: np.ndarray[Any, Any]) -> torch.Tensor:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(vector)
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _names() -> str:
-    return ", ".join(_name(dtype) for dtype in DTYPES)
+        raise UserError(f"x is {name_of(x_dtype)} and y is {name_of(y_dtype)}: a distance needs one dtype")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mlsys.distance import metrics
+from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions.blocked import BLOCK, ROWS, in_rows, scratch
 from mlsys.distance.source import Source
@@ -36,6 +37,7 @@ class Reference:
         return abs(value - self.value) / self.scale
 
 
+@isolated
 def reference(
     x: Source, y: Source, metric: str | Metric, total: Callable[[list[float]], list[float]] = list
 ) -> Reference:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import torch
 
+from mlsys.distance.arrays import as_tensor
+
 COUNT_CHUNK = 1 << 22
 
 
@@ -57,6 +59,10 @@ class TensorSource:
     vector: torch.Tensor
     description: str = "in memory"
     in_memory = True
+
+    def __post_init__(self) -> None:
+        """Look at the vector as `distance` does. Raises UserError."""
+        object.__setattr__(self, "vector", as_tensor("vector", self.vector))
 
     @property
     def n(self) -> int:

@@ -17,6 +17,7 @@ from functools import partial
 import torch
 
 from mlsys.distance import metrics, reductions
+from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric
 from mlsys.distance.plan import check_pair
 from mlsys.distance.reductions import Reduction, Running, Shape
@@ -69,11 +70,11 @@ class StreamPlan:
         """Whether the calling thread copies from memory while another enqueues; else a pool reads ahead."""
         return self.device.type == "cuda" and self.x.in_memory and self.y.in_memory
 
+    @isolated
     def __call__(self) -> torch.Tensor:
         """Compute; 0-d tensor on the device. Returns when the last piece has been read and enqueued."""
         if not self._slots:
-            with torch.inference_mode(False):  # a later call may be outside
-                self._slots = [self._slot() for _ in range(self.running.slots)]
+            self._slots = [self._slot() for _ in range(self.running.slots)]
             if self.device.type == "cuda":
                 self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
                 here = torch.cuda.current_stream(self.device)
@@ -153,6 +154,7 @@ class StreamPlan:
         return Slot(host, torch.empty_like(host, device=self.device, pin_memory=False), copied, reduced)
 
 
+@isolated
 def stream(
     x: Source,
     y: Source,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
+from mlsys.distance.arrays import DTYPES
 from mlsys.distance.data.formats import READERS
 from mlsys.distance.data.layout import Key, Layout
-from mlsys.distance.plan import DTYPES
 from mlsys.distance.source import Shard, Source, count_nan
 from mlsys.distance.threads import pool
 from mlsys.errors import UserError

@@ -79,11 +79,11 @@ class Reduction(Protocol):
 
 def get(reduction: str | Reduction) -> Reduction:
     """The reduction called `reduction`, or the instance itself. Raises UserError for an unknown name."""
-    if not isinstance(reduction, str):
-        return reduction
-    if reduction not in NAMES:
+    if isinstance(reduction, str) and reduction in NAMES:
+        return _named(reduction)
+    if isinstance(reduction, str) or not hasattr(reduction, "start"):
         raise UserError(f"reduction={reduction} is none of {', '.join(NAMES)}")
-    return _named(reduction)
+    return reduction
 
 
 @lru_cache

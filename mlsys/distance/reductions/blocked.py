@@ -77,9 +77,9 @@ class BlockedRun:
 
     def _short(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Sum the rows of short vectors in float64, in this thread."""
-        at = 0
+        at, own = 0, scratch(np.float64)[0]  # BLAS adds in an order that depends on where its vector begins
         for p, q in zip(in_rows(x.double().numpy()), in_rows(y.double().numpy()), strict=True):
-            self.metric.rows(p, q, np.empty_like(p), self.partials[:, at : at + len(p)])
+            self.metric.rows(p, q, own[: len(p), : p.shape[1]], self.partials[:, at : at + len(p)])
             at += len(p)
 
     def _rows(self, x: Any, y: Any, out: Array) -> None:

@@ -96,9 +96,8 @@ class SinglePassRun(SegmentRun):
         if whole is None:
             whole = self._whole[alignment] = self.bind(x, y, 0, self.total)
         if not self._results:  # many at a time: allocating each would cost as much as the launch
-            with torch.inference_mode(False):  # whoever gets one may be outside
-                shape, dtype = (RESULTS, RESULT_STRIDE), self.shape.result_dtype
-                self._results = list(torch.empty(shape, dtype=dtype, device=self.shape.device)[:, 0].unbind())
+            shape, dtype = (RESULTS, RESULT_STRIDE), self.shape.result_dtype
+            self._results = list(torch.empty(shape, dtype=dtype, device=self.shape.device)[:, 0].unbind())
         result = self._results.pop()
         whole.on(X_Y_OUT, (x, y, result))
         return result

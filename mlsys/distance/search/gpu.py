@@ -46,7 +46,7 @@ class KernelSearch:
             self.scoring = ProductMaxima(scorer)
 
     def can(self, queries: torch.Tensor, k: int) -> bool:
-        """Whether the kernels take these queries: not in float64, few neighbours."""
+        """Whether the kernels take these queries: no float64, few neighbours."""
         wide = torch.float64 in (queries.dtype, self.rows.dtype)
         return not wide and k <= MOST_NEIGHBOURS and len(self.rows) <= MOST_ROWS
 

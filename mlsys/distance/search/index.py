@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
+from mlsys.distance.arrays import as_tensor, becomes_numpy
+from mlsys.distance.isolation import isolated
 from mlsys.distance.language import why_not
 from mlsys.distance.search.cityblock import MaximumScorer
 from mlsys.distance.search.compiled import placed
@@ -18,28 +19,30 @@ from mlsys.distance.search.scores import ProductScorer
 from mlsys.distance.search.settle import margin, propose, settle
 from mlsys.errors import UserError
 
-Array = TypeVar("Array", torch.Tensor, np.ndarray[Any, Any])
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 QUERY_BLOCK = 256
 METHODS = ("auto", "kernels", "blocks")
 
 
-def search(queries: Array, rows: Array, k: int, metric: object = "l2") -> tuple[Array, Array]:
+@isolated
+def search(queries: Any, rows: Any, k: int, metric: object = "l2") -> tuple[Any, Any]:
     """The k nearest of `rows` (N, d) to each of `queries` (Q, d).
 
     Args:
-        queries, rows: torch tensors or numpy arrays of float16, bfloat16, float32 or float64, finite.
+        queries, rows: what `distance` takes, finite: torch tensors, numpy arrays, lists and more of float16, bfloat16,
+            float32, float64 or int8. Their dtypes may differ.
         k: from 1 to N.
         metric: l2, sqeuclidean, l1, cosine (1 - cos) or dot (inner product), by name or as a metric object.
 
     Returns:
-        Distances (Q, k) float32 and row numbers (Q, k) int64, of the kind of `queries` and on its device:
-        nearest first, for dot the largest inner product first, equal distances by the lower row number.
-        Distances are recomputed from the rows in float64, without cancellation. The cosine distance to a zero
-        vector is nan and comes last.
+        Distances (Q, k) float32, where one side is float64 float64, and row numbers (Q, k) int64; tensors on the
+        device of `queries`, for what is not a tensor arrays. Nearest first, for dot the largest inner product first,
+        equal distances by the lower row number. Distances are recomputed from the rows in float64, without
+        cancellation. The cosine distance to a zero vector is nan and comes last. The bits depend on no state of
+        torch's and not on the number of threads, see `isolation`.
 
     Raises:
-        UserError: for shapes, dtypes, k, or values that cannot be searched.
+        UserError: for shapes, dtypes, k, or values that cannot be searched, and tensors that require grad (but in
+            `torch.no_grad()`).
     """
     return Index(rows, metric).search(queries, k)
 
@@ -48,16 +51,21 @@ class Index:
     """Rows to be searched many times with one metric: keeps what must be known of them (one number a row).
 
     Args:
-        rows: (N, d), see `search`; they stay where they are and are not copied (but for a view on a GPU that
-            begins between multiples of 16 bytes).
+        rows: (N, d), see `search`; they stay where they are and are not copied, but for what `as_tensor` must copy and
+            a view on a GPU that begins between multiples of 16 bytes. They must not change: what is kept of them would
+            not hold, and neighbours be missed without a word. Make a new index of changed rows.
         metric: see `search`.
-        method: kernels (Triton, on a GPU), blocks (matrix products, anywhere) or auto: kernels on a GPU.
+        method: kernels (Triton, on a GPU, not for int8 rows), blocks (matrix products, anywhere) or auto: kernels
+            where they can.
+
+    Threads may search together. After a fork the child must not search, see `distance`.
     """
 
+    @isolated
     def __init__(self, rows: Any, metric: object = "l2", method: str = "auto") -> None:
         self.ranking = ranking(metric)
         self.rows = checked_rows(rows)
-        self.method = _method(method, self.rows.device.type)
+        self.method = _method(method, self.rows)
         kernels = self.method == "kernels"
         self.rows = placed(self.rows) if kernels else self.rows
         self._scorer = scorer_of(self.rows, self.ranking.name)
@@ -65,9 +73,12 @@ class Index:
         self._replays = Replays(self._kernels) if self._kernels else None
         self.doubtful = 0  # queries of the last search that the kernels could not vouch for
 
-    def search(self, queries: Array, k: int) -> tuple[Array, Array]:
+    @isolated
+    def search(self, queries: Any, k: int) -> tuple[Any, Any]:
         """The k nearest rows of each of `queries` (Q, d): see `search`."""
         wanted = checked_queries(queries, self.rows, k)
+        if not len(wanted):
+            return nothing_found(queries, wanted, self.rows, int(k))
         here = wanted.to(self.rows.device)
         found = self._replays.nearest(here, int(k)) if self._replays else None
         if found is None:
@@ -76,18 +87,14 @@ class Index:
             distances, index, status = found
             if doubt := self._in_doubt(status, here, int(k)):
                 lines, _, distances[lines], index[lines] = doubt
-        if here is not wanted:
-            distances, index = distances.to(wanted.device), index.to(wanted.device)
-        if isinstance(queries, np.ndarray):
-            return distances.numpy(), index.numpy()
-        return distances, index
+        return given_back(queries, wanted, distances, index)
 
     def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Keys float64, see `ranking`, distances float32 and rows, each (Q, k), of checked queries on the device."""
         if self._kernels is None or not self._kernels.can(queries, k):
             self.doubtful = 0
             keys, index = self._certain(queries, k)
-            return keys, self.ranking.finish(keys).float(), index
+            return keys, self._distances(keys, queries), index
         count = self._kernels.most_queries(len(queries), k)
         parts = [self._kernels.nearest(some, k) for some in _split(queries, count)]
         keys, distances, index = (
@@ -109,7 +116,10 @@ class Index:
             return None
         lines = torch.from_numpy(status.nonzero()[0]).to(queries.device)
         keys, index = self._certain(queries[lines], k)
-        return lines, keys, self.ranking.finish(keys).float(), index
+        return lines, keys, self._distances(keys, queries), index
+
+    def _distances(self, keys: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+        return self.ranking.finish(keys).to(result_dtype(queries, self.rows))
 
     def _certain(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [self._certain_block(some, k) for some in _split(queries, QUERY_BLOCK)]
@@ -127,14 +137,16 @@ class Index:
         return settle(self.ranking, self.rows, self._scorer, queries, lengths, found, k)
 
 
-def _method(method: str, device: str) -> str:
+def _method(method: str, rows: torch.Tensor) -> str:
     if method not in METHODS:
         raise UserError(f"method={method} must be one of {', '.join(METHODS)}")
-    reason = why_not(device)
+    reason = why_not(rows.device.type)
+    if reason is None and rows.dtype == torch.int8:
+        reason = "take no int8 rows; use method=blocks or auto"
     if method == "kernels" and reason is not None:
         raise UserError(f"method=kernels {reason}".replace("reduction=blocked", "method=blocks"))
     if method == "auto":
-        return "kernels" if device == "cuda" and reason is None else "blocks"
+        return "kernels" if rows.is_cuda and reason is None else "blocks"
     return method
 
 
@@ -151,34 +163,43 @@ def scorer_of(rows: torch.Tensor, metric: str) -> ProductScorer | MaximumScorer:
     return MaximumScorer.of(rows) if metric == "l1" else ProductScorer.of(rows, metric)
 
 
-def _tensor(values: Any, name: str) -> torch.Tensor:
-    """Values as a contiguous tensor (count, d), not copied where they already are one."""
-    if isinstance(values, np.ndarray):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            values = torch.from_numpy(values)
-    if not isinstance(values, torch.Tensor):
-        raise UserError(f"{name}={type(values).__name__} must be a torch tensor or a numpy array")
-    if values.dim() != 2 or 0 in values.shape:
-        raise UserError(f"{name} of shape {tuple(values.shape)} must be (count, dim), neither of them 0")
-    if values.dtype not in DTYPES:
-        allowed = ", ".join(map(str, DTYPES)).replace("torch.", "")
-        raise UserError(f"{name} of dtype {values.dtype} must be one of {allowed}".replace("torch.", ""))
-    return values.detach().contiguous()
-
-
 def checked_rows(rows: Any) -> torch.Tensor:
-    """Rows as a tensor (N, d). Raises `UserError` for what cannot be searched."""
-    return _tensor(rows, "rows")
+    """Rows as a contiguous tensor (N, d). Raises `UserError` for what cannot be searched."""
+    matrix = as_tensor("rows", rows)
+    if matrix.dim() != 2 or 0 in matrix.shape:
+        raise UserError(f"rows of shape {tuple(matrix.shape)} must be (count, dim), neither of them 0")
+    return matrix.contiguous()
 
 
 def checked_queries(values: Any, rows: torch.Tensor, k: int) -> torch.Tensor:
-    """Queries as a tensor (Q, d) that fits `rows`, and k as well. Raises `UserError` where they do not."""
-    queries = _tensor(values, "queries")
+    """Queries as a contiguous tensor (Q, d) that fits `rows`, and k as well. Raises `UserError` where they do not."""
+    queries = as_tensor("queries", values)
+    if queries.dim() != 2:
+        raise UserError(f"queries of shape {tuple(queries.shape)} must be (count, dim)")
     if queries.shape[1] != rows.shape[1]:
         raise UserError(f"queries of dim {queries.shape[1]} do not fit rows of dim {rows.shape[1]}")
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise UserError(f"k={k!r} must be a whole number")
     if not 1 <= k <= len(rows):
         raise UserError(f"k={k} must be from 1 to the number of rows, {len(rows)}")
-    return queries
+    return (queries.float() if queries.dtype == torch.int8 else queries).contiguous()
+
+
+def result_dtype(queries: torch.Tensor, rows: torch.Tensor) -> torch.dtype:
+    """Of the distances: float64 where one side is."""
+    return torch.float64 if torch.float64 in (queries.dtype, rows.dtype) else torch.float32
+
+
+def nothing_found(values: Any, queries: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[Any, Any]:
+    """The answer to no queries: (0, k) twice."""
+    distances = torch.empty(0, k, dtype=result_dtype(queries, rows), device=queries.device)
+    return given_back(values, queries, distances, torch.empty_like(distances, dtype=torch.int64))
+
+
+def given_back(
+    values: Any, queries: torch.Tensor, distances: torch.Tensor, index: torch.Tensor
+) -> tuple[Any, Any]:
+    """Distances and rows where the queries lie; arrays unless `values`, of which these were made, are tensors."""
+    if distances.device != queries.device:
+        distances, index = distances.to(queries.device), index.to(queries.device)
+    return (distances.numpy(), index.numpy()) if becomes_numpy(values, queries) else (distances, index)

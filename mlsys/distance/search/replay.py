@@ -81,8 +81,7 @@ class Replays:
 
     def _capture(self, queries: torch.Tensor, k: int) -> _Captured | None:
         before = torch.cuda.current_stream(queries.device)
-        with torch.inference_mode(False):  # a later search may write to them outside
-            held, status = queries.clone(), torch.empty(len(queries), dtype=torch.int32, pin_memory=True)
+        held, status = queries.clone(), torch.empty(len(queries), dtype=torch.int32, pin_memory=True)
         graph = torch.cuda.CUDAGraph()
         stream = _capture_stream(queries.device)
         try:

@@ -7,8 +7,7 @@ of d terms in floating point in any order (Higham, Accuracy and Stability of Num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from mlsys.distance.threads import spread
 from mlsys.errors import UserError
 
 STEP_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
+FULL = ("ieee", "none")  # of torch's float32 precisions
 TINY, HUGE = 1e-25, 1e37  # squares outside may lose digits in float32
 
 
@@ -88,7 +88,7 @@ class ProductScorer:
         if metric == "cosine":
             scale = torch.where(norms > 0, 1 / norms, 0.0)
             if len(nonzero) < len(norms):
-                bias = torch.where(norms > 0, 0.0, -torch.inf)
+                bias = torch.zeros_like(norms).masked_fill_(norms == 0, -torch.inf)
         elif metric != "dot":
             bias = norms.square().mul_(-0.5)
         extremes = (float(nonzero.min()), float(nonzero.max())) if len(nonzero) else (1.0, 1.0)
@@ -96,9 +96,7 @@ class ProductScorer:
 
     def block(self, queries: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """See `Scorer`."""
-        rows = self.rows[start:stop].to(queries.dtype)
-        with full_precision():
-            scores: torch.Tensor = (rows @ queries.T).T if _rows_first(queries) else queries @ rows.T
+        scores = product(queries, self.rows[start:stop])
         if self.scale is not None:
             scores *= self.scale[start:stop].to(queries.dtype)
         if self.bias is not None:
@@ -131,6 +129,37 @@ class ProductScorer:
         return queries.dtype if safe else torch.float64
 
 
+def product(queries: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Queries (Q, d) times rows (N, d), (Q, N), to the queries' precision: the error bounds rest on it.
+
+    Where the program lets float32 products be less than that (tf32, bfloat16), they are taken in float64, which no
+    setting touches. The setting is the process': it is read and never written.
+    """
+    if queries.dtype == torch.float64 or full_float32(queries.device.type):
+        scores = _product(queries, rows.to(queries.dtype))
+        if queries.dtype == torch.float64 or full_float32(
+            queries.device.type
+        ):  # nor set by a thread meanwhile
+            return scores
+    scores = queries.new_empty(len(queries), len(rows))
+    count = max(1, 4 * STEP_BYTES[rows.device.type] // (8 * rows.shape[1]))
+    for start in range(0, len(rows), count):
+        part = slice(start, start + count)
+        scores[:, part] = _product(queries.double(), rows[part].double())
+    return scores
+
+
+def full_float32(device: str) -> bool:
+    """Whether the program wants float32 products of `device` in full: read without mixing torch's two interfaces."""
+    backend = torch.backends.cuda if device == "cuda" else torch.backends.mkldnn
+    return backend.matmul.fp32_precision in FULL
+
+
+def _product(queries: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    scores: torch.Tensor = (rows @ queries.T).T if _rows_first(queries) else queries @ rows.T
+    return scores
+
+
 def _rows_first(queries: torch.Tensor) -> bool:
     """Whether rows times queries is the faster product on a CPU (measured: experiments/h100_search)."""
     count, dim = queries.shape
@@ -145,17 +174,6 @@ def _norms(rows: torch.Tensor) -> torch.Tensor:
     if odd.any():
         squares[odd] = rows[odd].double().square().sum(1)
     return squares.sqrt_()
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Float32 products without tf32 or bf16, whatever the program has chosen: the error bounds rest on it."""
-    chosen = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(chosen)
 
 
 def check_finite(norms: torch.Tensor) -> None:

@@ -13,11 +13,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
+from mlsys.distance.isolation import isolated
 from mlsys.distance.relay import relay
-from mlsys.distance.search.index import Array, Index, checked_queries, checked_rows
+from mlsys.distance.search.index import (
+    Index,
+    checked_queries,
+    checked_rows,
+    given_back,
+    nothing_found,
+    result_dtype,
+)
 from mlsys.distance.search.ranking import Ranking, ranking
 from mlsys.errors import UserError
 
@@ -40,6 +47,7 @@ class StreamedIndex:
         UserError: as `search`, and for a budget that does not hold a thousand rows.
     """
 
+    @isolated
     def __init__(self, rows: Any, metric: object, device: torch.device | str, memory_budget: int) -> None:
         self.rows, self.metric = checked_rows(rows), metric
         self.ranking = ranking(metric)
@@ -54,20 +62,20 @@ class StreamedIndex:
         self.device_bytes = self.chunk * each
         self.method = "streamed"
 
-    def search(self, queries: Array, k: int) -> tuple[Array, Array]:
+    @isolated
+    def search(self, queries: Any, k: int) -> tuple[Any, Any]:
         """The k nearest rows of each of `queries` (Q, d): see `search`. Reads the rows once."""
         wanted = checked_queries(queries, self.rows, k)
+        if not len(wanted):
+            return nothing_found(queries, wanted, self.rows, int(k))
         best = _Best(self.ranking, wanted.to(self.device), int(k))
         if self.device.type == "cuda":
             _Passage(self.rows, self.chunk, best).run()
         else:
             for start in range(0, len(self.rows), self.chunk):
                 best.take(start, self.rows[start : start + self.chunk])
-        distances = self.ranking.finish(best.keys).float().to(wanted.device)
-        index = best.index.to(wanted.device)
-        if isinstance(queries, np.ndarray):
-            return distances.numpy(), index.numpy()
-        return distances, index
+        distances = self.ranking.finish(best.keys).to(result_dtype(wanted, self.rows))
+        return given_back(queries, wanted, distances, best.index)
 
 
 class _Best:

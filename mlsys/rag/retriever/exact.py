@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mlsys.rag.retriever import Found, Rows, check_metric, scores
 
 if TYPE_CHECKING:
@@ -23,19 +21,18 @@ class Exact:
         """Take rows (N, dim) float32, onto `device`."""
         import torch
 
+        from mlsys.distance.isolation import isolation
         from mlsys.distance.search import Index
 
-        self._device = device
-        self._index = Index(torch.from_numpy(rows).to(device), self.metric)
+        with isolation():
+            self._index = Index(torch.from_numpy(rows).to(device), self.metric)
 
     def search(self, queries: Rows, k: int) -> Found:
         """(Q, k) scores, largest first, and row numbers."""
-        import torch
-
         if self._index is None:
             raise RuntimeError("the retriever is not loaded")
-        distances, found = self._index.search(torch.from_numpy(queries).to(self._device), k)
-        return scores(self.metric, np.asarray(distances.cpu())), np.asarray(found.cpu())
+        distances, found = self._index.search(queries, k)
+        return scores(self.metric, distances), found
 
     def describe(self) -> dict[str, float | int | str | bool | None]:
         """The metric."""

@@ -18,7 +18,8 @@ METRICS = sorted(DISTANCES)
 def check(queries: torch.Tensor, rows: torch.Tensor, k: int, metric: str) -> None:
     distances, index = search(queries, rows, k, metric)
     wanted, numbers = reference(queries, rows, k, metric)
-    assert distances.dtype == torch.float32
+    wide = torch.float64 in (queries.dtype, rows.dtype)
+    assert distances.dtype == (torch.float64 if wide else torch.float32)
     assert index.dtype == torch.int64
     np.testing.assert_array_equal(index.numpy(), numbers)
     np.testing.assert_allclose(distances.numpy(), wanted, rtol=1e-6, atol=1e-13)
@@ -154,9 +155,15 @@ ROWS = torch.ones(4, 3)
         (ROWS, ROWS, 0, "l2", "k=0 must be from 1 to the number of rows, 4"),
         (ROWS, ROWS, 1.5, "l2", "k=1.5 must be a whole number"),
         (ROWS[:, :2], ROWS, 1, "l2", "queries of dim 2 do not fit rows of dim 3"),
-        (ROWS[0], ROWS, 1, "l2", r"queries of shape \(3,\) must be \(count, dim\), neither of them 0"),
+        (ROWS[0], ROWS, 1, "l2", r"queries of shape \(3,\) must be \(count, dim\)"),
         (ROWS, ROWS[:0], 1, "l2", r"rows of shape \(0, 3\) must be \(count, dim\), neither of them 0"),
-        (ROWS, ROWS.int(), 1, "l2", "rows of dtype int32 must be one of float16, bfloat16, float32, float64"),
+        (
+            ROWS,
+            ROWS.int(),
+            1,
+            "l2",
+            "rows has dtype int32; distances take float64, float32, float16, bfloat16, int8",
+        ),
         (ROWS, ROWS * torch.inf, 1, "l1", "row 0 holds nan, infinity or too large values"),
         (ROWS, ROWS * torch.nan, 1, "dot", "row 0 holds nan, infinity or too large values"),
         (ROWS * torch.nan, ROWS, 1, "dot", "queries hold nan or infinity"),
@@ -167,7 +174,7 @@ ROWS = torch.ones(4, 3)
             "hamming",
             "metric=hamming cannot be searched: choose one of l2, sqeuclidean, l1, cos",
         ),
-        ([[1.0]], ROWS, 1, "l2", "queries=list must be a torch tensor or a numpy array"),
+        ([[1.0], [1.0, 2.0]], ROWS, 1, "l2", "queries=list cannot be read as numbers"),
     ],
 )
 def test_what_cannot_be_searched_is_said_in_one_line(

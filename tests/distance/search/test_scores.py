@@ -9,7 +9,7 @@ from mlsys.distance.search import cityblock
 from mlsys.distance.search.index import scorer_of
 from mlsys.distance.search.ranking import RANKINGS
 from mlsys.distance.search.reference import DISTANCES
-from mlsys.distance.search.scores import full_precision
+from mlsys.distance.search.scores import full_float32, product
 
 
 @pytest.mark.parametrize("metric", sorted(DISTANCES))
@@ -50,12 +50,28 @@ def test_float64_takes_over_where_float32_would_lose_everything(scale: float, dt
     assert scorer.precision(rows[:2], scorer.lengths(rows[:2])) == dtype
 
 
-def test_full_precision_is_lent_and_given_back() -> None:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_products_keep_float32_where_torch_may_take_less(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlsys.distance.search.scores.STEP_BYTES", {"cpu": 4096, "cuda": 4096})  # many steps
+    generator = torch.Generator().manual_seed(3)
+    queries, rows = torch.randn(300, 384, generator=generator), torch.randn(900, 384, generator=generator)
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    torch.backends.mkldnn.matmul.fp32_precision = precision
     try:
-        with full_precision():
-            assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert not full_float32("cpu")
+        scores = product(queries, rows)
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.backends.mkldnn.matmul.fp32_precision = before
+    assert scores.dtype == torch.float32
+    assert torch.equal(scores, (queries.double() @ rows.double().T).float())
+
+
+def test_a_precision_that_is_lowered_while_the_product_is_taken_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = iter([True, False])
+    monkeypatch.setattr("mlsys.distance.search.scores.full_float32", lambda _: next(said))
+    queries, rows = torch.randn(3, 384), torch.randn(9, 384)
+    assert torch.equal(product(queries, rows), (queries.double() @ rows.double().T).float())

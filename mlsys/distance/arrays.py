@@ -1,0 +1,123 @@
+"""What a user hands over, as a tensor over the same memory: everything from which torch or NumPy can read numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.dlpack import from_dlpack
+
+from mlsys.errors import UserError
+
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8)
+DEVICES = ("cpu", "cuda")
+
+Array = np.ndarray[Any, Any]
+
+
+def as_tensor(name: str, values: Any) -> torch.Tensor:
+    """`values` as an ordinary detached tensor, over the same memory where that can be.
+
+    Args:
+        name: what the user calls it, for errors.
+        values: a torch tensor (parameters, negated views), a NumPy array (any strides, alignment and byte order, a
+            field of a structured array, read-only, `ml_dtypes.bfloat16`; a mask is ignored, as scipy does), an object
+            with DLPack, or what NumPy makes an array of: lists (of whole numbers: as float64), pandas' Series.
+
+    Raises:
+        UserError: for a dtype that is not in DTYPES, a tensor that requires grad where grad mode is on, because its
+            gradient would be lost, sparse, nested and quantized tensors, subclasses without elements of their own
+            (DTensor, FakeTensor), and tensors on a device that is not in DEVICES.
+    """
+    if isinstance(values, torch.Tensor):
+        tensor = values
+    elif hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray | np.generic):
+        tensor = _from_dlpack(name, values)
+    else:
+        return _from_numpy(name, values)
+    _check(name, tensor)
+    return tensor.detach().as_subclass(torch.Tensor).resolve_neg()
+
+
+def becomes_numpy(values: Any, tensor: torch.Tensor) -> bool:
+    """Whether an answer to these values, read as `tensor`, is NumPy's: not for tensors, nor on a GPU."""
+    return not isinstance(values, torch.Tensor) and not tensor.is_cuda
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """The name of a dtype without the module's."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _check(name: str, tensor: torch.Tensor) -> None:
+    kind = type(tensor)
+    if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        raise UserError(f"{name} is a {kind.__name__} without elements of its own: pass an ordinary tensor")
+    if tensor.layout != torch.strided or tensor.is_nested:
+        layout = "nested" if tensor.is_nested else name_of(tensor.layout)  # type: ignore[arg-type]
+        raise UserError(f"{name} is a {layout} tensor: pass a dense one, as of {name}.to_dense()")
+    if tensor.dtype not in DTYPES:
+        raise _wrong_dtype(name, name_of(tensor.dtype))
+    if tensor.device.type not in DEVICES:
+        raise UserError(f"{name} is on {tensor.device}: distances run on {' and '.join(DEVICES)}")
+    if tensor.requires_grad and torch.is_grad_enabled():
+        raise UserError(
+            f"{name} requires grad, and distances have no gradient: pass {name}.detach(), or call in torch.no_grad()"
+        )
+
+
+def _from_dlpack(name: str, values: Any) -> torch.Tensor:
+    try:
+        return from_dlpack(values)
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{name}={type(values).__name__} cannot be read through DLPack: {error}") from error
+
+
+def _from_numpy(name: str, values: Any) -> torch.Tensor:
+    array = _array(name, values)
+    if array.dtype.name not in map(name_of, DTYPES):
+        raise _wrong_dtype(name, array.dtype)
+    if array.dtype.name == "bfloat16":  # of ml_dtypes, which torch does not know
+        return torch.from_numpy(_readable(array.view(np.uint16))).view(torch.bfloat16)
+    return torch.from_numpy(_readable(array))
+
+
+def _array(name: str, values: Any) -> Array:
+    try:
+        array = np.asarray(values)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{name}={type(values).__name__} cannot be read as numbers: {error}") from error
+    if isinstance(values, np.ndarray):
+        return array
+    if array.dtype.kind not in "biufcV":
+        raise UserError(
+            f"{name} must be a torch tensor, a numpy array or what numpy makes one of, not {type(values).__name__}"
+        )
+    whole = isinstance(values, list | tuple | range) and array.dtype.kind in "bui"
+    return array.astype(np.float64) if whole else array
+
+
+def _readable(array: Array) -> Array:
+    """The array, copied where torch cannot address its elements; not marked read-only, of which torch would warn.
+
+    Nothing here writes to it. Python's warning filters are the process', so the warning is not silenced by them.
+    """
+    size = array.itemsize
+    plain = array.dtype.isnative and array.flags.aligned
+    if not plain or any(stride < 0 or stride % size for stride in array.strides):
+        array = array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
+    return array if array.flags.writeable else np.asarray(_Unlocked(array))
+
+
+class _Unlocked:
+    """A read-only array as NumPy's array interface describes a writable one; keeps it alive."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+
+
+def _wrong_dtype(name: str, dtype: object) -> UserError:
+    return UserError(f"{name} has dtype {dtype}; distances take {', '.join(map(name_of, DTYPES))}")
