@@ -42,11 +42,15 @@ REPLICAS = TypeAdapter[Replica](Replica)
 
 @dataclass(frozen=True)
 class Stats:
-    """`closed`: batches closed, by reason. `pipeline`: what answers. `gpus`: each replica's, by its name."""
+    """`closed`: batches closed, by reason. `pipeline`: what answers. `gpus`: each replica's, by its name.
+
+    `cycles`: how often, and for how many microseconds in all, an engine under load went from batch to batch.
+    """
 
     closed: Mapping[str, int] = field(default_factory=dict)
     pipeline: Mapping[str, Scalar] = field(default_factory=dict)
     gpus: Mapping[str, str] = field(default_factory=dict)
+    cycles: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(content: Any) -> Stats:
@@ -56,19 +60,28 @@ def read(content: Any) -> Stats:
         closed=_group(content, "closed", COUNTS),
         pipeline=_group(content, "pipeline", SCALARS),
         gpus={name: replica.gpu for name, replica in replicas.items()},
+        cycles=_group(content, "cycles", COUNTS),
     )
 
 
-def difference(before: Stats, after: Stats) -> dict[str, int]:
-    """`closed_by.<reason>`: batches closed for each reason during a level, warm-up included. Nothing where not told.
+def difference(before: Stats, after: Stats) -> dict[str, Scalar]:
+    """What happened during a level, warm-up included. Nothing where not told.
 
-    A count that has fallen belongs to a service that was started anew in the meantime.
+    `closed_by.<reason>`: batches closed for each reason. `cycle_ms.mean`: from one batch's start to the next one's,
+    where requests were waiting meanwhile; queueing theory's service time. `cycles`: how many such there were.
     """
-    found = {}
-    for reason, count in sorted(after.closed.items()):
-        earlier = before.closed.get(reason, 0)
-        found[f"closed_by.{reason}"] = count - earlier if count >= earlier else count
+    closed = _since(before.closed, after.closed)
+    found: dict[str, Scalar] = {f"closed_by.{reason}": count for reason, count in closed.items()}
+    cycles = _since(before.cycles, after.cycles)
+    if (count := cycles.get("count", 0)) and "total_us" in cycles:
+        found |= {"cycles": count, "cycle_ms.mean": cycles["total_us"] / count / 1e3}
     return found
+
+
+def _since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """A count that has fallen belongs to a service that was started anew in the meantime."""
+    counts = {name: (before.get(name, 0), count) for name, count in sorted(after.items())}
+    return {name: count - earlier if count >= earlier else count for name, (earlier, count) in counts.items()}
 
 
 def _group(content: Any, name: str, kind: TypeAdapter[Value]) -> dict[str, Value]:

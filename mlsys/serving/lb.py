@@ -109,7 +109,7 @@ class Balancer:
         are.
         """
         inner = await asyncio.gather(*(self._inner(backend) for backend in self.backends.all))
-        sums: dict[str, Counter[str]] = {"batch_size": Counter(), "closed": Counter()}
+        sums: dict[str, Counter[str]] = {"batch_size": Counter(), "closed": Counter(), "cycles": Counter()}
         for name, total in sums.items():
             for stats in inner:
                 total.update(stats.get(name, {}))

@@ -116,8 +116,12 @@ class Line:
         self._changed.set()
 
     async def _work(self, engine: Engine, pool: ThreadPoolExecutor) -> None:
+        began: float | None = None
         while True:
             batch, reason = await self._next_batch()
+            now = time.perf_counter()
+            if began is not None:
+                self.meters.cycle(now - began)
             self.running += len(batch)
             later = await self._run(engine, pool, batch)
             self.running -= len(batch)
@@ -127,6 +131,7 @@ class Line:
             self.waiting.extendleft(r for r in reversed(later) if not r.cancelled)
             self.admission.served(size, engine.last_s)
             self.policy.answered(sum(map(_answered, batch)), time.perf_counter())
+            began = now if self.waiting else None  # an engine that idles in between makes no cycle
 
     async def _run(self, engine: Engine, pool: ThreadPoolExecutor, batch: list[Request]) -> list[Request]:
         loop = asyncio.get_running_loop()

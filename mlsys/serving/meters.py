@@ -19,6 +19,7 @@ class Meters:
         self.codes: Tally[int] = Tally()
         self.sizes: Tally[int] = Tally()
         self.closed: Tally[str] = Tally()
+        self.cycles: Tally[str] = Tally(count=0, total_us=0)
         self._requests = self.counter("requests", "RAG requests answered, by HTTP status.", ("code",))
         self._batches = self.counter("batches", "Batches closed, by reason.", ("reason",))
         self._duration = self.histogram("request_duration_seconds", "Arrival to answer.", SECONDS)
@@ -58,6 +59,11 @@ class Meters:
         self._size.observe(size)
         self._batches.labels(reason).inc()
 
+    def cycle(self, seconds: float) -> None:
+        """An engine that had requests waiting began its next batch so long after the one before."""
+        self.cycles["count"] += 1
+        self.cycles["total_us"] += round(1e6 * seconds)
+
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""
         return generate_latest(self.registry)
@@ -68,4 +74,5 @@ class Meters:
             "responses": {str(code): count for code, count in sorted(self.codes.items())},
             "batch_size": {str(size): count for size, count in sorted(self.sizes.items())},
             "closed": dict(sorted(self.closed.items())),
+            "cycles": dict(self.cycles),
         }

@@ -12,6 +12,15 @@ def test_a_level_gets_what_was_counted_during_it() -> None:
     assert difference(before, after) == {"closed_by.deadline": 4, "closed_by.full": 3, "closed_by.idle": 0}
 
 
+def test_a_cycle_is_the_mean_of_those_during_the_level() -> None:
+    before, after = (
+        Stats(cycles={"count": 10, "total_us": 900_000}),
+        Stats(cycles={"count": 14, "total_us": 1_000_000}),
+    )
+    assert difference(before, after) == {"cycles": 4, "cycle_ms.mean": 25.0}
+    assert difference(after, after) == difference(before, Stats(cycles={"count": 12})) == {}
+
+
 def test_a_count_that_fell_belongs_to_a_service_that_was_started_anew() -> None:
     assert difference(Stats({"full": 9}), Stats({"full": 2})) == {"closed_by.full": 2}
 

@@ -15,6 +15,7 @@ from mlsys.serving.request import Expired, Failed, Refused, Request, Unavailable
 from .doubles import FakePipeline, Gate, eventually
 
 MODES = ["baseline", "queue", "batch"]
+STAGES = ("embed", "retrieve", "prompt", "generate")
 
 
 def make(mode, pipeline, max_queue=64, policy=None):
@@ -288,3 +289,20 @@ async def test_the_event_loop_is_free_while_the_pipeline_works():
         assert not running.done()
         gate.opened.set()
         await running
+
+
+async def test_a_cycle_leads_from_batch_to_batch_while_requests_wait():
+    pipeline, gate = gated()
+    async with Started("queue", pipeline) as line:
+        await ask(line, "alone")
+        await eventually(lambda: line.running == 0)
+        pipeline.hooks["embed"] = gate
+        asks = [asyncio.create_task(ask(line, f"q{number}")) for number in range(4)]
+        await gate.reached()
+        await eventually(lambda: line.queued() == 3)
+        gate.opened.set()
+        answers = await asyncio.gather(*asks)
+        found = (await line.stats())["cycles"]
+    assert found["count"] == 3
+    served_ms = sum(sum(answer["timings_ms"][stage] for stage in STAGES) for answer in answers[:3])
+    assert found["total_us"] / 1e3 >= served_ms - 0.01

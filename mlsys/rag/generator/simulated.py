@@ -2,6 +2,11 @@
 
 A batch of B prompts costs `base_ms + per_request_ms * B + per_token_ms * T`, T being the new tokens of one
 answer: the shape that batched decoding has (each step reads the weights once, whatever the batch).
+
+That is the cost of generating alone. The other stages run before it and the service works between batches, as they do
+around a language model, so a batch's whole cycle is some milliseconds longer. It is not shortened to hide them: what a
+service adds is what is measured here. Records hold the cycle (`cycle_ms.mean`), which is the service time that
+queueing theory should be given.
 """
 
 from __future__ import annotations
