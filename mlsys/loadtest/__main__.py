@@ -7,9 +7,11 @@ and samples, `end` with what is said of all levels together. `requests.parquet` 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -108,8 +110,16 @@ class Generator:
         return self.arrivals.describe(level) | values | verdict | answers.describe(together), samples
 
 
+def allow_connections() -> None:
+    """Raise this process's limit of open sockets to what the system allows it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # a system that allows fewer than it says: the limit stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def main(path: Path) -> None:
     """Read the specification, send the load."""
+    allow_connections()
     spec = Spec.read(path)
     key = os.environ.get(KEY_VARIABLE)
     load = Load(**spec.load)

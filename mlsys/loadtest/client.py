@@ -7,7 +7,11 @@ its own). Bodies are bounded, and one time limit covers a request from its sendi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import errno
+import os
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +25,8 @@ from mlsys.loadtest.rows import FAILED, TIMED_OUT, Row
 PATH = "/rag"
 GET_TIMEOUT_S = 5.0
 LONGEST_ERROR = 300
+MOST_DESCRIPTORS = 2**20
+OWN_DESCRIPTORS = 64  # files, pipes and libraries of this process
 
 
 class Client:
@@ -31,9 +37,11 @@ class Client:
     ) -> None:
         self._url, self._headers, self._k = url.rstrip("/"), dict(headers), k
         self._timeout_s, self._expected_tokens = timeout_s, expected_tokens
+        self._in_flight = 0
 
     async def __aenter__(self) -> Client:
         self._kept, self._fresh = self._session(keep=True), self._session(keep=False)
+        self._most = max(1, descriptors() - OWN_DESCRIPTORS)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -67,17 +75,29 @@ class Client:
         Raises TimeoutError, ClientError, OSError or ValueError. A kept connection that breaks before a byte of the
         answer was closed by the service while it idled: the question is sent once more, on a new one.
         """
-        async with asyncio.timeout(self._timeout_s):
-            sent = SimpleNamespace(reused=False)
-            try:
-                content = await self._post(self._kept, sent, row, question, clock)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if not sent.reused or row.status is not None or _begun(error):
-                    raise
-                row.resent = True
-                content = await self._post(self._fresh, sent, row, question, clock)
+        sent = SimpleNamespace(reused=False)
+        with self._descriptor():
+            async with asyncio.timeout(self._timeout_s):
+                try:
+                    content = await self._post(self._kept, sent, row, question, clock)
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                    if not sent.reused or row.status is not None or _begun(error):
+                        raise
+                    row.resent = True
+                    content = await self._post(self._fresh, sent, row, question, clock)
         row.done_s = clock()
         return bodies.parse(content) if row.status == 200 else None
+
+    @contextmanager
+    def _descriptor(self) -> Iterator[None]:
+        """One for a connection. Raises OSError where only those are left that the process itself needs."""
+        if self._in_flight >= self._most:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
 
     async def _post(
         self,
@@ -110,6 +130,12 @@ class Client:
 def bearer(key: str | None) -> dict[str, str]:
     """The header that carries a service's key."""
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def descriptors() -> int:
+    """How many files and sockets this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 def said(error: BaseException) -> str:

@@ -54,7 +54,11 @@ def _cpu(share: float) -> str | None:
 
 def _errors(measured: Sequence[Row]) -> str | None:
     hit = sum(any(text in (row.error or "") for text in CLIENT_ERRORS) for row in measured)
-    return f"{hit} requests failed for lack of sockets on the client's side" if hit else None
+    return (
+        f"{hit} requests failed for lack of sockets on the client's side (ulimit -n, local ports)"
+        if hit
+        else None
+    )
 
 
 def _rate(measured: Sequence[Row], name: str) -> float | None:

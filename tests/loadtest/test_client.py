@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from loadtest.double import Double, Handler, good, serving
 
+from mlsys.loadtest import client as client_module
 from mlsys.loadtest.client import Client
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
@@ -206,6 +207,22 @@ async def test_what_is_no_answer_fails_one_request_in_one_printable_line(answer:
     assert row.error is not None
     assert row.error.isprintable()
     assert len(row.error) <= 300
+
+
+async def test_connections_leave_the_process_the_descriptors_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "descriptors", lambda: client_module.OWN_DESCRIPTORS + 2)
+
+    async def slow(question: dict[str, Any]) -> web.StreamResponse:
+        await asyncio.sleep(0.1)
+        return await good(question)
+
+    async with serving(Double(slow)) as url, Client(url, {}, 2, 5.0, None) as client:
+        rows = await asyncio.gather(*(sent(client) for _ in range(5)))
+        assert (await sent(client)).outcome == OK
+    assert [row.outcome for row in rows] == [OK] * 2 + [FAILED] * 3
+    assert rows[-1].error == "OSError: [Errno 24] Too many open files"
 
 
 async def test_a_body_that_drips_ends_with_the_requests_time() -> None:

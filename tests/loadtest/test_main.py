@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from aiohttp import web
 from loadtest.double import Double, good, serving
 
 from mlsys.loadtest.children import environment
@@ -19,10 +20,13 @@ from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 CLOSED = {"_target_": "mlsys.loadtest.arrivals.closed.Closed", "name": "closed", "concurrency": [1, 3]}
 
 
-async def generate(spec: Spec, key: str | None = None) -> list[dict[str, Any]]:
+async def generate(spec: Spec, key: str | None = None, descriptors: int = 1024) -> list[dict[str, Any]]:
     environ = {**os.environ, **environment({KEY_VARIABLE: key} if key else None)}
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mlsys.loadtest", str(spec.write()), stdout=asyncio.subprocess.PIPE, env=environ
+        *("sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"),
+        *(sys.executable, "-m", "mlsys.loadtest", str(spec.write())),
+        stdout=asyncio.subprocess.PIPE,
+        env=environ,
     )
     output, _ = await child.communicate()
     assert child.returncode == 0
@@ -56,6 +60,24 @@ async def test_a_specification_in_levels_and_rows_out(tmp_path: Path) -> None:
     assert all(0.1 < rate < 0.4 for rate in hits)
     assert (table["done_s"] >= table["first_byte_s"]).all()
     assert (tmp_path / "loadtest.json").read_text().count("secret") == 0
+
+
+async def test_a_level_for_which_descriptors_ran_out_is_not_valid_and_not_lost(tmp_path: Path) -> None:
+    async def slow(question: dict[str, Any]) -> web.StreamResponse:
+        await asyncio.sleep(0.1)
+        return await good(question)
+
+    async with serving(Double(slow)) as url:
+        load = {"requests": 40, "warmup_requests": 0}
+        spec = Spec(url, str(tmp_path), CLOSED | {"concurrency": 40}, load, seed=1)
+        spec.questions = [Question(0, "Why?", None)]
+        events = await generate(spec, descriptors=80)
+    (level,) = [event["values"] for event in events if event["event"] == "level"]
+    assert level["succeeded"] >= 16
+    assert level["failed"] > 0
+    assert level["valid"] is False
+    assert "lack of sockets on the client's side" in level["invalid_reason"]
+    assert (tmp_path / FILE_NAME).exists()
 
 
 def test_a_specification_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -48,4 +48,5 @@ def test_a_busy_client_is_the_limit() -> None:
 
 def test_a_client_without_sockets_is_the_limit() -> None:
     found = judge(rows(3, error="ClientOSError: [Errno 24] Too many open files"), [], 0.1, open_loop=False)
-    assert found["invalid_reason"] == "3 requests failed for lack of sockets on the client's side"
+    lack = "for lack of sockets on the client's side (ulimit -n, local ports)"
+    assert found["invalid_reason"] == f"3 requests failed {lack}"
