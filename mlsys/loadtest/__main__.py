@@ -19,17 +19,20 @@ from typing import Any
 
 from mlsys.loadtest import answers, rows, stats
 from mlsys.loadtest.arrivals import make
+from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client import Client, bearer
 from mlsys.loadtest.driver import Driver, Level
 from mlsys.loadtest.options import Load
 from mlsys.loadtest.phases import Phases
 from mlsys.loadtest.questions import Order
-from mlsys.loadtest.rows import Row
+from mlsys.loadtest.rows import OK, Row
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.loadtest.statistics import summarise
 from mlsys.loadtest.validity import judge
+from mlsys.record import Scalar
 
 REPORT_EVERY_S = 0.2
+LONE_REQUESTS = 3
 
 
 def say(event: str, **content: Any) -> None:
@@ -66,28 +69,59 @@ class Generator:
 
     async def run(self) -> None:
         """Measure every level, saying each as it ends."""
-        done: list[tuple[float, dict[str, Any]]] = []
-        while (level := self.arrivals.next_level(done)) is not None:
-            index = len(done)
-            before = stats.read(await self.client.get(stats.PATH))
-            repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
-            after = stats.read(await self.client.get(stats.PATH))
-            self.rows += [row for repeat in repeats for row in repeat.rows]
-            rows.write(Path(self.spec.directory), self.rows)
-            values, samples = self._judge(level, repeats)
-            done.append((level, values | stats.difference(before, after)))
-            say("level", values=done[-1][1], samples=samples)
-        say("end", values=answers.describe(self.rows) | self.arrivals.conclusion(done))
+        began, done = time.monotonic(), list[tuple[float, dict[str, Any]]]()
+        values = await self._alone() if self.arrivals.needs_slo else {}
+        while "slo.ended" not in values and (level := self.arrivals.next_level(done)) is not None:
+            if self._too_long(level, time.monotonic() - began):
+                values["slo.ended"] = f"loadtest.max_total_s={self.arrivals.max_total_s:g}"
+                break
+            done.append((level, await self._level(len(done), level)))
+        say("end", values=answers.describe(self.rows) | self.arrivals.conclusion(done) | values)
 
-    async def _repeat(self, index: int, level: float, turn: int) -> Level:
-        load, described = self.load, self.arrivals.describe(level)
-        process = self.arrivals.process(level, self.spec.seed + turn)
-        warmup = load.warmup_requests
+    async def _alone(self) -> dict[str, Scalar]:
+        """The fastest of a few requests, one by one: where it misses the SLO, no rate is worth a level."""
+        phases = Phases(0, LONE_REQUESTS, None, keep_load=False)
+        say("begin", level={"concurrency": 1}, repeat=0, total=LONE_REQUESTS)
+        order = Order(self.spec.questions, self.spec.seed)
+        lone = await self.driver.run(ClosedLoop(1), phases, order, lambda: Row(0, 0))
+        self.progress.flush()
+        fastest_ms = min((row.e2e_ms for row in lone.rows if row.outcome == OK), default=None)
+        values: dict[str, Scalar] = {"slo.lone_ms": fastest_ms}
+        if fastest_ms is None:
+            values["slo.ended"] = f"a lone request fails: {lone.rows[-1].error}"
+        elif self.load.slo_ms is not None and fastest_ms > self.load.slo_ms:
+            values["slo.ended"] = f"a lone request takes {fastest_ms:.4g} ms"
+        return values
+
+    def _too_long(self, level: float, passed_s: float) -> bool:
+        rate, limit_s = self.arrivals.describe(level).get("offered_rate_rps"), self.arrivals.max_total_s
+        if rate is None or limit_s is None:
+            return False
+        return passed_s + self.load.repeats * self._phases(level, keep_load=False).expected_s(rate) > limit_s
+
+    async def _level(self, index: int, level: float) -> dict[str, Any]:
+        before = stats.read(await self.client.get(stats.PATH))
+        repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
+        after = stats.read(await self.client.get(stats.PATH))
+        self.rows += [row for repeat in repeats for row in repeat.rows]
+        rows.write(Path(self.spec.directory), self.rows)
+        values, samples = self._judge(level, repeats)
+        values |= stats.difference(before, after)
+        say("level", values=values, samples=samples)
+        return values
+
+    def _phases(self, level: float, keep_load: bool) -> Phases:
+        load, warmup = self.load, self.load.warmup_requests
         if warmup is None:
             warmup = self.arrivals.warmup(level, load.measured_requests)
-        total = None if load.measured_requests is None else warmup + load.measured_requests
+        return Phases(warmup, load.measured_requests, load.duration_s, keep_load)
+
+    async def _repeat(self, index: int, level: float, turn: int) -> Level:
+        described = self.arrivals.describe(level)
+        process = self.arrivals.process(level, self.spec.seed + turn)
+        phases = self._phases(level, keep_load=not process.open_loop)
+        total = None if phases.requests is None else phases.warmup + phases.requests
         say("begin", level=described, repeat=turn, total=total)
-        phases = Phases(warmup, load.measured_requests, load.duration_s, keep_load=not process.open_loop)
         concurrency, rate = described.get("concurrency"), described.get("offered_rate_rps")
         clients = None if concurrency is None else int(concurrency)
 

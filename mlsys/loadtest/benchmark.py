@@ -129,7 +129,15 @@ class ServingBenchmark:
                     shown.close()
                     yield self._level(event)
                 elif event["event"] == "end":
+                    self._conclude(event["values"])
                     yield Results(event["values"])
+
+    def _conclude(self, values: Mapping[str, Scalar]) -> None:
+        if not self.arrivals.needs_slo:
+            return
+        met, slo = values["slo.max_rate_rps"], f"loadtest.slo_ms={self.load.slo_ms:g}"
+        found = f"no rate was found that meets {slo}" if met is None else f"{met:.4g} requests/s meet {slo}"
+        progress.say(f"{found} (the search ended: {values['slo.ended']})")
 
     def _title(self, event: Mapping[str, Any]) -> str:
         name, value = next(iter(event["level"].items()))

@@ -100,6 +100,7 @@ class SloSearchOptions(Load):
     share: float = 0.95
     tolerance: float = 0.1
     max_levels: int = 12
+    max_total_s: float = 3600.0
 
 
 @dataclass

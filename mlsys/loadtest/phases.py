@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 WARMUP, MEASURED, COOLDOWN = "warmup", "measured", "cooldown"
 
 
@@ -16,6 +18,11 @@ class Phases:
         self.warmup, self.requests, self.duration_s, self.keep_load = warmup, requests, duration_s, keep_load
         self.sent = self.measured_sent = self.measured_done = 0
         self.started_s: float | None = None
+
+    def expected_s(self, rate_rps: float) -> float:
+        """How long it takes to send everything at this rate, in s."""
+        measured_s = math.inf if self.requests is None else self.requests / rate_rps
+        return self.warmup / rate_rps + min(measured_s, self.duration_s or math.inf)
 
     def next(self, at_s: float) -> str | None:
         """What a request that is due at `at_s` would be; None when no more are to be sent."""

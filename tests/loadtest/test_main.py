@@ -80,6 +80,34 @@ async def test_a_level_for_which_descriptors_ran_out_is_not_valid_and_not_lost(t
     assert (tmp_path / FILE_NAME).exists()
 
 
+async def searched(directory: Path, answer_s: float, **knobs: Any) -> list[dict[str, Any]]:
+    async def slow(question: dict[str, Any]) -> web.StreamResponse:
+        await asyncio.sleep(answer_s)
+        return await good(question)
+
+    double = Double(slow)
+    async with serving(double) as url:
+        arrivals = {"_target_": "mlsys.loadtest.arrivals.slo_search.SloSearch", **knobs}
+        spec = Spec(url, str(directory), arrivals, {"requests": 20, "slo_ms": 50.0}, seed=1)
+        spec.questions = [Question(0, "Why?", None)]
+        return await generate(spec)
+
+
+async def test_a_search_ends_before_it_begins_where_a_lone_request_misses(tmp_path: Path) -> None:
+    events = await searched(tmp_path, 0.1, request_rate=1.0)
+    found = events[-1]["values"]
+    assert [event for event in events if event["event"] == "level"] == []
+    assert found["slo.lone_ms"] >= 100
+    assert found["slo.max_rate_rps"] is None
+    assert found["slo.ended"] == f"a lone request takes {found['slo.lone_ms']:.4g} ms"
+
+
+async def test_a_search_begins_no_level_that_would_not_end_in_time(tmp_path: Path) -> None:
+    events = await searched(tmp_path, 0.0, request_rate=0.1, max_total_s=60.0)
+    assert [event for event in events if event["event"] == "level"] == []
+    assert events[-1]["values"]["slo.ended"] == "loadtest.max_total_s=60"
+
+
 def test_a_specification_is_read_as_it_was_written(tmp_path: Path) -> None:
     spec = Spec("http://x", str(tmp_path), CLOSED, {}, 3, None, False, [Question(0, "é", None)])
     assert Spec.read(spec.write()) == spec

@@ -41,3 +41,9 @@ def test_a_duration_counts_from_the_first_measured_request() -> None:
 def test_the_first_limit_ends_it() -> None:
     phases = Phases(warmup=0, requests=2, duration_s=10.0, keep_load=False)
     assert [send(phases, t) for t in (0.0, 1.0, 2.0)] == [MEASURED, MEASURED, None]
+
+
+def test_how_long_sending_takes_at_a_rate() -> None:
+    assert Phases(5, 60, None, keep_load=False).expected_s(0.5) == 130
+    assert Phases(5, None, 30.0, keep_load=False).expected_s(0.5) == 40
+    assert Phases(5, 60, 30.0, keep_load=False).expected_s(10) == 6.5

@@ -6,6 +6,8 @@ import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from mlsys.record import Scalar
+
 
 class Process(Protocol):
     """One level's arrivals, from its start at 0 s on."""
@@ -25,16 +27,21 @@ Done = Sequence[tuple[float, Mapping[str, Any]]]
 
 
 class Arrivals(Protocol):
-    """A kind of arrivals with its load levels. `needs_slo`: it cannot do without `loadtest.slo_ms`."""
+    """A kind of arrivals with its load levels.
+
+    `needs_slo`: it cannot do without `loadtest.slo_ms`, and begins only where a lone request meets it.
+    `max_total_s`: no level begins that would not end within this time from the start; None: all begin.
+    """
 
     name: str
     needs_slo: bool
+    max_total_s: float | None
 
     def next_level(self, done: Done) -> float | None:
         """The level to measure after those `done` (with their results); None: enough."""
         ...
 
-    def conclusion(self, done: Done) -> dict[str, float | None]:
+    def conclusion(self, done: Done) -> dict[str, Scalar]:
         """What all levels together say."""
         ...
 
@@ -55,13 +62,14 @@ class Listed:
     """Levels that are known beforehand, measured in their order."""
 
     needs_slo = False
+    max_total_s: float | None = None
     levels: Sequence[float]
 
     def next_level(self, done: Done) -> float | None:
         """The next of the list."""
         return self.levels[len(done)] if len(done) < len(self.levels) else None
 
-    def conclusion(self, done: Done) -> dict[str, float | None]:
+    def conclusion(self, done: Done) -> dict[str, Scalar]:
         """Nothing beyond the levels."""
         return {}
 
