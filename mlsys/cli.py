@@ -12,7 +12,7 @@ from types import FrameType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import config, follower, interrupts, keys, ranks, sweep
+from mlsys import config, follower, interrupts, keys, ranks, sweep, words
 from mlsys.errors import UserError, one_line, root
 from mlsys.interrupts import INTERRUPTED
 
@@ -36,6 +36,7 @@ def call(run: Callable[[], object]) -> int:
         interrupts.raise_interrupt()
     try:
         keys.check_words(sys.argv[1:])
+        sys.argv[1:] = words.readable(sys.argv[1:])
         with ranks.together() as peers:
             if peers.rank > 0:
                 follower.follow(peers)
@@ -72,7 +73,12 @@ def explain(error: Exception) -> str:
         options = ", ".join(sorted(option for option in error.options if not option.startswith("_")))
         return f"{group}={name} is not an option; there are: {options}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: {one_line(Exception(error.message))}"
+        reason = one_line(Exception(error.message))
+        if reason.startswith(("LexerNoViableAlt", "token recognition")):
+            reason = "a character that means something else here, or nothing"
+        return f"{error.override}: {reason}; to take it as it stands: {words.hint(error.override)}"
+    if match := re.match(r"Ambiguous value for argument '(.*)'", text):
+        return f"{match[1]}: -m sweeps over commas; to take it as it stands: {words.hint(match[1])}"
     if match := re.match(r"Could not override '(.*)'", text):
         return f"there is no option {match[1]}; --help lists the options"
     if match := re.match(r"In '(.*)/(.*)': .*\nKey '.*' not in .*\n *full_key: (.*)\.(.*)", str(error)):

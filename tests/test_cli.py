@@ -44,6 +44,15 @@ def compose(*overrides: str) -> DictConfig:
             "experiment=overload loadtest=closed",
             "experiment=overload sets loadtest.request_rate, which the loadtest chosen here does not have: ",
         ),
+        (
+            "metric=l2,l1",
+            "metric=l2,l1: -m sweeps over commas; to take it as it stands: 'metric=\"l2,l1\"'",
+        ),
+        (
+            "search.k=ü",
+            "search.k=ü: a character that means something else here, or nothing; to take it as it stands: "
+            "'search.k=\"ü\"'",
+        ),
         ("size=[", "size=[: no viable alternative at input '['"),
     ],
 )

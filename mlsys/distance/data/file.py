@@ -55,7 +55,7 @@ class File:
     def _open(self, option: str, name: str | None, key: str | None) -> FileSource:
         if name is None:
             raise UserError(f"{option}=null: data=file needs the paths data.x and data.y")
-        path = Path(name)
+        path = Path(name) if Path(name).exists() else Path(os.path.expanduser(name))
         try:
             before = _stat(path)
             layout = READERS[path.suffix](path, Key(f"{option}_key", key))

@@ -87,9 +87,9 @@ def _offset(tensor: torch.Tensor, records: dict[int, int]) -> int | None:
 
 def _records(path: Path) -> dict[int, int]:
     """Where each stored record of the archive begins, and its size. Raises UserError for what cannot be read."""
-    if not zipfile.is_zipfile(path):
-        raise UserError("is no file of torch.save, is cut off, or is older than torch 1.6: save it again")
     try:
+        if not zipfile.is_zipfile(path):
+            raise UserError("is no file of torch.save, is cut off, or is older than torch 1.6: save it again")
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
             _check(archive, entries)

@@ -241,6 +241,7 @@ def index_says_more() -> bytes:
         ),
         ("head.npy", npy(5)[:40], "is no .npy file: EOF: reading array header"),
         ("version.npy", b"\x93NUMPY\x09\x00", "has .npy version 9.0"),
+        ("disks.pt", b"PK\x05\x06" + b"\1" * 16 + b"\0\0", "is a damaged archive"),
         ("more.pt", index_says_more(), "is damaged: its index declares 24 bytes where 20 are stored"),
     ],
 )
