@@ -14,7 +14,11 @@ def missing(module: str) -> str | None:
     """One line that says how to install `module`; None where it belongs to no extra."""
     top = module.split(".")[0]
     wanted = _plain(DISTRIBUTIONS.get(top, top))
-    for requirement in metadata.requires("mlsys") or []:
+    try:
+        requirements = metadata.requires("mlsys") or []
+    except metadata.PackageNotFoundError:  # run from its sources, not installed
+        return None
+    for requirement in requirements:
         if (found := SPLIT.match(requirement)) and _plain(found[1]) == wanted and found[2] not in GATHERED:
             return f"{top} is not installed: pip install 'mlsys[{found[2]}]'"
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 
 from mlsys import extras
@@ -45,3 +47,11 @@ def test_an_import_that_fails_for_want_of_an_extra_is_the_users_to_mend() -> Non
     assert isinstance(found, UserError)
     other = ModuleNotFoundError("No module named 'nonsense'", name="nonsense")
     assert root(other) is other
+
+
+def test_sources_that_are_not_installed_have_no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.requires", absent)
+    assert extras.missing("aiohttp") is None
