@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     import torch
 
 
-def build(config: dict[str, Any], directory: Path) -> Workload:
-    """The workload that `config` (resolved, plain values) asks for; files of its own go into `directory`."""
+def build(config: dict[str, Any], directory: Path, asked: frozenset[str] = frozenset()) -> Workload:
+    """The workload that `config` (resolved, plain values) asks for; files of its own go into `directory`.
+
+    `asked`: the options that were given and are not defaults: what was given is done, or refused.
+    """
     kind = workload_kind(config)
     if ranks.here().size > 1 and kind != "distance":
         raise UserError(f"workload={kind} runs in one process: start it without torchrun")
@@ -32,7 +35,7 @@ def build(config: dict[str, Any], directory: Path) -> Workload:
         from mlsys.distance.tune import Tuning
 
         return Tuning(resolve_device(config["device"]), directory)
-    return search(config) if kind == "search" else distance(config)
+    return search(config) if kind == "search" else distance(config, asked)
 
 
 def workload_kind(config: dict[str, Any]) -> str:
@@ -55,7 +58,7 @@ def serving(config: dict[str, Any], directory: Path) -> Workload:
     return ServingBenchmark(config, directory)
 
 
-def distance(config: dict[str, Any]) -> Workload:
+def distance(config: dict[str, Any], asked: frozenset[str] = frozenset()) -> Workload:
     """The distance benchmark."""
     import torch
 
@@ -72,6 +75,7 @@ def distance(config: dict[str, Any]) -> Workload:
         memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
         baselines=config["baselines"],
         peers=ranks.here(),
+        asked=asked,
         **_timing(config),
     )
 
@@ -80,6 +84,11 @@ def search(config: dict[str, Any]) -> Workload:
     """The nearest-neighbour benchmark."""
     from mlsys.distance.search.benchmark import SearchBenchmark
 
+    if config["data"]["name"] != "random":
+        raise UserError(
+            f"data={config['data']['name']} does not go with workload=search, which draws its own rows: "
+            "mlsys.distance.search takes arrays"
+        )
     return SearchBenchmark(
         metric=config["metric"]["name"],
         device=resolve_device(config["device"]),

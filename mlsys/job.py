@@ -44,11 +44,13 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
     if ranks.here().lost:
         progress.say(f"not run: {overrides}: {ranks.here().lost}")
         return
+    asked = frozenset(word.partition("=")[0].lstrip("+") for word in hydra.overrides.task)
+    measured = _Job(_entry(plain, command), plain, directory, label, asked)
     if interleaved:
-        rounds = interleave.Rounds(plain["compare"]["rounds"])
-        interleave.defer(_Job(_entry(plain, command), plain, directory, label, rounds).measure)
+        measured.rounds = interleave.Rounds(plain["compare"]["rounds"])
+        interleave.defer(measured.measure)
         return
-    _Job(_entry(plain, command), plain, directory, label).measure()
+    measured.measure()
 
 
 def _interleaved(plain: dict[str, Any], hydra: Any, sweep: Path | None) -> bool:
@@ -81,13 +83,15 @@ def find_done(sweep: Path, digest: str) -> Path | None:
 class _Job:
     """One configuration on its way into its record, in one go or, interleaved, in `rounds`.
 
-    The sink is opened once, before anything is measured, and closed once, when no further round follows.
+    The sink is opened once, before anything is measured, and closed once, when no further round follows. `asked`:
+    the options that the command line gave.
     """
 
     entry: Record
     plain: dict[str, Any]
     directory: Path
     label: str
+    asked: frozenset[str] = frozenset()
     rounds: interleave.Rounds | None = None
     sink: Any = None
 
@@ -115,7 +119,7 @@ class _Job:
         entry, rounds = self.entry, self.rounds
         entry.workload = workload_kind(self.plain)
         with ranks.here().job(self.plain):
-            workload = build(self.plain, self.directory)
+            workload = build(self.plain, self.directory, self.asked)
             if self.sink is None:
                 self.sink = instantiate(self.plain["tracking"])
                 self.sink.open(entry, self.directory)

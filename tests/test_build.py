@@ -1,4 +1,4 @@
-"""What `build` chooses among several ranks."""
+"""What `build` chooses, mostly among several ranks, and what it refuses."""
 
 from __future__ import annotations
 
@@ -35,3 +35,10 @@ def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
         UserError, match=r"device=auto: 2 ranks on a machine with 1 GPU\(s\), which need one each"
     ):
         build.resolve_device("auto")
+
+
+def test_a_search_does_not_leave_files_out_in_silence() -> None:
+    with pytest.raises(
+        UserError, match=r"^data=file does not go with workload=search, which draws its own rows"
+    ):
+        build.search({"data": {"name": "file"}})

@@ -57,7 +57,7 @@ def run(directory: Path, *overrides: str, sweep: Path | None = None) -> dict[str
 @pytest.fixture
 def workload(monkeypatch: pytest.MonkeyPatch) -> Workload:
     made = Workload()
-    monkeypatch.setattr(build, "build", lambda plain, directory: made)
+    monkeypatch.setattr(build, "build", lambda plain, directory, asked: made)
     return made
 
 

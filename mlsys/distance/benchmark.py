@@ -31,6 +31,7 @@ class DistanceBenchmark:
         metric, reduction: instances; `data.open(n, dtype, seed)` gives the two sources.
         placement: `device` holds both vectors there; `host` streams them within `memory_budget` bytes.
         repeats, warmup, time_limit_s: see `timing.Clock`.
+        asked: options that were given, which data of another size or dtype must not overrule in silence.
         peers: the ranks over which the vectors are spread; each holds, reads and checks only its own stretch.
     """
 
@@ -48,6 +49,7 @@ class DistanceBenchmark:
     time_limit_s: float
     seed: int
     peers: Alone = ALONE
+    asked: frozenset[str] = frozenset()
     kind: str = "distance"
 
     def measure(self) -> Iterator[Results]:
@@ -55,6 +57,7 @@ class DistanceBenchmark:
         modules = {name: get(name) for name in self.baselines}
         with progress.step(f"opening {self.data.name} data"):
             sources = self.data.open(self.n, self.dtype, self.seed)
+        self._check_asked(sources[0])
         yield Results(self._conditions(sources))
         own = distributed.shards(sources, self.peers) if self.peers.size > 1 else sources
         call, facts = self._prepare(own)
@@ -68,6 +71,15 @@ class DistanceBenchmark:
             yield beside.left_out(dict.fromkeys(modules, reason))
         elif modules:
             yield from beside.measure(clock, call, modules, sources, self.metric.name)
+
+    def _check_asked(self, x: Source) -> None:
+        own = {"size": (self.n, x.n), "dtype": (self.dtype, x.dtype)}
+        for option, (given, found) in own.items():
+            if option in self.asked and given != found:
+                given, found = (str(value).removeprefix("torch.") for value in (given, found))
+                raise UserError(
+                    f"{option}={given}, but data.x ({x.description}) has {found}: leave {option} out"
+                )
 
     def _conditions(self, sources: tuple[Source, Source]) -> dict[str, Scalar]:
         x, y = sources

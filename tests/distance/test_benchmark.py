@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from mlsys import timing
 from mlsys.distance import fused, metrics, reductions
 from mlsys.distance.benchmark import DistanceBenchmark
+from mlsys.distance.data.file import File
 from mlsys.distance.data.random import Random
 from mlsys.errors import UserError
 from mlsys.record import Results
@@ -140,3 +142,18 @@ def test_the_record_says_what_takes_the_rows(monkeypatch: pytest.MonkeyPatch) ->
     assert measure(baselines=[], n=long)[0]["blocked.loop"] == "numba"
     monkeypatch.setattr(fused, "_numba", lambda: None)
     assert measure(baselines=[], n=long)[0]["blocked.loop"] == "numpy"
+
+
+def test_what_was_asked_for_is_not_overruled_by_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "v.npy"
+    np.save(path, np.ones(5))
+    data = File(x=str(path), y=str(path))
+    assert measure(data=data, baselines=[])[0]["n"] == 5  # the defaults give way
+    with pytest.raises(UserError, match=r"^size=1000, but data.x \(v.npy\) has 5: leave size out$"):
+        measure(data=data, asked=frozenset({"size"}))
+    with pytest.raises(
+        UserError, match=r"^dtype=float32, but data.x \(v.npy\) has float64: leave dtype out$"
+    ):
+        measure(data=data, asked=frozenset({"dtype"}))
+    same = {"n": 5, "dtype": torch.float64, "asked": frozenset({"size", "dtype"})}
+    assert measure(data=data, baselines=[], **same)[0]["dtype"] == "float64"
