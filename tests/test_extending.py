@@ -40,9 +40,10 @@ class Soft(Metric):
     sums = 1
     terms = soft_terms
     finish = soft_finish
+    definition = "sum(abs(x - y) / (1 + abs(x - y)))"
 
     def rows(self, x, y, scratch, out):
-        d = np.abs(x.astype(np.float64) - y)
+        d = np.abs(x - y)
         np.sum(d / (1 + d), axis=1, out=out[0])
 
     def distance(self, sums):
@@ -79,7 +80,7 @@ class GatherRun:
         if first == 0:
             self.totals[:] = 0
         out = np.empty((self.metric.sums, 1))
-        u, v = x.numpy()[None].copy(), y.numpy()[None].copy()
+        u, v = x.double().numpy()[None], y.double().numpy()[None]
         self.metric.rows(u, v, np.empty_like(u), out)
         self.totals += out[:, 0]
 

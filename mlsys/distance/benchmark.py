@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -145,7 +144,7 @@ class DistanceBenchmark:
         return {
             "value": value,
             "reference": truth.value,
-            "relative_error": _relative_error(value, truth.value, truth.scale),
+            "relative_error": truth.relative_error(value),
             "nan_count": nans,
         }
 
@@ -196,10 +195,3 @@ class DistanceBenchmark:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-def _relative_error(value: float, truth: float, scale: float) -> float:
-    """|value − truth| / scale; 0 where both are the same infinity or both nan."""
-    if value == truth or (math.isnan(value) and math.isnan(truth)):
-        return 0.0
-    return abs(value - truth) / scale if scale else math.inf

@@ -1,84 +1,92 @@
 """A metric's sums in one pass over the elements: its `element` function in a loop that Numba compiles.
 
-NumPy takes one pass over a block for every operation, and even in the cache these passes cost: with them l1 and cosine
-run at 0.6 of the speed of `torch.dot` on two cores, compiled at 0.8. The compiled loop works without the interpreter's
-lock. Importing Numba and compiling take about a second in each process; where it is not installed, and for metrics
-without an `element`, NumPy does the work.
+NumPy takes one pass over a block for every operation, and even in the cache these passes cost. The compiled loop adds
+up in float64 and works without the interpreter's lock. float64 costs nothing where the memory is the limit, holds any
+float32's square, and makes the time independent of the data: nothing is ever summed a second time.
+
+The loop takes addresses, because getting at an array costs as much as the sums of a thousand elements. Its machine code
+is kept on disk, beside this file or in the user's cache, so that a process waits for Numba's import alone.
 """
 
 from __future__ import annotations
 
+import inspect
+import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlsys.distance.metrics import Array, Metric
 
-PIECE = 1024  # elements of each half of a row; their sum is added up in float64
+WIDTH = 8192  # elements a row
 MAY = {"reassoc", "contract", "nsz"}  # how the compiler may use vector registers; nan and inf stay right
 
-Rows = Callable[[Array, Array, Array, Array], None]
+
+@dataclass(frozen=True)
+class Loop:
+    """A compiled loop.
+
+    `at(x, y, n, out, stride)` writes the sums of each row of WIDTH of the n elements at the addresses x and y; sum i of
+    row j becomes number i · stride + j of the float64 numbers at out.
+    """
+
+    at: Callable[[int, int, int, int, int], None]
+
+    def __call__(self, x: Array, y: Array, out: Array) -> None:
+        """The same for arrays: x and y 1-D and contiguous, out (sums, rows) with contiguous rows."""
+        self.at(x.ctypes.data, y.ctypes.data, len(x), out.ctypes.data, out.strides[0] // out.itemsize)
 
 
-def rows(metric: Metric, dtype: type) -> Rows | None:
-    """What `metric.rows` computes for C-contiguous arrays of `dtype`, compiled; None where that cannot be.
+def loop(metric: Metric, dtype: type) -> Loop | None:
+    """The loop of `metric` over elements of `dtype`; None where that cannot be compiled.
 
-    The order of a row's additions depends on its width alone. Compiles on the first call for a metric and dtype.
+    The order of a row's additions depends on its width alone.
     """
     if metric.element is None or _numba() is None:
         return None
-    loop = _compiled(metric.element, metric.sums, np.dtype(dtype).name)
-    return lambda x, y, scratch, out: loop(x, y, out)
+    return Loop(_compiled(metric.element, metric.sums, dtype))
 
 
 @lru_cache
 def _numba() -> Any:
+    """Numba's `njit`, `register_jitable` and the loop; None where Numba is not there, or not for this NumPy."""
     try:
-        import numba
-    except ImportError:  # not there, or not for this NumPy
+        from numba import njit
+        from numba.extending import register_jitable
+
+        from mlsys.distance.fused_rows import rows
+    except ImportError:
         return None
-    return numba
+    return njit, register_jitable, rows
 
 
 @lru_cache
-def _compiled(element: Any, sums: int, dtype: str) -> Any:
-    """The loop over rows x and y, (rows, width), into out, (sums, rows).
+def _compiled(element: Any, sums: int, dtype: type) -> Any:
+    njit, register_jitable, rows = _numba()
+    register_jitable(element)
+    function = rows(element, sums, dtype, WIDTH)
+    signature = "void(intp, intp, intp, intp, intp)"
+    version = _version(element)
+    if version is not None:
+        # the name of the file in the cache: one for each loop, so that processes that compile at a time cannot mix
+        # them up, and for each state of the metric's module
+        function.__qualname__ = (
+            f"{element.__module__}.{element.__qualname__}.{np.dtype(dtype).name}.{version:08x}"
+        )
+        try:
+            return njit(signature, nogil=True, fastmath=MAY, cache=True)(function)
+        except Exception:  # whatever a cache can be that cannot be read or written: it is only a cache
+            pass
+    return njit(signature, nogil=True, fastmath=MAY)(function)
 
-    It goes through both halves of a row at once: the processor fetches ahead in each stream of addresses by itself, and
-    more streams keep the memory busier.
-    """
-    numba = _numba()
-    terms = numba.njit(element, fastmath=MAY)
-    absent = (0.0,) * (3 - sums)  # adding these is compiled to nothing
 
-    def loop(x, y, out):  # type: ignore[no-untyped-def]
-        zero, width = x.dtype.type(0), x.shape[1]
-        half = width // 2
-        for row in range(x.shape[0]):
-            total, total_1, total_2 = 0.0, 0.0, 0.0
-            if width % 2:
-                t, t_1, t_2 = terms(x[row, width - 1], y[row, width - 1]) + absent
-                total, total_1, total_2 = total + t, total_1 + t_1, total_2 + t_2
-            for start in range(0, half, PIECE):
-                stop = min(start + PIECE, half)
-                a, b = x[row, start:stop], y[row, start:stop]
-                c, d = x[row, half + start : half + stop], y[row, half + start : half + stop]
-                s, s_1, s_2 = zero, zero, zero
-                for i in range(stop - start):
-                    t, t_1, t_2 = terms(a[i], b[i]) + absent
-                    u, u_1, u_2 = terms(c[i], d[i]) + absent
-                    s += t + u
-                    s_1 += t_1 + u_1
-                    s_2 += t_2 + u_2
-                total += s
-                total_1 += s_1
-                total_2 += s_2
-            out[0, row] = total
-            if sums > 1:
-                out[1, row] = total_1
-            if sums > 2:
-                out[2, row] = total_2
-
-    return numba.njit(f"void({dtype}[:,::1],{dtype}[:,::1],float64[:,:])", nogil=True, fastmath=MAY)(loop)
+def _version(element: Any) -> int | None:
+    """A checksum of the file that states the metric; None where there is no file."""
+    try:
+        return zlib.crc32(Path(inspect.getsourcefile(element) or "").read_bytes())
+    except (OSError, TypeError):
+        return None

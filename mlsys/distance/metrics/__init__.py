@@ -2,8 +2,9 @@
 distance.
 
 A metric says it twice, once for Triton and once for NumPy, because the two have no common language; and, if it is to
-run at the memory's speed on a CPU, a third time as a plain function of two numbers. It knows nothing of blocks,
-devices and files; every reduction and every source works with every metric.
+run at the memory's speed on a CPU, a third time as a plain function of two numbers. Its `definition` is what all of
+them must agree with. It knows nothing of blocks, devices and files; every reduction and every source works with every
+metric.
 """
 
 from __future__ import annotations
@@ -32,8 +33,12 @@ class Metric(ABC):
 
     `terms` is a `jit` function of two equal tiles, float32 or float64, that returns a tuple of `sums` float64
     tiles. `finish` is a `jit` function of three float64 scalars (those beyond `sums` are zero) that returns
-    the distance. `element`, which a metric may leave out, is a static function of two numbers of one type that
-    returns a tuple of `sums` numbers of that type; Numba compiles it, see `mlsys.distance.fused`.
+    the distance. `element`, which a metric may leave out, is a static function of two float32 or two float64 numbers
+    that returns a tuple of `sums` float64 numbers; Numba compiles it, see `mlsys.distance.fused`.
+
+    `definition` is the distance as one expression of the vectors x and y with the words sum, abs and sqrt; `scale`, of
+    the same words and `value`, is what an error is measured against. A record's reference and the plain baselines come
+    from them and from nothing else here, see `mlsys.distance.definition`.
     """
 
     name: str
@@ -41,35 +46,23 @@ class Metric(ABC):
     terms: ClassVar[Any]
     finish: ClassVar[Any]
     element: ClassVar[Any] = None
+    definition: ClassVar[str | None] = None
+    scale: ClassVar[str] = "abs(value)"
 
     @abstractmethod
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Sum the terms of each row: x, y and scratch are (rows, width), out is (sums, rows) float64.
 
-        x and y are both float32 or both float64, scratch is of their dtype and may be overwritten.
+        x, y and scratch are float64; scratch may be overwritten.
         """
 
     @abstractmethod
     def distance(self, sums: Sequence[float]) -> float:
         """The distance for finished sums: what `finish` computes, on the host."""
 
-    def exact_enough(self, sums: Array) -> Array:
-        """Which rows' sums may come from float32 elements and sums; (sums, rows) to (rows,). Others are summed anew.
-
-        A float32 sum near the ends of float32's range may have overflowed or lost terms.
-        """
-        size = np.abs(sums)
-        inside: Array = np.logical_and.reduce((size >= 1e-25) & (size < 3e38), axis=0)
-        return inside
-
     def wide(self) -> Metric:
         """The metric for float64 vectors, whose squares may leave float64; most need nothing else."""
         return self
-
-    def scale(self, x: Array, y: Array) -> float | None:
-        """What the error of float64 blocks x and y is measured against, summed over blocks; None: the value
-        itself."""
-        return None
 
 
 def get(metric: str | Metric) -> Metric:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mlsys.distance.language import jit, tl
 from mlsys.distance.metrics import Array, Metric, row_dots
-
-NEARLY_PARALLEL = 0.95
 
 
 @jit
@@ -38,6 +38,8 @@ class Cosine(Metric):
     sums = 3
     terms = cosine_terms
     finish = cosine_finish
+    definition = "1 - sum(x * y) / sqrt(sum(x * x) * sum(y * y))"
+    scale = "abs(value) + 1e-15"  # below it 1 − cos is float64's rounding
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ x·y, Σ x² and Σ y² of each row: the rows come from memory once, then from the cache."""
@@ -48,14 +50,8 @@ class Cosine(Metric):
     @staticmethod
     def element(x: Any, y: Any) -> tuple[Any, Any, Any]:
         """x·y, x² and y²: the elements come from memory once."""
-        return (x * y, x * x, y * y)
-
-    def exact_enough(self, sums: Array) -> Array:
-        """Also not where x and y are nearly parallel: 1 − cos would be float32's rounding."""
-        product, xx, yy = sums
-        inside = super().exact_enough(sums[1:])
-        inside &= product * product < NEARLY_PARALLEL**2 * xx * yy
-        return inside
+        a, b = np.float64(x), np.float64(y)
+        return (a * b, a * a, b * b)
 
     def distance(self, sums: Sequence[float]) -> float:
         """1 − cos, clipped to [0, 2]."""

@@ -32,6 +32,8 @@ class Dot(Metric):
     sums = 1
     terms = dot_terms
     finish = dot_finish
+    definition = "sum(x * y)"
+    scale = "sum(abs(x * y))"  # under cancellation an error relative to the value means nothing
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ x·y of each row."""
@@ -40,12 +42,8 @@ class Dot(Metric):
     @staticmethod
     def element(x: Any, y: Any) -> tuple[Any]:
         """The product."""
-        return (x * y,)
+        return (np.float64(x) * np.float64(y),)
 
     def distance(self, sums: Sequence[float]) -> float:
         """The sum is the inner product."""
         return float(sums[0])
-
-    def scale(self, x: Array, y: Array) -> float | None:
-        """Σ |x·y|: under cancellation an error relative to the value means nothing."""
-        return float(np.abs(x * y).sum())

@@ -33,6 +33,7 @@ class Sqeuclidean(Metric):
     sums = 1
     terms = squared_difference
     finish = sqeuclidean_finish
+    definition = "sum((x - y) ** 2)"
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ (x − y)² of each row."""
@@ -41,8 +42,8 @@ class Sqeuclidean(Metric):
 
     @staticmethod
     def element(x: Any, y: Any) -> tuple[Any]:
-        """The squared difference."""
-        d = x - y
+        """The difference, squared in float64."""
+        d = np.float64(x - y)
         return (d * d,)
 
     def distance(self, sums: Sequence[float]) -> float:

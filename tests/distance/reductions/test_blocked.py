@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from mlsys.distance import metrics, plan
+from mlsys.distance import distance, metrics, plan, reference
 from mlsys.distance.metrics import get
 from mlsys.distance.reductions import Shape, blocked
 from mlsys.distance.reductions.blocked import BLOCK, Blocked
+from mlsys.distance.source import TensorSource
 from mlsys.errors import UserError
 
 N = 5 * BLOCK + 12_345
@@ -21,6 +25,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     """Every test with the compiled loop and without, on several threads."""
     if request.param == "compiled":
         pytest.importorskip("numba")
+    kept = import_module("mlsys.distance.plan")._kept
+    kept.running, kept.at = {}, {}  # those of the other way
     monkeypatch.setattr(blocked, "ALONE", 1)
     monkeypatch.setattr(blocked, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)
 
@@ -123,16 +129,66 @@ def test_blocked_is_for_the_cpu() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8], ids=str)
-def test_short_vectors_are_summed_in_float64(dtype: torch.dtype) -> None:
-    x, y = ((20 * torch.randn(blocked.SHORT)).to(dtype) for _ in range(2))
+@pytest.mark.parametrize("n", [200, blocked.SHORT, 2 * BLOCK])
+def test_sums_are_those_of_float64(dtype: torch.dtype, n: int) -> None:
+    """Of differences in the elements' own precision at least, as on a GPU."""
+    x, y = ((20 * torch.randn(n)).to(dtype) for _ in range(2))
     for metric in ("l2", "l1", "cosine", "dot"):
-        running = Blocked().start(Shape(len(x), dtype, x.device), get(metric))
+        running = Blocked().start(Shape(n, dtype, x.device), get(metric))
         running.add(x, y, 0)
         running.finish()
-        wide = Blocked().start(Shape(len(x), torch.float64, x.device), get(metric))
-        wide.add(x.double(), y.double(), 0)
+        wide = Blocked().start(Shape(n, torch.float64, x.device), get(metric))
+        a, b = x.double(), y.double()
+        if metric in ("l2", "l1"):
+            a, b = (x.float() - y.float()).double(), torch.zeros(n, dtype=torch.float64)
+        wide.add(a, b, 0)
         wide.finish()
-        assert torch.equal(running.sums(), wide.sums()[: len(running.sums())])
+        exact = wide.sums()[: len(running.sums())].numpy()
+        rounding = 1e-14 if metric in ("cosine", "dot") or n > blocked.COMPILED_FROM else 6e-8
+        np.testing.assert_allclose(running.sums().numpy(), exact, rtol=rounding, atol=1e-12 * n)
+
+
+N_HARD = 3 * BLOCK + 99
+HARD = {
+    "nearly parallel": lambda x, noise: x * (1 + 1e-3 * noise),
+    "identical": lambda x, noise: x,
+    "both zero": lambda x, noise: 0 * x,
+    "a nan in each row": lambda x, noise: np.where(np.arange(len(x)) % 1000, noise, np.nan),
+    "an infinity in each row": lambda x, noise: np.where(np.arange(len(x)) % 1000, noise, np.inf),
+}
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-20, 1e25])
+@pytest.mark.parametrize("hard", HARD)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_hard_vectors_are_summed_once_and_are_as_exact(hard: str, scale: float, dtype: type) -> None:
+    """Summing a row a second time took up to 30 times as long."""
+    x, noise = np.random.default_rng(1).standard_normal((2, N_HARD))
+    y = (scale * HARD[hard](x, noise)).astype(dtype)
+    a = torch.from_numpy((x * scale).astype(dtype) if hard != "both zero" else y)
+    b = torch.from_numpy(y)
+    for name in ("l2", "l1", "cosine", "dot"):
+        running = Blocked().start(Shape(N_HARD, a.dtype, a.device), get(name))
+        seen = counted(running)
+        running.add(a, b, 0)
+        assert sum(seen) == N_HARD
+        truth, value = reference(TensorSource(a), TensorSource(b), name), float(running.finish())
+        limit = 1e-9 if dtype is np.float64 else 2e-7
+        assert truth.relative_error(value) <= limit or (value == np.inf and truth.value > blocked.LARGEST), (
+            name
+        )
+
+
+def counted(running: Any) -> list[int]:
+    """How many elements the loop, or NumPy, is given."""
+    seen: list[int] = []
+    if running._loop is not None:
+        loop = running._loop
+        running._loop = lambda x, y, out: (seen.append(len(x)), loop(x, y, out))
+    else:
+        take = running._numpy
+        running._numpy = lambda x, y, own, out: (seen.append(len(x)), take(x, y, own, out))
+    return seen
 
 
 @pytest.mark.parametrize("metric", ["l2", "l1", "cosine", "dot"])
@@ -146,3 +202,46 @@ def test_blas_with_threads_of_its_own_gives_the_same_bits(metric: str) -> None:
             with threadpool_limits(threads, user_api="blas"):
                 found.add(float(plan(x, y, metric)()))
         assert len(found) == 1, n
+
+
+@pytest.mark.parametrize("metric", ["l2", "l1", "cosine", "dot"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_every_way_to_a_distance_has_the_same_bits(metric: str, dtype: torch.dtype) -> None:
+    """The thin ways by an address, from the second call on, against the plan of a strided copy."""
+    for n in (3, 255, 256, 1000, 8192, 8193, 100_000):
+        generator = torch.Generator().manual_seed(n)
+        x, y = (torch.randn(n, generator=generator, dtype=dtype) for _ in range(2))
+        spaced = [torch.stack((vector, vector), 1)[:, 0] for vector in (x, y)]
+        expected = float(plan(spaced[0], spaced[1], metric)())
+        read_only = [vector.numpy().copy() for vector in (x, y)]
+        for vector in read_only:
+            vector.flags.writeable = False
+        for _ in range(3):
+            assert float(distance(x, y, metric)) == expected, n
+            assert distance(x.numpy(), y.numpy(), metric) == expected, n
+            assert distance(read_only[0], read_only[1], metric) == expected, n
+            assert distance(x.numpy(), read_only[1], metric) == expected, n
+            assert distance(x.numpy()[::-1], y.numpy()[::-1].copy(), metric) == pytest.approx(expected)
+
+
+def test_the_thin_way_is_not_taken_by_what_only_looks_alike() -> None:
+    x, y = np.random.default_rng(0).standard_normal((2, 1024)).astype(np.float32)
+    value = distance(x, y)
+    assert distance(x, y) == value
+    assert distance(x.astype(">f4"), y) == value
+    assert distance(x, y.astype(">f4")) == value
+    for a, b, message in (
+        (x.reshape(32, 32), y.reshape(32, 32), "1-D"),
+        (x, y[:-1], "as many in both"),
+        (x, y.astype(np.float64), "one dtype"),
+    ):
+        with pytest.raises(UserError, match=message):
+            distance(a, b)
+        with pytest.raises(UserError, match=message):
+            distance(torch.from_numpy(a), torch.from_numpy(b))
+
+
+def test_a_value_beyond_float32_is_infinite_without_a_warning() -> None:
+    x = np.full(1000, 1e25, np.float32)
+    assert [distance(x, 0 * x, "sqeuclidean") for _ in range(2)] == [np.inf] * 2
+    assert distance(x, -x, "dot") == -np.inf
