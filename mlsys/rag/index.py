@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlsys import progress
+from mlsys.errors import UserError
 from mlsys.rag import cache
 from mlsys.rag.corpus import Corpus
 from mlsys.rag.embedder import Embedder
@@ -25,11 +27,21 @@ def rows(corpus: Corpus, embedder: Embedder, batch: int = BATCH) -> NDArray[np.f
     path = cache.directory("index") / f"{digest(corpus, embedder)}.npy"
     with cache.locked(path):
         if path.exists():
-            return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+            return _kept(path, len(corpus.passages))
         vectors = _embed([passage.text for passage in corpus.passages], embedder, batch)
         with cache.replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, vectors)
     return vectors
+
+
+def _kept(path: Path, count: int) -> NDArray[np.float32]:
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"MLSYS_CACHE: {path} is damaged: delete it") from error
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != count:
+        raise UserError(f"MLSYS_CACHE: {path} does not hold {count} vectors: delete it")
+    return vectors  # type: ignore[no-any-return]
 
 
 def _embed(texts: list[str], embedder: Embedder, batch: int) -> NDArray[np.float32]:

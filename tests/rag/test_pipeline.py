@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mlsys.errors import UserError
+from mlsys.rag import cache
 from mlsys.rag.corpus.animals import Animals
 from mlsys.rag.embedder.hashing import Hashing
 from mlsys.rag.generator.simulated import Simulated
@@ -86,6 +87,14 @@ def test_quality_counts_the_known_answers(pipeline: Pipeline):
 def test_the_engine_rate_counts_requests(pipeline: Pipeline, slept: list[float]):
     assert pipeline.engine_rate(batch=4, repeats=3) > 0
     assert slept == [pytest.approx(0.023)] * 3
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01", b"text"])
+def test_a_damaged_index_is_named(pipeline: Pipeline, content: bytes):
+    (kept,) = cache.directory("index").glob("*.npy")
+    kept.write_bytes(content)
+    with pytest.raises(UserError, match=f"MLSYS_CACHE: {kept} is damaged: delete it"):
+        Pipeline(Animals(), Hashing(), Exact(), Simulated(), device="cpu", threads=1).load()
 
 
 def test_the_index_is_computed_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch):

@@ -294,7 +294,9 @@ async def test_the_event_loop_is_free_while_the_pipeline_works():
 async def test_a_cycle_leads_from_batch_to_batch_while_requests_wait():
     pipeline, gate = gated()
     async with Started("queue", pipeline) as line:
-        await eventually(lambda: line.running == 0)  # the probe is answered a moment before its batch has ended
+        await eventually(
+            lambda: line.running == 0
+        )  # the probe is answered a moment before its batch has ended
         await ask(line, "alone")
         await eventually(lambda: line.running == 0)
         pipeline.hooks["embed"] = gate

@@ -32,6 +32,9 @@ def read(path: Path, text_field: str) -> list[Document]:
         raise Unreadable(error.strerror or "cannot be read") from error
     except UnicodeDecodeError as error:
         raise Unreadable(f"not UTF-8 at byte {error.start}") from error
+    for document in documents:
+        if any("\ud800" <= letter <= "\udfff" for letter in document.text + document.question):
+            raise Unreadable(f"row {document.row} holds half of a surrogate pair, which is no character")
     documents = [document for document in documents if document.text.strip()]
     if not documents:
         raise Unreadable("empty")
@@ -61,6 +64,11 @@ def _jsonl(path: Path, text_field: str) -> Iterator[Document]:
                 rows.append((number, json.loads(line)))
             except json.JSONDecodeError as error:
                 raise Unreadable(f"line {number} is no JSON: {error.msg}") from error
+            except (
+                ValueError,
+                RecursionError,
+            ) as error:  # thousands of digits, or of brackets within each other
+                raise Unreadable(f"line {number} is JSON beyond what can be read") from error
     return _rows(rows, text_field)
 
 

@@ -64,7 +64,7 @@ class ModelEmbedder:
                     trust_remote_code=self.trust_remote_code,
                     local_files_only=location.local_only,
                 )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of a damaged file the libraries' parsers raise what they like
             raise hub.failure("embedder.model", self.model, location, error) from error
         self._prefixes = {kind: self._prefix(kind) for kind in ("query", "document")}
 
@@ -87,7 +87,7 @@ class ModelEmbedder:
     def _version(self) -> str:
         if self.model in models.PACKAGED:
             return models.PACKAGED[self.model].sha256
-        folder = Path(self.model)
+        folder = Path(self.model).expanduser()
         if folder.is_dir():
             running = hashlib.sha256()
             for file in sorted(folder.rglob("*.safetensors")) + sorted(folder.rglob("config*.json")):

@@ -63,7 +63,7 @@ class ModelGenerator:
         try:
             with models.quiet():
                 tokenizer, network = self._open(location, getattr(torch, self.dtype), seed)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of a damaged file the libraries' parsers raise what they like
             raise hub.failure("generator.model", self.model, location, error) from error
         self._network = network.to(device).eval()
         self._packed = device == "cpu" and linear.pack(self._network)

@@ -6,6 +6,7 @@ Small World graphs" (2018). Its recall against `retriever=exact` is in the recor
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,19 @@ class Faiss:
                 built.add(rows)
                 with cache.replacing(path) as temporary:
                     faiss.write_index(built, str(temporary))
-            self._index = faiss.read_index(str(path))
+            self._index = self._kept(path, rows.shape)
         self._index.hnsw.efSearch = self._ef_search
+
+    def _kept(self, path: Path, shape: tuple[int, ...]) -> Any:
+        import faiss
+
+        try:
+            index = faiss.read_index(str(path))
+        except RuntimeError as error:
+            raise UserError(f"MLSYS_CACHE: {path} is damaged: delete it") from error
+        if (index.ntotal, index.d) != shape:
+            raise UserError(f"MLSYS_CACHE: {path} does not hold vectors of the shape {shape}: delete it")
+        return index
 
     def _faiss_metric(self) -> int:
         import faiss

@@ -125,3 +125,19 @@ def test_mistakes_are_named_before_anything_loads(tmp_path: Path):
         Files(str(tmp_path), chunk_tokens=0)
     with pytest.raises(UserError, match=r"corpus.overlap_tokens=8 must be from 0 to below chunk_tokens=8"):
         Files(str(tmp_path), chunk_tokens=8, overlap_tokens=8)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[" * 100_000, "line 1 is JSON beyond what can be read"),
+        ("1" * 5_000, "line 1 is JSON beyond what can be read"),
+        ('{"text": "\\ud800"}', "row 1 holds half of a surrogate pair"),
+    ],
+)
+def test_rows_that_json_allows_and_nothing_can_hold_are_skipped(
+    tmp_path: Path, line: str, reason: str
+) -> None:
+    (tmp_path / "odd.jsonl").write_text(line)
+    with pytest.raises(UserError, match=f"nothing readable .odd.jsonl: {reason}"):
+        loaded(tmp_path)

@@ -170,3 +170,14 @@ def test_random_weights_answer_with_the_numbers_of_their_tokens(generator: Rando
     (answer,) = generator.generate(generator.prompts([("What?", "Nothing.")]))
     assert answer.text == " ".join(str(token) for token in answer.ids)
     assert answer.tokens == len(answer.ids) > 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("model.safetensors", b"cut"), ("tokenizer.json", b"[]"), ("config.json", b"[]")]
+)
+def test_a_damaged_file_of_a_model_is_one_line(tmp_path, generator: Random, file: str, content: bytes):
+    generator._network.save_pretrained(tmp_path)
+    build(1024).save_pretrained(tmp_path)
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(UserError, match=r"^generator.model=/.* cannot be loaded: [^\n]*$"):
+        ModelGenerator(str(tmp_path), max_new_tokens=8).load("cpu", 0)
