@@ -12,6 +12,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import ValidationError
 
 from mlsys.serving import schema
 from mlsys.serving.desk import CLIENT_LEFT, Desk, Left
@@ -30,6 +31,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     **INVALID,
     429: {**PROBLEM, "description": "The queue is full; Retry-After says when to come back"},
     500: {**PROBLEM, "description": "This request failed"},
+    502: {**PROBLEM, "description": "What the replica sent is no answer"},
     503: {**PROBLEM, "description": "Loading, draining, or no replica is up"},
     504: {**PROBLEM, "description": "The deadline has passed"},
 }
@@ -100,20 +102,36 @@ def _add_watching(app: FastAPI, desk: Desk) -> None:
 
 
 def _response(answer: Answer) -> Response:
-    headers = {"x-replica": answer.replica} if answer.replica else {}
+    headers = {"content-type": answer.content_type}
+    if answer.replica:
+        headers["x-replica"] = answer.replica
     if answer.retry_after:
         headers["retry-after"] = answer.retry_after
-    return Response(answer.body, answer.status, headers, "application/json")
+    return Response(answer.body, answer.status, headers)
 
 
 def _outcome(job: Job) -> dict[str, Any]:
     outcome = job.outcome
     if outcome is None:
         return {"id": job.id, "status": "pending"}
-    if isinstance(outcome, Answer) and outcome.status == 200:
-        return {"id": job.id, "status": "done", "response": outcome.json()}
-    detail = outcome.json().get("detail") if isinstance(outcome, Answer) else outcome.message
-    return {"id": job.id, "status": "failed", "error": {"status": outcome.status, "detail": detail}}
+    if isinstance(outcome, Answer):
+        content = outcome.content() or {}
+        if outcome.status == 200 and _is_rag(content):
+            return {"id": job.id, "status": "done", "response": content}
+        status = 502 if outcome.status == 200 else outcome.status
+        what = f"{outcome.replica} answered {outcome.status} with {outcome.content_type}"
+        detail = content.get("detail", f"{what}, which is not what this service answers")
+    else:
+        status, detail = outcome.status, outcome.message
+    return {"id": job.id, "status": "failed", "error": {"status": status, "detail": detail}}
+
+
+def _is_rag(content: dict[str, Any]) -> bool:
+    try:
+        schema.Rag.model_validate(content)
+    except ValidationError:
+        return False
+    return True
 
 
 async def _service_error(_: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from mlsys import bodies
 from mlsys.progress import step
 from mlsys.serving import options
 from mlsys.serving.admission import Admission
@@ -29,6 +30,13 @@ from mlsys.serving.request import Expired, Request, Unavailable
 from mlsys.serving.service import Answer, Parts, Service
 
 STATS_TIMEOUT_S = 2.0
+
+
+def _counts(field: Any) -> dict[str, int]:
+    """What of a replica's counters are counters: a given address may be anybody's."""
+    if not isinstance(field, dict):
+        return {}
+    return {name: count for name, count in field.items() if type(count) is int and count >= 0}
 
 
 class LoadBalancer:
@@ -60,7 +68,7 @@ class Balancer:
         self.backends = Backends(backends, policy)
         self.replicas = Replicas(replicas)
         budget = RetryBudget(options.retry_share, options.retry_burst)
-        self.proxy = Proxy(self.backends, budget, options.connect_timeout_s)
+        self.proxy = Proxy(self.backends, budget, options.connect_timeout_s, options.silent_s)
         self.admission = Admission(options.max_queue * len(backends))
         self.in_flight = 0
         self.meters = Meters()
@@ -70,9 +78,9 @@ class Balancer:
 
     async def start(self) -> None:
         """Start the replicas, wait for all of them, begin checking."""
+        await self.proxy.__aenter__()
         with step(f"starting {len(self.backends.all)} replicas"):
             await self.replicas.start()
-        await self.proxy.__aenter__()
         self._checks = Checks(self.backends.all, self.options, self.proxy.session)
         self._state = "ready"
 
@@ -112,7 +120,7 @@ class Balancer:
         sums: dict[str, Counter[str]] = {"batch_size": Counter(), "closed": Counter(), "cycles": Counter()}
         for name, total in sums.items():
             for stats in inner:
-                total.update(stats.get(name, {}))
+                total.update(_counts(stats.get(name)))
         return {
             "mode": self.options.name,
             "state": self.state(),
@@ -121,15 +129,18 @@ class Balancer:
             "balancer": self.backends.policy.name,
             "retries": self.proxy.retries,
             "replicas": {backend.name: backend.stats() for backend in self.backends.all},
-            "pipeline": next((stats["pipeline"] for stats in inner if "pipeline" in stats), {}),
+            "pipeline": next(
+                (stats["pipeline"] for stats in inner if isinstance(stats.get("pipeline"), dict)), {}
+            ),
         }
 
     async def _inner(self, backend: Backend) -> dict[str, Any]:
-        timeout = aiohttp.ClientTimeout(STATS_TIMEOUT_S)
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
-            async with self.proxy.session.get(f"{backend.url}/stats", timeout=timeout) as response:
-                content = await response.json()
-                return content if isinstance(content, dict) else {}
+        if backend.url is None:
+            return {}
+        url, timeout = f"{backend.url}/stats", aiohttp.ClientTimeout(STATS_TIMEOUT_S)
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with self.proxy.session.get(url, timeout=timeout, allow_redirects=False) as response:
+                return Answer(await bodies.read(response)).content() or {}
         return {}
 
     def drain(self) -> None:

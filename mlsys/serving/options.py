@@ -116,6 +116,7 @@ class LoadBalancer(Server):
     fall: int = 3
     probe_idle_s: float = 30.0
     probe_timeout_s: float = 60.0
+    silent_s: float = 1.0
     eject_after: int = 5
     eject_s: float = 30.0
     eject_max_s: float = 300.0
@@ -131,7 +132,7 @@ class LoadBalancer(Server):
             raise UserError(f"server.replica={self.replica} is none of {', '.join(REPLICAS)}")
         for knob in ("replicas", "rise", "fall", "eject_after"):
             at_least(f"server.{knob}", getattr(self, knob), 1)
-        for knob in ("retry_share", "retry_burst", "probe_idle_s", "restart_min_s"):
+        for knob in ("retry_share", "retry_burst", "probe_idle_s", "silent_s", "restart_min_s"):
             at_least(f"server.{knob}", getattr(self, knob), 0)
         for knob in ("start_timeout_s", "check_interval_s", "check_timeout_s", "probe_timeout_s", "eject_s"):
             above(f"server.{knob}", getattr(self, knob), 0)

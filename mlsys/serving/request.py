@@ -34,6 +34,12 @@ class Refused(ServiceError):
     status = 429
 
 
+class BadGateway(ServiceError):
+    """What a replica sent is no answer (502)."""
+
+    status = 502
+
+
 class Unavailable(ServiceError):
     """Loading, draining, or no replica is up (503)."""
 

@@ -17,16 +17,22 @@ from mlsys.serving.request import Request
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished HTTP answer: JSON text, status, and the replica that gave it."""
+    """A finished HTTP answer: its text (JSON, but for what a stranger's replica sends), status and replica."""
 
     body: bytes
     status: int = 200
     replica: str | None = None
     retry_after: str | None = None
+    content_type: str = "application/json"
 
-    def json(self) -> Any:
-        """The body, read."""
-        return json.loads(self.body)
+    def content(self) -> dict[str, Any] | None:
+        """The body's JSON object; None where it holds none, or what cannot be written as JSON again."""
+        try:
+            content = json.loads(self.body)
+            json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError):
+            return None
+        return content if isinstance(content, dict) else None
 
 
 class Service(Protocol):

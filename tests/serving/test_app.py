@@ -12,6 +12,7 @@ from mlsys.rag.item import Hit
 from mlsys.serving import options
 from mlsys.serving.batching.hybrid import Hybrid
 from mlsys.serving.line import Line
+from mlsys.serving.service import Answer
 
 from .doubles import FakePipeline, Gate, eventually, served
 
@@ -349,3 +350,35 @@ async def test_stats_while_loading():
     await starting
     assert (await service.stats())["pipeline"] == {"generator.name": "fake"}
     await service.close(drained=True)
+
+
+ODD = [
+    (b"<html>down</html>", 502, "text/html", 502),
+    (b"", 503, "application/octet-stream", 503),
+    (b'["x"]', 502, "application/json", 502),
+    (b"<html>welcome</html>", 200, "text/html", 502),
+    (b'{"x": 1}', 200, "application/json", 502),
+    (b"[" * 100_000, 200, "application/json", 502),
+    (b'{"detail": "\\ud800"}', 500, "application/json", 500),
+    (b'{"detail": NaN}', 500, "application/json", 500),
+]
+
+
+@pytest.mark.parametrize(("sent", "status", "kind", "reported"), ODD)
+async def test_an_answer_that_is_none_keeps_its_type_and_makes_a_job_fail(sent, status, kind, reported):
+    async def odd(_):
+        return Answer(sent, status, "stranger", None, kind)
+
+    service, chosen = batch(FakePipeline())
+    async with served(service, chosen) as (url, _), aiohttp.ClientSession() as session:
+        service.answer = odd
+        async with session.post(f"{url}/rag", json={"query": "q"}) as response:
+            assert (response.status, response.headers["content-type"]) == (status, kind)
+            assert await response.read() == sent
+        _, job, _ = await post(session, url, {"query": "q"}, "/rag/jobs")
+        found, body = await get(session, f"{url}/rag/jobs/{job['id']}")
+    assert (found, body["status"]) == (200, "failed")
+    assert body["error"] == {
+        "status": reported,
+        "detail": f"stranger answered {status} with {kind}, which is not what this service answers",
+    }

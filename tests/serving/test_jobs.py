@@ -34,7 +34,7 @@ async def test_a_job_is_pending_then_done_then_gone():
     assert jobs.running == 1
     await settle()
     assert jobs.running == 0
-    assert jobs.get(job.id).outcome.json() == {"a": 1}
+    assert jobs.get(job.id).outcome.content() == {"a": 1}
     clock.now = 60.0
     assert jobs.get(job.id) is job
     clock.now = 60.1

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from mlsys.serving.balancer import Policy
 from mlsys.serving.balancer.health import Health
+from mlsys.serving.balancer.silence import Silence
 from mlsys.serving.options import LoadBalancer
 from mlsys.serving.request import Clock, Unavailable
 
 
 class Backend:
-    """`in_flight` is changed by `hold` alone. `attempts` are the calls that end at once when the replica is
-    lost.
-    """
+    """`attempts` are the calls in flight; they end at once when the replica is lost."""
 
     def __init__(
         self, name: str, url: str | None, options: LoadBalancer, clock: Clock = time.monotonic
@@ -32,25 +29,28 @@ class Backend:
             options.eject_max_s,
             url is not None,
         )
-        self.in_flight, self.restarts = 0, 0
+        self.silence = Silence(options.silent_s, clock)
+        self.restarts = 0
         self.gpu: str | None = None  # the one it has of several
         self.codes: Counter[str] = Counter()
         self.attempts: set[asyncio.Task[Any]] = set()
         self._proved_at = float("-inf")
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Count one request in flight for as long as the body runs, however it ends."""
-        self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
+    @property
+    def in_flight(self) -> int:
+        """How many calls have not ended."""
+        return len(self.attempts)
+
+    def take(self, call: asyncio.Task[Any]) -> None:
+        """Count a call in flight until it is done, however it ends."""
+        self.attempts.add(call)
+        call.add_done_callback(self.attempts.discard)
 
     def announce(self, url: str) -> None:
         """It answers at `url` now."""
         self.url = url
         self.health.set(up=True)
+        self.silence.heard()
         self.proved()
 
     def lose(self) -> None:
@@ -67,6 +67,8 @@ class Backend:
     def answered(self, status: int | None) -> None:
         """A call ended with `status`, or None where the connection failed."""
         self.codes[str(status or "failed")] += 1
+        if status is not None:
+            self.silence.heard()
         self.health.answered(status, self._clock())
         if status == 200:
             self.proved()
@@ -85,6 +87,7 @@ class Backend:
             "url": self.url,
             "up": self.health.up,
             "ejected": self.health.ejected(self._clock()),
+            "silent": self.silence.silent(),
             "in_flight": self.in_flight,
             "requests": sum(self.codes.values()),
             "responses": dict(sorted(self.codes.items())),
@@ -101,9 +104,12 @@ class Backends:
         self.all, self.policy, self._clock = backends, policy, clock
 
     def available(self) -> list[Backend]:
-        """Those to be trusted; if ejection leaves none, all that are up: trying beats refusing everybody."""
+        """Those to be trusted; if ejection or silence leaves none, all that are up: trying beats refusing
+        everybody.
+        """
         up = [backend for backend in self.all if backend.health.up]
-        return [backend for backend in up if not backend.health.ejected(self._clock())] or up
+        trusted = [backend for backend in up if not backend.health.ejected(self._clock())] or up
+        return [backend for backend in trusted if not backend.silence.silent()] or trusted
 
     def choose(self, tried: list[Backend]) -> Backend | None:
         """The policy's choice among those not yet tried; None if all of them were. Raises Unavailable if

@@ -2,15 +2,18 @@
 long.
 
 A replica can say that it is well and still answer nothing. As long as it answers clients that is its proof;
-an idle one is asked a question itself, and after a wrong answer at every check until it answers well.
+one that has answered none for `probe_idle_s`, idle or not, is asked a question itself, and after a wrong
+answer at every check until it answers well.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import aiohttp
 
+from mlsys import bodies
 from mlsys.serving.balancer.backend import Backend
 from mlsys.serving.options import LoadBalancer
 
@@ -25,6 +28,8 @@ class Checks:
     ) -> None:
         self._options, self._session = options, session
         self._tasks = [asyncio.create_task(self._watch(backend)) for backend in backends]
+        if options.silent_s:
+            self._tasks += [asyncio.create_task(self._listen(backend)) for backend in backends]
 
     async def stop(self) -> None:
         """End all checks."""
@@ -39,33 +44,56 @@ class Checks:
             if backend.url is None:
                 continue
             good = await self._ready(backend)
-            if good and self._doubtful(backend, real):
-                real = await self._asked(backend)
-            elif backend.idle_s() < self._options.check_interval_s:
+            if backend.idle_s() < self._options.check_interval_s:
                 real = True
+            elif good and self._doubtful(backend, real):
+                real = await self._asked(backend)
             backend.checked(good and real)
 
     def _doubtful(self, backend: Backend, real: bool) -> bool:
         limit_s = self._options.probe_idle_s
-        return limit_s > 0 and backend.in_flight == 0 and (not real or backend.idle_s() > limit_s)
+        return limit_s > 0 and (not real or backend.idle_s() > limit_s)
+
+    async def _listen(self, backend: Backend) -> None:
+        """While requests wait on it: does the process make any sound?"""
+        while True:
+            await asyncio.sleep(self._options.silent_s / 4)
+            if backend.url is None or not backend.silence.due(backend.in_flight):
+                continue
+            backend.silence.asked()
+            if await self._sounds(backend):
+                backend.silence.heard()
+
+    async def _sounds(self, backend: Backend) -> bool:
+        try:
+            await self._check(backend, self._options.silent_s)
+        except TimeoutError:
+            return False
+        except (aiohttp.ClientError, OSError):
+            return True  # a refusal is a sound, and for others to judge
+        return True
 
     async def _ready(self, backend: Backend) -> bool:
-        timeout = aiohttp.ClientTimeout(self._options.check_timeout_s)
         try:
-            async with self._session.get(
-                f"{backend.url}{self._options.check_path}", timeout=timeout
-            ) as response:
-                return response.status == 200
+            return await self._check(backend, self._options.check_timeout_s) == 200
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
+
+    async def _check(self, backend: Backend, timeout_s: float) -> int:
+        url, timeout = f"{backend.url}{self._options.check_path}", aiohttp.ClientTimeout(timeout_s)
+        async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
+            return response.status
 
     async def _asked(self, backend: Backend) -> bool:
         timeout = aiohttp.ClientTimeout(self._options.probe_timeout_s)
+        began = time.monotonic()
         try:
-            async with self._session.post(f"{backend.url}/rag", json=QUESTION, timeout=timeout) as response:
-                await response.read()
+            async with self._session.post(
+                f"{backend.url}/rag", json=QUESTION, timeout=timeout, allow_redirects=False
+            ) as response:
+                await bodies.read(response)
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+            return backend.idle_s() < time.monotonic() - began  # it was busy with clients, and answered one
         if response.status == 200:
             backend.proved()
         return response.status in (200, 429)

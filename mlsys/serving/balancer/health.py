@@ -4,7 +4,8 @@ its own.
 Active: `fall` bad checks in a row take it out, `rise` good ones bring it back (HAProxy). Passive:
 `eject_after` failures in a row eject it for `eject_s`, twice as long the second time and so on (Envoy's
 outlier detection); a success forgives. What only says that the client was wrong or the replica busy (4xx,
-429, 503, and 504, the client's own deadline) is neutral: it neither condemns nor forgives.
+429, 503, and 504, the client's own deadline) is neutral: it neither condemns nor forgives. A status that is
+no answer to a question (a redirect, say) is a failure.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Health:
         """
         if status is not None and (400 <= status < 500 or status in NEUTRAL):
             return False
-        if status is not None and status < 500:
+        if status == 200:
             self._failures = 0
             return False
         self._failures += 1

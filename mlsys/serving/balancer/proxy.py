@@ -1,4 +1,5 @@
-"""Carries a request to a replica and, where the connection failed, to another one, within the retry budget.
+"""Carries a request to a replica and, where the connection failed or the replica went silent, to another one,
+within the retry budget.
 
 Answering a question changes nothing on a replica, so a request whose connection broke may safely be asked
 again.
@@ -7,43 +8,64 @@ again.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from types import TracebackType
+from typing import Any
 
 import aiohttp
 
+from mlsys import bodies
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import FOR_DEATHS, RetryBudget
-from mlsys.serving.request import Request, Unavailable
+from mlsys.serving.request import BadGateway, Request, Unavailable
 from mlsys.serving.service import Answer
 
 BUSY = frozenset({429, 503})
 JSON = {"content-type": "application/json"}
+OWN_FAULTS = frozenset({errno.EMFILE, errno.ENFILE})  # no open files: nothing that a replica did
 
 
 class Broken(Exception):
     """The connection to a replica could not be made, broke, or was given up because the replica is gone."""
 
 
+class NoAnswer(Broken):
+    """What the replica sent is none: a redirect, an empty success, a body without an end."""
+
+
 class Proxy:
     """One client session for all replicas. Use as an async context manager."""
 
-    def __init__(self, backends: Backends, budget: RetryBudget, connect_timeout_s: float) -> None:
+    def __init__(
+        self, backends: Backends, budget: RetryBudget, connect_timeout_s: float, silent_s: float = 0.0
+    ) -> None:
         self.backends, self.budget, self._connect_timeout_s = backends, budget, connect_timeout_s
+        self._poll_s = silent_s / 4 or None
         self.retries = 0
         self._session: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Proxy:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s)
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
-        self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+        noting = aiohttp.TraceConfig()
+        noting.on_connection_reuseconn.append(_note_reuse)
+        self._session = aiohttp.ClientSession(
+            timeout=timeout,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+            trace_configs=[noting],
+        )
+        self._fresh = aiohttp.ClientSession(
+            timeout=timeout, connector=aiohttp.TCPConnector(limit=0, force_close=True)
+        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._fresh):
+            if session is not None:
+                await session.close()
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -53,57 +75,112 @@ class Proxy:
         return self._session
 
     async def forward(self, request: Request) -> Answer:
-        """The answer of one replica. Raises Unavailable where none is up, or retries ran out on broken
-        connections.
+        """The answer of one replica; of the first to give one where the others have gone silent.
+
+        Raises Unavailable where none is up or retries ran out on broken connections, BadGateway where they
+        ran out on what is no answer.
         """
         self.budget.earn()
         tried: list[Backend] = []
+        calls: dict[asyncio.Task[Answer], Backend] = {}
         answer: Answer | None = None
-        while True:
-            backend = self.backends.choose(tried)
-            reserve = 0.0 if answer is None else FOR_DEATHS
-            if backend is None or (tried and not self.budget.spend(reserve)):
-                break
-            self.retries += bool(tried)
-            tried.append(backend)
-            try:
-                answer = await self._attempt(backend, request)
-            except Broken:
-                continue
-            if answer.status not in BUSY:
-                return answer
+        fault = Broken("no replica was asked")
+        try:
+            while True:
+                if all(backend.silence.silent() for backend in calls.values()):
+                    if (backend := self._next(tried, answer is not None)) is not None:
+                        calls[self._call(backend, request)] = backend
+                    elif not calls:
+                        break
+                done, _ = await asyncio.wait(calls, timeout=self._poll_s, return_when=asyncio.FIRST_COMPLETED)
+                for call in done:
+                    try:
+                        answer = _result(call, calls.pop(call))
+                    except Broken as error:
+                        fault = error
+                    else:
+                        if answer.status not in BUSY:
+                            return answer
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
         if answer is not None:
             return answer
+        if isinstance(fault, NoAnswer):
+            raise BadGateway(str(fault))
         raise Unavailable(f"the connection to {len(tried)} replica(s) failed", 1)
 
-    async def _attempt(self, backend: Backend, request: Request) -> Answer:
-        """One call, counted in flight. A lost backend cancels it: then it is Broken."""
-        with backend.hold():
-            call = asyncio.ensure_future(self._call(backend, request))
-            backend.attempts.add(call)
-            try:
-                await asyncio.wait({call})
-            finally:
-                backend.attempts.discard(call)
-                if not call.done():
-                    call.cancel()
-                    await asyncio.gather(call, return_exceptions=True)
-            if call.cancelled():
-                backend.answered(None)
-                raise Broken(f"{backend.name} is gone")
-            return call.result()
+    def _next(self, tried: list[Backend], busy: bool) -> Backend | None:
+        """Whom to ask now, if anybody is left and the budget allows it. Raises Unavailable if none is up."""
+        backend = self.backends.choose(tried)
+        if tried and backend is not None:
+            if not self.budget.spend(FOR_DEATHS if busy else 0.0):
+                return None
+            self.retries += 1
+        if backend is not None:
+            tried.append(backend)
+        return backend
 
-    async def _call(self, backend: Backend, request: Request) -> Answer:
+    def _call(self, backend: Backend, request: Request) -> asyncio.Task[Answer]:
+        call = asyncio.create_task(self._ask(backend, request))
+        backend.take(call)
+        return call
+
+    async def _ask(self, backend: Backend, request: Request) -> Answer:
         body = {"query": request.query, "k": request.k}
         if (remaining_s := request.remaining_s) is not None:
             body["timeout_ms"] = max(1.0, remaining_s * 1000)
         try:
-            async with self.session.post(
-                f"{backend.url}/rag", data=json.dumps(body), headers=JSON
-            ) as response:
-                content = await response.read()
+            async with await self._post(f"{backend.url}/rag", json.dumps(body)) as response:
+                status, headers = response.status, response.headers
+                if status != 200 and not 400 <= status < 600:
+                    response.close()
+                    backend.answered(status)
+                    raise NoAnswer(f"{backend.name} answered {status}, which is no answer to a question")
+                content = await bodies.read(response)
+        except bodies.TooLarge as error:
+            backend.answered(None)
+            raise NoAnswer(f"{backend.name}: {error}") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if getattr(error, "errno", None) in OWN_FAULTS:
+                raise Unavailable("the balancer has no open files left", 1) from error
             backend.answered(None)
             raise Broken(f"{backend.name}: {error}") from error
-        backend.answered(response.status)
-        return Answer(content, response.status, backend.name, response.headers.get("retry-after"))
+        backend.answered(status)
+        kind = _plain(headers.get("content-type")) or "application/octet-stream"
+        return Answer(content, status, backend.name, _plain(headers.get("retry-after")), kind)
+
+    async def _post(self, url: str, body: str) -> aiohttp.ClientResponse:
+        """The head of the answer. A kept connection that closed before it came says nothing about the replica,
+        which may close one at any time (RFC 9112, 9.3.1): the question is asked again on a fresh one.
+        """
+        if self._fresh is None:
+            raise RuntimeError("the proxy has not been entered")
+        kept: dict[str, bool] = {}
+        try:
+            return await self.session.post(
+                url, data=body, headers=JSON, allow_redirects=False, trace_request_ctx=kept
+            )
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+            if not kept:
+                raise
+        return await self._fresh.post(url, data=body, headers=JSON, allow_redirects=False)
+
+
+async def _note_reuse(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
+    if context.trace_request_ctx is not None:  # checks do not ask
+        context.trace_request_ctx["kept"] = True
+
+
+def _result(call: asyncio.Task[Answer], backend: Backend) -> Answer:
+    """Raises Broken where the call was cancelled because the replica is lost, or as the call did."""
+    if call.cancelled():
+        backend.answered(None)
+        raise Broken(f"{backend.name} is gone")
+    return call.result()
+
+
+def _plain(header: str | None) -> str | None:
+    """The header if it can be sent on: short and printable ASCII."""
+    return header if header and len(header) <= 200 and header.isascii() and header.isprintable() else None

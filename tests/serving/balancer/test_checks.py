@@ -85,6 +85,56 @@ async def test_a_hanging_answer_is_no_proof():
         await eventually(lambda: not backend.health.up)
 
 
+async def test_a_hanging_replica_is_probed_while_requests_wait_on_it():
+    replica = Replica()
+    async with watched(replica, replace(FAST, probe_timeout_s=0.02)) as backend:
+        replica.answers = "hangs"
+        waiting = asyncio.create_task(asyncio.sleep(60))
+        backend.take(waiting)
+        await eventually(lambda: not backend.health.up)
+        assert waiting.cancelled(), "it may go elsewhere"
+
+
+async def test_a_replica_too_busy_for_the_probe_has_its_clients_answers_as_proof():
+    replica = Replica()
+    async with watched(replica, replace(FAST, probe_timeout_s=0.1, check_interval_s=0.02)) as backend:
+        replica.answers = "hangs"
+        for _ in range(20):
+            await asyncio.sleep(0.06)
+            backend.answered(200)
+        assert replica.probes > 0
+        assert backend.health.up
+
+
+async def test_a_redirect_is_neither_ready_nor_an_answer():
+    replica = Replica()
+    async with watched(replica) as backend:
+        replica.ready = 302
+        await eventually(lambda: not backend.health.up)
+        replica.ready, replica.answers = 200, 302
+        await asyncio.sleep(0.1)
+        assert not backend.health.up
+        replica.answers = 200
+        await eventually(lambda: backend.health.up)
+
+
+async def test_a_replica_that_says_nothing_is_silent_only_while_requests_wait():
+    replica = Replica()
+    chosen = replace(FAST, check_interval_s=60, silent_s=0.05)
+    async with watched(replica, chosen) as backend:
+        waiting = asyncio.create_task(asyncio.sleep(60))
+        backend.take(waiting)
+        await asyncio.sleep(0.2)
+        assert not backend.silence.silent()
+        replica.ready = "hangs"
+        await eventually(lambda: backend.silence.silent())
+        assert backend.stats()["silent"] is True
+        assert backend.health.up
+        waiting.cancel()
+        replica.ready = 503
+        await eventually(lambda: not backend.silence.silent())
+
+
 async def test_who_answers_clients_is_not_probed():
     replica = Replica()
     async with watched(replica, replace(FAST, probe_idle_s=3600)) as backend:

@@ -3,6 +3,8 @@ zero.
 """
 
 import asyncio
+import contextlib
+import errno
 import json
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,7 +16,7 @@ from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import RetryBudget
 from mlsys.serving.balancer.proxy import Proxy
 from mlsys.serving.balancer.round_robin import RoundRobin
-from mlsys.serving.request import Request, Unavailable
+from mlsys.serving.request import BadGateway, Request, Unavailable
 
 from ..doubles import eventually
 
@@ -26,11 +28,27 @@ class Replica:
 
     def __init__(self, mood):
         self.mood, self.asked, self.release = mood, [], asyncio.Event()
+        self.seen = set()
 
     async def rag(self, request):
         self.asked.append(await request.json())
         if isinstance(self.mood, int):
             return web.json_response({"by": id(self)}, status=self.mood, headers={"retry-after": "7"})
+        if isinstance(self.mood, web.Response):
+            return web.Response(
+                body=self.mood.body, status=self.mood.status, headers=self.mood.headers.copy()
+            )
+        if self.mood == "endless":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    await response.write(b"x" * 65536)
+        if self.mood == "one each":
+            if request.transport in self.seen:
+                request.transport.abort()
+            self.seen.add(request.transport)
+            return web.json_response({"by": id(self)})
         if self.mood == "slow":
             await self.release.wait()
             return web.json_response({"by": id(self)})
@@ -43,7 +61,7 @@ class Replica:
 
 
 @asynccontextmanager
-async def balanced(*moods, budget=None):
+async def balanced(*moods, budget=None, poll_s=0.0):
     """A proxy in front of one replica for each mood; `None` is an address where nobody listens."""
     async with AsyncExitStack() as stack:
         replicas, backends = [], []
@@ -62,7 +80,9 @@ async def balanced(*moods, budget=None):
             replicas.append(replica)
             backends.append(Backend(f"replica-{number}", f"http://{host}:{port}", OPTIONS))
         group = Backends(backends, RoundRobin())
-        proxy = await stack.enter_async_context(Proxy(group, budget or RetryBudget(0.2, 100), 2.0))
+        proxy = await stack.enter_async_context(
+            Proxy(group, budget or RetryBudget(0.2, 100), 2.0, poll_s * 4)
+        )
         yield proxy, backends, replicas
         assert [backend.in_flight for backend in backends] == [0] * len(backends), (
             "a count did not return to zero"
@@ -105,6 +125,110 @@ async def test_when_all_are_busy_the_client_is_told_so():
         answer = await proxy.forward(Request("q", 1))
         assert (answer.status, answer.retry_after) == (429, "7")
         assert [len(replica.asked) for replica in replicas] == [1, 1]
+
+
+REDIRECT = web.Response(status=302, headers={"location": "/elsewhere"}, text="see there")
+NO_ANSWERS = [REDIRECT, web.Response(status=204), web.Response(status=304), "endless"]
+
+
+@pytest.mark.parametrize("mood", NO_ANSWERS)
+async def test_what_is_no_answer_is_asked_elsewhere(mood):
+    async with balanced(mood, 200) as (proxy, backends, replicas):
+        for _ in range(10):
+            assert (await proxy.forward(Request("q", 1))).replica == "replica-1"
+        assert len(replicas[0].asked) == 5
+        assert backends[0].stats()["ejected"] is True
+
+
+@pytest.mark.parametrize(
+    ("mood", "reason"),
+    [
+        (REDIRECT, "replica-0 answered 302, which is no answer to a question"),
+        ("endless", "replica-0: the body is larger than 16777216 bytes"),
+    ],
+)
+async def test_what_is_no_answer_and_there_is_no_other_is_a_bad_gateway(mood, reason):
+    async with balanced(mood) as (proxy, _, _):
+        with pytest.raises(BadGateway, match=reason):
+            await proxy.forward(Request("q", 1))
+
+
+async def test_the_content_type_is_kept_and_odd_headers_are_not():
+    html = web.Response(status=502, headers={"content-type": "text/html", "retry-after": "\xe4"}, text="<p>")
+    async with balanced(html) as (proxy, _, _):
+        answer = await proxy.forward(Request("q", 1))
+        assert (answer.status, answer.body, answer.content_type) == (502, b"<p>", "text/html; charset=utf-8")
+        assert answer.retry_after is None
+
+
+async def test_a_kept_connection_that_closed_is_replaced_without_a_mark():
+    async with balanced("one each") as (proxy, backends, replicas):
+        for _ in range(12):
+            assert (await proxy.forward(Request("q", 1))).status == 200
+        assert len(replicas[0].asked) > 12, "some were asked twice"
+        assert backends[0].stats()["responses"] == {"200": 12}
+        assert proxy.retries == 0
+        assert proxy.budget.left == 100
+
+
+async def test_a_fresh_connection_that_closes_is_a_mark():
+    async with balanced("abort") as (proxy, backends, replicas):
+        with pytest.raises(Unavailable):
+            await proxy.forward(Request("q", 1))
+        assert len(replicas[0].asked) == 1
+        assert backends[0].codes["failed"] == 1
+
+
+async def test_running_out_of_files_is_not_the_replicas_fault(monkeypatch):
+    async def no_files(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with balanced(200) as (proxy, backends, _):
+        monkeypatch.setattr(proxy.session, "post", no_files)
+        with pytest.raises(Unavailable, match="no open files left"):
+            await proxy.forward(Request("q", 1))
+        assert not backends[0].codes
+
+
+async def test_what_waits_on_a_silent_replica_is_asked_elsewhere_as_well():
+    async with balanced("slow", 200, poll_s=0.01) as (proxy, backends, replicas):
+        waiting = asyncio.create_task(proxy.forward(Request("q", 1)))
+        await eventually(lambda: replicas[0].asked)
+        backends[0].silence.silent = lambda: True
+        assert (await waiting).replica == "replica-1"
+        assert backends[0].health.up
+        assert not backends[0].codes, "no mark"
+        assert proxy.retries == 1
+        for _ in range(4):
+            assert (await proxy.forward(Request("q", 1))).replica == "replica-1"
+        backends[0].silence.silent = lambda: False
+        replicas[0].release.set()
+        assert {(await proxy.forward(Request("q", 1))).replica for _ in range(2)} == {
+            "replica-0",
+            "replica-1",
+        }
+
+
+async def test_the_silent_one_may_still_be_the_first_to_answer():
+    async with balanced("slow", "slow", poll_s=0.01) as (proxy, backends, replicas):
+        waiting = asyncio.create_task(proxy.forward(Request("q", 1)))
+        await eventually(lambda: replicas[0].asked)
+        backends[0].silence.silent = lambda: True
+        await eventually(lambda: replicas[1].asked)
+        replicas[0].release.set()
+        assert (await waiting).replica == "replica-0"
+        assert backends[1].in_flight == 0
+
+
+async def test_a_lone_silent_replica_is_waited_for():
+    async with balanced("slow", poll_s=0.01) as (proxy, backends, replicas):
+        backends[0].silence.silent = lambda: True
+        waiting = asyncio.create_task(proxy.forward(Request("q", 1)))
+        await eventually(lambda: replicas[0].asked)
+        await asyncio.sleep(0.05)
+        replicas[0].release.set()
+        assert (await waiting).replica == "replica-0"
+        assert proxy.retries == 0
 
 
 @pytest.mark.parametrize("status", [422, 500, 504])
