@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlsys.record import UNFINISHED, Record
+from mlsys.sinks import slow_replicas
 from mlsys.sinks.names import by_workload, titles
 from mlsys.sinks.rows import Row, Runs, finite
 
@@ -49,6 +50,7 @@ def _doubts(record: Record) -> list[str]:
         said.append("the load generator was itself the limit at some load level (valid: no)")
     if finite(record.results.get("nan_count")) and record.results["nan_count"]:
         said.append("NaN in the input")
+    said += slow_replicas.warnings(record.levels)
     said += _made_up(record)
     git = record.environment.get("git")
     if isinstance(git, Mapping) and git.get("dirty"):

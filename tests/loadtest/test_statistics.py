@@ -5,7 +5,7 @@ import pytest
 from loadtest.made_rows import row
 
 from mlsys.loadtest.rows import FAILED, REJECTED, TIMED_OUT
-from mlsys.loadtest.statistics import batches, counts, distribution, goodput, stages, summarise
+from mlsys.loadtest.statistics import batches, counts, distribution, goodput, replicas, stages, summarise
 
 
 def test_percentiles_are_numpys_and_p99_needs_a_hundred() -> None:
@@ -82,3 +82,22 @@ def test_repeats_are_pooled_and_their_spread_told() -> None:
     assert values["output_tokens_per_s"] == 7.5
     assert samples["e2e_ms.mean"] == [1000, 2000]
     assert summarise([fast], None)[0]["throughput_rps.spread"] is None
+
+
+def test_replicas_are_told_apart_where_there_are_several() -> None:
+    rows = [row(0, ms / 1e3, replica="a") for ms in (100, 200, 300)] + [row(0, 2.0, replica="b")]
+    found = replicas(rows)
+    assert {name: value for name, value in found.items() if name.startswith("replica.a.")} == {
+        "replica.a.requests": 3,
+        "replica.a.e2e_ms.p25": pytest.approx(150),
+        "replica.a.e2e_ms.p50": pytest.approx(200),
+    }
+    assert found["replica.b.requests"] == 1
+    assert replicas(rows[:3]) == replicas([row(0, 1)]) == {}
+
+
+def test_a_new_replica_with_each_answer_does_not_fill_the_record() -> None:
+    rows = [row(0, 1, replica=f"pod-{i}") for i in range(1000)] + [row(0, 1, replica="usual")] * 2
+    found = replicas(rows)
+    assert len(found) == 3 * 64
+    assert found["replica.usual.requests"] == 2
