@@ -99,6 +99,12 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return seconds if math.isfinite(seconds) and 0 <= seconds <= LONGEST_RETRY_AFTER_S else None
 
 
+def replica(headers: Mapping[str, str]) -> str | None:
+    """The replica that a balancer names in `X-Replica`; None where it names none, or no name."""
+    name = headers.get("X-Replica", "")
+    return name if 0 < len(name) <= LONGEST_NAME and name.isprintable() else None
+
+
 def digest(result: str) -> str:
     """What tells two answers apart: 16 hex digits of the sha256."""
     return hashlib.sha256(result.encode()).hexdigest()[:16]
@@ -109,7 +115,7 @@ def _read(row: Row, question: Question, answer: Answer) -> None:
     for stage in STAGES:
         setattr(row, f"{stage}_ms", getattr(answer.timings_ms, stage, None))
     row.batch_size, row.tokens = answer.batch_size, answer.tokens
-    row.replica, row.request_id = answer.replica, answer.request_id
+    row.replica, row.request_id = answer.replica or row.replica, answer.request_id
     found = [passage.get("id") for passage in answer.passages or [] if isinstance(passage, dict)]
     if question.passage_id is not None and found:
         row.hit = question.passage_id in found

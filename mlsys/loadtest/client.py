@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from mlsys import bodies
-from mlsys.loadtest.answer import judge, retry_after_s
+from mlsys.loadtest.answer import judge, replica, retry_after_s
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, TIMED_OUT, Row
 
@@ -112,7 +112,7 @@ class Client:
             self._url + PATH, json=body, allow_redirects=False, trace_request_ctx=sent
         ) as response:
             row.status, row.first_byte_s = response.status, clock()
-            row.retry_after_s = retry_after_s(response.headers)
+            row.retry_after_s, row.replica = retry_after_s(response.headers), replica(response.headers)
             return await bodies.read(response)
 
     async def get(self, path: str) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mlsys.loadtest.answer import digest, judge, retry_after_s
+from mlsys.loadtest.answer import digest, judge, replica, retry_after_s
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
 
@@ -109,3 +109,17 @@ def test_a_retry_after_is_a_time_from_now_to_a_day(header: str, seconds: float |
 
 def test_an_unknown_passage_is_a_miss() -> None:
     assert judged(200, GOOD | {"passages": [{"id": 1}]}).hit is False
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [("http://10.0.0.1:8000", "http://10.0.0.1:8000"), ("", None), ("x" * 201, None), ("\x1b", None)],
+)
+def test_a_balancer_names_a_replica_that_does_not_name_itself(header: str, name: str | None) -> None:
+    assert replica({"X-Replica": header}) == name
+    assert replica({}) is None
+    row = Row(0, 0, status=200, replica=name)
+    judge(row, QUESTION, GOOD | {"replica": None}, 32)
+    assert row.replica == name
+    judge(row, QUESTION, GOOD, 32)
+    assert row.replica == "replica-1"
