@@ -15,6 +15,7 @@ import torch
 
 from mlsys.distance import distance, plan, reference, stream
 from mlsys.distance.baseline import get
+from mlsys.distance.metrics import get as metric_named
 from mlsys.distance.relay import one_thread_left_out
 from mlsys.distance.source import TensorSource
 from mlsys.timing import Clock, copy_bandwidth_gbps
@@ -51,7 +52,7 @@ def large(n: int, dtype: torch.dtype, metrics: tuple[str, ...], copy: float) -> 
     host = TensorSource(x.cpu()), TensorSource(y.cpu())
     calls: dict[str, Any] = {f"{m}.{r}": plan(x, y, m, r) for m in metrics for r in REDUCTIONS}
     if dtype != torch.int8:
-        calls["torch_dot"] = get("torch_dot").prepare(x, y, "dot").call
+        calls["torch_dot"] = get("torch_dot").prepare(x, y, metric_named("dot")).call
     times = clock(2 * x.nbytes).cold(calls)
     truth = {metric: reference(*host, metric) for metric in metrics}
     for name, timing in times.items():
@@ -69,7 +70,7 @@ def peers(n: int, names: tuple[str, ...]) -> None:
         calls: dict[str, Callable[[], object]] = {"ours": plan(x, y, metric)}
         for name in names:
             try:
-                calls[name] = get(name).prepare(x, y, metric).call
+                calls[name] = get(name).prepare(x, y, metric_named(metric)).call
                 calls[name]()
             except Exception as error:
                 say(part="peers", n=n, metric=metric, name=name, error=str(error).splitlines()[0])

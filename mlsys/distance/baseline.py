@@ -14,6 +14,8 @@ from typing import Any, Protocol, cast
 
 import torch
 
+from mlsys.distance.definition import spelled
+from mlsys.distance.metrics import Metric
 from mlsys.errors import UserError
 
 
@@ -34,7 +36,7 @@ class Baseline(Protocol):
 
     WHERE: str
 
-    def prepare(self, x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
+    def prepare(self, x: torch.Tensor, y: torch.Tensor, metric: Metric) -> Prepared:
         """Make `metric` of `x` and `y`, 1-D tensors of one dtype, ready to be timed."""
         ...
 
@@ -58,10 +60,22 @@ def as_numpy(tensor: torch.Tensor, library: str) -> object:
     return tensor.numpy()
 
 
-def evaluate(library: str, expressions: Mapping[str, str], metric: str, space: Mapping[str, Any]) -> Prepared:
-    """The expression of `metric`, compiled once, over the names in `space`. Raises Unavailable if there is none."""
-    if metric not in expressions:
-        raise Unavailable(f"{library}: no expression is written for metric={metric}")
-    code = compile(expressions[metric], f"<{library} {metric}>", "eval")
+def plain(metric: Metric, library: str) -> str:
+    """The metric's definition as one writes it with `library`, such as "np". Raises Unavailable if there is none."""
+    if metric.definition is None:
+        raise Unavailable(f"metric={metric.name} states no definition")
+    return spelled(metric.definition, library)
+
+
+def best(expressions: Mapping[str, str], metric: Metric, library: str) -> str:
+    """The metric's expression among those a baseline has. Raises Unavailable if there is none."""
+    if metric.name not in expressions:
+        raise Unavailable(f"{library}: no expression is written for metric={metric.name}")
+    return expressions[metric.name]
+
+
+def evaluate(expression: str, space: Mapping[str, Any]) -> Prepared:
+    """The expression, compiled once, over the names in `space`."""
+    code = compile(expression, "<baseline>", "eval")
     names = dict(space)
-    return Prepared(lambda: eval(code, names), expressions[metric])
+    return Prepared(lambda: eval(code, names), expression)

@@ -69,7 +69,7 @@ class DistanceBenchmark:
             reason = f"it computes in one process, and the vectors are spread over {self.peers.size} ranks"
             yield beside.left_out(dict.fromkeys(modules, reason))
         elif modules:
-            yield from beside.measure(clock, call, modules, sources, self.metric.name)
+            yield from beside.measure(clock, call, modules, sources, self.metric)
 
     def _check_asked(self, x: Source) -> None:
         own = {"size": (self.n, x.n), "dtype": (self.dtype, x.dtype)}

@@ -8,6 +8,7 @@ import torch
 
 from mlsys import progress
 from mlsys.distance.baseline import Baseline, Prepared, Unavailable
+from mlsys.distance.metrics import Metric
 from mlsys.distance.source import Source
 from mlsys.record import Results, Scalar
 from mlsys.timing import Clock, Timing
@@ -18,7 +19,7 @@ def measure(
     ours: Callable[[], object],
     modules: Mapping[str, Baseline],
     sources: tuple[Source, Source],
-    metric: str,
+    metric: Metric,
 ) -> Iterator[Results]:
     """Each baseline that can run, in turn with ours; `speedup.<name>` compares within these rounds alone, whose median
     of ours is `baseline.<name>.ours_ms`.

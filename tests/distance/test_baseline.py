@@ -7,6 +7,7 @@ from definitions import SCIPY
 
 from mlsys.distance import baseline
 from mlsys.distance.baseline import Unavailable
+from mlsys.distance.metrics import get
 from mlsys.errors import UserError
 
 CPU_BASELINES = ["numpy", "numpy_native", "torch", "torch_native", "scipy", "numkong", "sklearn"]
@@ -26,9 +27,9 @@ def test_each_baseline_computes_the_metric_it_says(
 ) -> None:
     if metric in LACKING.get(name, ()):
         with pytest.raises(Unavailable, match=f"has no {metric}"):
-            baseline.get(name).prepare(*vectors, metric)
+            baseline.get(name).prepare(*vectors, get(metric))
         return
-    prepared = baseline.get(name).prepare(*vectors, metric)
+    prepared = baseline.get(name).prepare(*vectors, get(metric))
     x, y = (vector.numpy().astype(np.float64) for vector in vectors)
     value = np.asarray(prepared.call(), dtype=np.float64).ravel()[0]
     assert value == pytest.approx(SCIPY[metric](x, y), rel=1e-5)
@@ -38,7 +39,7 @@ def test_each_baseline_computes_the_metric_it_says(
 def test_the_read_limit_reads_both_vectors_whatever_the_metric(
     vectors: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
-    prepared = baseline.get("torch_dot").prepare(*vectors, "l1")
+    prepared = baseline.get("torch_dot").prepare(*vectors, get("l1"))
     assert prepared.call() == torch.dot(*vectors)
 
 
@@ -53,18 +54,18 @@ def test_a_baseline_that_is_none_is_named_with_those_there_are() -> None:
 def test_what_lacks_bfloat16_says_so(name: str) -> None:
     x = torch.ones(8, dtype=torch.bfloat16)
     with pytest.raises(Unavailable, match=f"{name}.* has no bfloat16"):
-        baseline.get(name).prepare(x, x, "l2")
+        baseline.get(name).prepare(x, x, get("l2"))
 
 
 def test_cupy_needs_a_gpu() -> None:
     with pytest.raises(Unavailable, match="cupy needs a GPU"):
-        baseline.get("cupy").prepare(torch.ones(3), torch.ones(3), "l2")
+        baseline.get("cupy").prepare(torch.ones(3), torch.ones(3), get("l2"))
 
 
 def test_copying_to_a_gpu_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(Unavailable, match="torch_cuda needs a GPU"):
-        baseline.get("torch_cuda").prepare(torch.ones(3), torch.ones(3), "l2")
+        baseline.get("torch_cuda").prepare(torch.ones(3), torch.ones(3), get("l2"))
 
 
 @pytest.mark.parametrize("metric", SCIPY)
@@ -75,7 +76,7 @@ def test_every_call_copies_both_vectors_to_the_gpu(
     if not torch.cuda.is_available():
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.Tensor, "cuda", lambda self: copied.append(self) or self.clone())
-    prepared = baseline.get("torch_cuda").prepare(*vectors, metric)
+    prepared = baseline.get("torch_cuda").prepare(*vectors, get(metric))
     assert baseline.get("torch_cuda").WHERE == "cpu"
     x, y = (vector.numpy().astype(np.float64) for vector in vectors)
     for _ in range(2):
@@ -90,6 +91,6 @@ def test_every_call_copies_both_vectors_to_the_gpu(
 def test_gpu_baselines_compute_the_metric(
     name: str, metric: str, vectors: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    prepared = baseline.get(name).prepare(*(vector.cuda() for vector in vectors), metric)
+    prepared = baseline.get(name).prepare(*(vector.cuda() for vector in vectors), get(metric))
     x, y = (vector.numpy().astype(np.float64) for vector in vectors)
     assert float(prepared.call()) == pytest.approx(SCIPY[metric](x, y), rel=1e-5)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from mlsys.distance.baseline import Prepared, Unavailable, evaluate
+from mlsys.distance.baseline import Prepared, Unavailable, best, evaluate
+from mlsys.distance.metrics import Metric
 
 WHERE = "device"
 EXPRESSIONS = {
@@ -16,7 +17,7 @@ EXPRESSIONS = {
 }
 
 
-def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
+def prepare(x: torch.Tensor, y: torch.Tensor, metric: Metric) -> Prepared:
     """The expression of `metric` over the tensors' own memory, on torch's current stream."""
     if x.device.type != "cuda":
         raise Unavailable("cupy needs a GPU")
@@ -27,7 +28,7 @@ def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
     if x.dtype == torch.bfloat16:
         raise Unavailable("cupy has no bfloat16")
     space = {"cupy": cupy, "x": cupy.from_dlpack(x), "y": cupy.from_dlpack(y)}
-    expression = evaluate("cupy", EXPRESSIONS, metric, space)
+    expression = evaluate(best(EXPRESSIONS, metric, "cupy"), space)
 
     def call() -> object:
         with cupy.cuda.Stream.from_external(_Current()):

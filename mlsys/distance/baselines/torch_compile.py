@@ -9,11 +9,12 @@ import torch
 
 from mlsys.distance.baseline import Prepared
 from mlsys.distance.baselines.torch import prepare as eager
+from mlsys.distance.metrics import Metric
 
 WHERE = "device"
 
 
-def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
+def prepare(x: torch.Tensor, y: torch.Tensor, metric: Metric) -> Prepared:
     """Compile the expression of `metric` now, so that only the compiled call is timed."""
     expression = eager(x, y, metric).expression
     plain: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = eval(f"lambda x, y: {expression}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from mlsys.distance.baseline import Prepared, Unavailable, evaluate
-from mlsys.distance.baselines.torch import EXPRESSIONS as PLAIN
+from mlsys.distance.baseline import Prepared, Unavailable, evaluate, plain
+from mlsys.distance.metrics import Metric
 
 WHERE = "cpu"
-EXPRESSIONS = {metric: f"(lambda x, y: {plain})(x.cuda(), y.cuda())" for metric, plain in PLAIN.items()}
 
 
-def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
+def prepare(x: torch.Tensor, y: torch.Tensor, metric: Metric) -> Prepared:
     """The copies and the expression of `metric`; what is timed has both."""
     if not torch.cuda.is_available():
         raise Unavailable("torch_cuda needs a GPU")
-    return evaluate("torch_cuda", EXPRESSIONS, metric, {"x": x, "y": y})
+    expression = f"(lambda x, y: {plain(metric, 'torch')})(x.cuda(), y.cuda())"
+    return evaluate(expression, {"torch": torch, "x": x, "y": y})

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 
 from mlsys.distance.baseline import Prepared, Unavailable
+from mlsys.distance.metrics import Metric
 
 WHERE = "device"
 
 
-def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
+def prepare(x: torch.Tensor, y: torch.Tensor, metric: Metric) -> Prepared:
     """The library call of `metric`."""
     calls = {
         "l2": Prepared(lambda: torch.dist(x, y), "torch.dist(x, y)"),
@@ -23,6 +24,6 @@ def prepare(x: torch.Tensor, y: torch.Tensor, metric: str) -> Prepared:
         ),
         "dot": Prepared(lambda: torch.dot(x, y), "torch.dot(x, y)"),
     }
-    if metric not in calls:
-        raise Unavailable(f"torch has no single call for metric={metric}")
-    return calls[metric]
+    if metric.name not in calls:
+        raise Unavailable(f"torch has no single call for metric={metric.name}")
+    return calls[metric.name]

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from definitions import SCIPY
 
 from mlsys.distance import distance
+from mlsys.distance.definition import define, spelled
 from mlsys.distance.language import jit, tl
 from mlsys.distance.metrics import NAMES, Array, Metric, get
 from mlsys.distance.reductions.single_pass import SinglePass
@@ -50,6 +52,21 @@ def test_a_metric_of_ones_own_needs_only_its_class() -> None:
     assert float(distance(x, y, Cubes())) == 2 * 5_003
     kernels = SinglePass(tile_bytes=4096, tiles=1)
     assert float(distance(x.to(DEVICE), y.to(DEVICE), Cubes(), kernels)) == 2 * 5_003
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_definition_is_scipys_and_that_of_every_library(name: str) -> None:
+    x, y = np.random.default_rng(1).standard_normal((2, 1000))
+    text = get(name).definition
+    assert text is not None
+    assert get(name).wide().definition == text
+    definition = define(text)
+    halves = [definition.add(x[part], y[part]) for part in (slice(0, 300), slice(300, None))]
+    expected = pytest.approx(float(SCIPY[name](x, y)), rel=1e-13, abs=1e-12)
+    assert definition.finish([sum(both) for both in zip(*halves, strict=True)]) == expected
+    assert eval(spelled(text, "np"), {"np": np, "x": x, "y": y}) == expected
+    space = {"torch": torch, "x": torch.from_numpy(x), "y": torch.from_numpy(y)}
+    assert float(eval(spelled(text, "torch"), space)) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
