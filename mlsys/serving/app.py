@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
-from mlsys.serving import schema
+from mlsys.serving import docs, schema
 from mlsys.serving.desk import CLIENT_LEFT, Desk, Left
 from mlsys.serving.guard import Guard
 from mlsys.serving.jobs import Job
@@ -39,7 +39,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 def create(desk: Desk) -> FastAPI:
     """The application for one desk."""
-    app = FastAPI(title="mlsys RAG service")
+    app = FastAPI(title="mlsys RAG service", docs_url=None, redoc_url=None)  # theirs load from a CDN
     options = desk.options
     app.add_middleware(Guard, key=options.key, max_body_bytes=options.max_body_bytes)
     app.add_exception_handler(ServiceError, _service_error)
@@ -78,6 +78,10 @@ def _add_watching(app: FastAPI, desk: Desk) -> None:
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> str:
         return PAGE
+
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    async def interface(http: Request) -> str:
+        return docs.render(app.openapi(), str(http.base_url))
 
     @app.get("/health", response_model=schema.State)
     async def health() -> dict[str, str]:

@@ -8,9 +8,8 @@ import statistics
 from collections.abc import Sequence
 
 from mlsys.sinks.drawing import GREY, LIGHT, OWN_COLORS, PARTS_LIGHT, Drawing, Figure, escape
-from mlsys.sinks.names import short
 from mlsys.sinks.panels import Panel
-from mlsys.sinks.rows import CONFIG, Row, finite, is_number, label, several
+from mlsys.sinks.rows import CONFIG, Row, finite, label
 
 LINEAR_UP_TO = 100  # between the shortest and the longest bar; beyond it the short ones cannot be seen
 LEAST_BAR = 0.2  # decades
@@ -23,15 +22,6 @@ def _names(patterns: Sequence[str], table: Sequence[Row]) -> list[str]:
     return [key for pattern in patterns for key in keys if fnmatch.fnmatchcase(key, pattern)]
 
 
-def tail(panel: Panel, drawing: Drawing, row: Row) -> str:
-    """What follows a run's name where the panel shows it at several places of x: ` · at 20`, ` · n=1e6`."""
-    x = row.get(panel.x)
-    if x is None or not several(drawing.table, panel.x):
-        return ""
-    place = short(x) if is_number(x) else str(x)
-    return escape(f" · at {place}" if panel.x == "load" else f" · {panel.x}={place}")
-
-
 def bars(panel: Panel, drawing: Drawing) -> list[Figure]:
     """A series a run, a bar for each of the panel's names and places of x; of repeated runs the median."""
     traces: dict[str, dict[str, list[int]]] = {}
@@ -41,7 +31,7 @@ def bars(panel: Panel, drawing: Drawing) -> list[Figure]:
         for i in order:
             row = drawing.table[i]
             if finite(row.get(name)):
-                bar = escape(name.partition(".")[2] or name) + tail(panel, drawing, row)
+                bar = escape(name.partition(".")[2] or name) + escape(drawing.tail(panel.x, row))
                 keys[bar] = name
                 traces.setdefault(drawing.name(row), {}).setdefault(bar, []).append(i)
     return [
@@ -86,15 +76,12 @@ def stack(panel: Panel, drawing: Drawing) -> list[Figure]:
     for key in _names(panel.y, drawing.table):
         part = key.removesuffix(".mean").removesuffix("_ms").rpartition(".")[2]
         found: dict[tuple[str, str], list[int]] = {}
-        tails: dict[str, str] = {}
         for i, row in enumerate(drawing.table):
             if finite(row.get(key)):
-                after = tail(panel, drawing, row)
-                bar = escape(drawing.name(row)) + after
-                tails[bar] = after
+                bar = escape(drawing.name(row) + drawing.tail(panel.x, row))
                 found.setdefault((bar, key), []).append(i)
         if found:
-            meta = {"part": part, "names": "y", "tails": [tails[bar] for bar, _ in found]}
+            meta = {"part": part, "names": "y"}
             color = {"color": PARTS_LIGHT.get(part, GREY)}
             look: Figure = {"type": "bar", "name": escape(part), "meta": meta, "marker": color}
             traces.append(look | _across(found, drawing))
@@ -117,8 +104,8 @@ def histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
             sizes.sort()
             drawn: Figure = {"x": [size for size, _ in sizes], "y": [count for _, count in sizes]}
             trace = _bar(name, drawing.slot(row, panel.color)) | drawn | {"customdata": [i] * len(sizes)}
-            trace["name"] += tail(panel, drawing, row)
-            trace["meta"] |= {"tail": tail(panel, drawing, row)}
+            trace["name"] += escape(drawing.tail(panel.x, row))
+            trace["meta"] |= {"names": "name at"}
             same = sum(trace["meta"]["slot"] == other["meta"]["slot"] for other in traces)
             trace["marker"]["pattern"] = {"shape": PATTERNS[same % len(PATTERNS)]}
             traces.append(trace)
@@ -127,7 +114,7 @@ def histogram(panel: Panel, drawing: Drawing) -> list[Figure]:
 
 def parallel(panel: Panel, drawing: Drawing) -> list[Figure]:
     """Parallel coordinates, where a setting differs and there are three points or more."""
-    names = [name for name in panel.y if several(drawing.table, name)]
+    names = [name for name in panel.y if drawing.several(name)]
     chosen = [i for i, row in enumerate(drawing.table) if all(finite(row.get(name)) for name in names)]
     if not any(name.startswith(CONFIG) for name in names) or len(chosen) < 3:
         return []

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlsys.sinks.names import Names
-from mlsys.sinks.rows import Row, several
+from mlsys.sinks.names import Names, short
+from mlsys.sinks.rows import Row, is_number, several
 
 Figure = dict[str, Any]
 
@@ -36,6 +36,7 @@ class Drawing:
     table: Sequence[Row]
     names: Names
     _slots: dict[str, dict[str, int]] = field(default_factory=dict)
+    _several: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, table: Sequence[Row]) -> Drawing:
@@ -49,12 +50,26 @@ class Drawing:
     def slot(self, row: Row, color: str) -> int:
         """The place in the palette that this row has in every panel: by `color`, or where all share it by name."""
         if color not in self._slots:
-            by_color = several(self.table, color)
+            by_color = self.several(color)
             values = (str(entry.get(color)) if by_color else self.name(entry) for entry in self.table)
             self._slots[color] = {value: slot for slot, value in enumerate(dict.fromkeys(values))}
         slots = self._slots[color]
         value = str(row.get(color))
         return slots[value] if value in slots else slots[self.name(row)]
+
+    def several(self, key: str) -> bool:
+        """Whether the rows that have the key differ in it."""
+        if key not in self._several:
+            self._several[key] = several(self.table, key)
+        return self._several[key]
+
+    def tail(self, key: str, row: Row) -> str:
+        """What follows the name where a panel shows a run at several places of `key`: ` · at 20`, ` · n=1e6`."""
+        x = row.get(key)
+        if x is None or not self.several(key):
+            return ""
+        place = short(x) if is_number(x) else str(x)
+        return f" · at {place}" if key == "load" else f" · {key}={place}"
 
 
 def escape(words: object) -> str:

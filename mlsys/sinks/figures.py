@@ -6,13 +6,11 @@ every trace carries `meta.slot`, the place of its colour in the palette, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mlsys.sinks import bars, traces
 from mlsys.sinks.axes import layout
-from mlsys.sinks.drawing import Drawing, Figure, escape
+from mlsys.sinks.drawing import Drawing, Figure
 from mlsys.sinks.panels import Panel
-from mlsys.sinks.rows import Row, label, several
+from mlsys.sinks.rows import several
 
 
 def figure(panel: Panel, drawing: Drawing) -> Figure | None:
@@ -26,11 +24,3 @@ def figure(panel: Panel, drawing: Drawing) -> Figure | None:
     if panel.kind == "bars":
         made["xaxis"] |= bars.value_axis(panel.unit, data)
     return {"data": data, "layout": made}
-
-
-def hover(row: Row, keys: Sequence[str]) -> str:
-    """What `keys` say of a row, for plotly's hover box (its own small markup, escaped)."""
-    from mlsys.sinks.table import text
-
-    lines = [f"{label(name)}: {text(row.get(name), name)}" for name in keys if row.get(name) is not None]
-    return "<br>".join(escape(line[:160]) for line in lines)

@@ -46,7 +46,15 @@ CARE = tuple(
         "search.reference_queries",
     )
 )
-SPEAKING = {"reduction", "machine", "source", "device", "config.dtype", "config.generator.dtype"}
+SPEAKING = {
+    "reduction",
+    "machine",
+    "source",
+    "device",
+    "config.dtype",
+    "config.generator.dtype",
+    "config.search.storage",
+}
 OF_SERVERS = ("config.batching.", "config.balancer.")  # mean nothing to servers that do not batch or balance
 SHORT_DIRECTORY = 24
 
@@ -130,9 +138,10 @@ class Names:
                 same.setdefault(self.title(row), []).append(row)
         found: dict[int, str] = {}
         for group in same.values():
+            directories = _differing([str(row["run"]) for row in group])
+            brief = max(map(len, directories)) <= SHORT_DIRECTORY
             for count, row in enumerate(group if len(group) > 1 else [], 1):
-                directory = str(row["run"])
-                found[row["record"]] = directory if len(directory) <= SHORT_DIRECTORY else f"run {count}"
+                found[row["record"]] = directories[count - 1] if brief else f"run {count}"
         return found
 
     def word(self, key: str, value: Any) -> str:
@@ -166,6 +175,16 @@ def _telling(rows: Sequence[Row], keys: Sequence[str]) -> tuple[str, ...]:
 
 def _distinct(rows: Sequence[Row], keys: Sequence[str]) -> int:
     return len({tuple(str(row.get(key)) for key in keys) for row in rows})
+
+
+def _differing(paths: Sequence[str]) -> list[str]:
+    """The paths without the parts at either end that all have in common."""
+    parts = [path.split("/") for path in paths]
+    for end in (0, -1):
+        while all(len(part) > 1 and part[end] == parts[0][end] for part in parts):
+            for part in parts:
+                del part[end]
+    return ["/".join(part) for part in parts]
 
 
 def by_workload(runs: Runs, published: Sequence[Row] = ()) -> dict[str, list[Row]]:

@@ -29,6 +29,7 @@ PLACES = {
     "search": ["config.search.queries"],
     "serving": ["concurrency", "offered_rate_rps"],
 }
+HEADS_SHARE = 0.5  # of a terminal's width; where the columns that name a run take more they become one
 SPEAK_WHEN = {
     "status": "ok",
     "valid": True,
@@ -123,13 +124,14 @@ def markdown(table: Sequence[Row], workload: str) -> str:
     """One workload's rows as a Markdown table under a heading."""
     names = columns(table, workload).all
     lines = [f"## {workload}", "", "| " + " | ".join(label(name) for name in names) + " |"]
-    lines.append("|" + "|".join("---:" if _numeric(table, name) else "---" for name in names) + "|")
+    lines.append("|" + "|".join("---:" if numeric(table, name) else "---" for name in names) + "|")
     for row in table:
         lines.append("| " + " | ".join(_cell(text(row.get(name), name)) for name in names) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _numeric(table: Sequence[Row], name: str) -> bool:
+def numeric(table: Sequence[Row], name: str) -> bool:
+    """Whether a column holds numbers and nothing else."""
     values = [row[name] for row in table if row.get(name) is not None]
     return bool(values) and all(is_number(value) for value in values)
 
@@ -148,14 +150,21 @@ def console(runs: Runs, width: int | None = None) -> str:
 
 def _console(table: Sequence[Row], workload: str, room: int | None) -> str:
     found = columns(table, workload)
+    names = Names.of(table)
     drawn = [
         terminal.Column(
             label(name),
             [" ".join(text(row.get(name), name).split()) for row in table],
-            numeric=_numeric(table, name),
+            numeric=numeric(table, name),
             kept=name in found.heads,
         )
         for name in found.all
     ]
+    named = [
+        column for name, column in zip(found.all, drawn, strict=True) if name in (names.lead, *names.keys)
+    ]
+    if room is not None and len(named) > 1 and terminal.least(named) > HEADS_SHARE * room:
+        one = terminal.Column("run", [names.full(row) for row in table], kept=True)
+        drawn = [one, *(column for column in drawn if column not in named)]
     bad = [row["status"] != "ok" or row.get("valid") is False for row in table]
     return terminal.draw(workload, drawn, room, bad, "table.csv has them")

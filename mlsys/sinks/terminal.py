@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 GAP = 2
-FOLDED = 24  # a text that is wider may be folded to this
+FOLDED = 24
 UNBOUNDED = 4000
 
 
@@ -34,10 +34,11 @@ class Column:
 
     @property
     def least(self) -> int:
-        """What it takes with its heading and its texts folded."""
-        cells = max(map(len, self.cells), default=0)
+        """What it takes with its heading and its texts folded, between words or where one is longer than `FOLDED`."""
+        words = self.cells if self.numeric else [w for cell in self.cells for w in cell.split()]
+        longest = max(map(len, words), default=0)
         heading = max(map(len, _broken(self.heading).split("\n")))
-        return max(heading, cells if self.numeric else min(cells, FOLDED))
+        return max(heading, longest if self.numeric else min(longest, FOLDED))
 
 
 def width() -> int | None:
@@ -56,7 +57,9 @@ def draw(
     kept = fitting(columns, room)
     stream = io.StringIO()
     colours = Console().is_terminal
-    out = Console(file=stream, width=room or UNBOUNDED, force_terminal=colours, highlight=False)
+    out = Console(
+        file=stream, width=max(room or UNBOUNDED, least(kept)), force_terminal=colours, highlight=False
+    )
     drawn = Table(title=title or None, title_justify="left", title_style="bold" if colours else "", box=None)
     drawn.pad_edge = False
     whole = room is None or _total([column.width for column in kept]) <= room
@@ -90,16 +93,21 @@ def fitting(columns: Sequence[Column], room: int | None) -> list[Column]:
         return list(columns)
     chosen = [column for column in columns if column.kept]
     for column in columns:
-        if not column.kept and _total([one.least for one in (*chosen, column)]) <= room:
+        if not column.kept and least((*chosen, column)) <= room:
             chosen.append(column)
         elif not column.kept:
             break
     return [column for column in columns if column in chosen]
 
 
+def least(columns: Sequence[Column]) -> int:
+    """What the columns take side by side, folded."""
+    return _total([column.least for column in columns])
+
+
 def _share(column: Column, kept: Sequence[Column], room: int) -> int:
     """A text's width: its least, and of the room that is left as much as it can use before the texts after it."""
-    spare = room - _total([one.least for one in kept])
+    spare = room - least(kept)
     for one in kept:
         more = 0 if one.numeric else max(0, min(spare, one.width - one.least))
         if one is column:

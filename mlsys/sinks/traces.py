@@ -1,7 +1,7 @@
 """The traces of each kind of panel; here those that are lines, and the dispatch.
 
-`meta.names` says which of a trace's texts are a run's name (`name`, or `y` of bars, with what follows it), so that the
-page can write it shorter where a filter leaves fewer runs to tell apart.
+`meta.names` says which of a trace's texts is a run's name, so that the page can write it shorter where a filter leaves
+fewer runs to tell apart: `name`, `name at` (followed by the place of x), or `y` of bars (followed by that as well).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def dots(panel: Panel, drawing: Drawing) -> Figure | None:
         return None
     made = layout(replace(panel, kind="bars", reference=None, log_x=False, log_y=False), drawing)
     where = next(row[panel.x] for row in drawing.table if row.get(panel.x) is not None)
-    made["xaxis"]["title"] = {"text": escape(f"{panel.unit} at {panel.x} = {short(where)}".strip())}
+    made["xaxis"]["title"] = {"text": escape(f"{panel.unit} at {_place(panel, drawing, where)}".strip())}
     made["barmode"] = "stack"
     if panel.unit:
         made["xaxis"] |= {"rangemode": "tozero", "tickformat": ".0%" if panel.unit == "share" else ""}
@@ -93,19 +93,29 @@ def dots(panel: Panel, drawing: Drawing) -> Figure | None:
         | {"line": trace["line"]}
         for trace in limits
     ]
-    return {"data": points + _symbols(panel) + [_only_named(trace) for trace in limits], "layout": made}
+    return {
+        "data": points + _symbols(panel, drawing) + [_only_named(trace) for trace in limits],
+        "layout": made,
+    }
 
 
 def _across(trace: Figure, symbol: str) -> Figure:
     kept = {key: value for key, value in trace.items() if key not in {"error_y", "line"}}
     kept |= {"mode": "markers", "orientation": "h", "x": trace["y"], "y": [trace["name"]] * len(trace["y"])}
-    kept["meta"] = trace["meta"] | {"names": "y", "tails": [""] * len(trace["y"])}
+    kept["meta"] = trace["meta"] | {"names": "y"}
     kept["marker"] = trace["marker"] | {"size": 11, "symbol": symbol}
     kept["showlegend"] = False
     return kept | ({"error_x": trace["error_y"]} if "error_y" in trace else {})
 
 
-def _symbols(panel: Panel) -> list[Figure]:
+def _place(panel: Panel, drawing: Drawing, where: float) -> str:
+    if panel.x != "load":
+        return f"{panel.x} = {short(where)}"
+    closed = any(row.get("concurrency") is not None for row in drawing.table)
+    return f"{short(where)} in flight" if closed else f"{short(where)} req/s offered"
+
+
+def _symbols(panel: Panel, drawing: Drawing) -> list[Figure]:
     """What each symbol stands for, where a run has several figures: entries of the legend without points."""
     if len(panel.y) == 1:
         return []
@@ -118,6 +128,7 @@ def _symbols(panel: Panel) -> list[Figure]:
         }
         | {"marker": {"color": GREY, "size": 11, "symbol": SYMBOLS[order % len(SYMBOLS)]}}
         for order, y in enumerate(panel.y)
+        if any(finite(row.get(y)) for row in drawing.table)
     ]
 
 

@@ -50,7 +50,30 @@ def test_what_a_record_says_is_escaped_everywhere(written: Path) -> None:
 def test_the_data_are_the_records(written: Path, runs: Runs) -> None:
     data = json.loads(re.search(r'id="data">(.*?)</script>', written.read_text(), re.S)[1])  # type: ignore[index]
     bandwidth = data["sections"]["distance"]["plots"]["bandwidth"]["data"][0]
-    assert bandwidth["y"] == [made.results["bandwidth_gbps"] for _, made in runs[:3]]
+    assert bandwidth["y"] == pytest.approx([made.results["bandwidth_gbps"] for _, made in runs[:3]], rel=1e-5)
+
+
+def test_the_answer_comes_before_the_warnings(written: Path) -> None:
+    text = written.read_text()
+    assert 0 < text.index("<ul class=findings>") < text.index("Before you believe") < text.index("<section")
+
+
+def test_a_figure_beyond_its_limit_is_explained_where_it_is_drawn(tmp_path: Path) -> None:
+    made = synthetic.distance()
+    assert "Above the dashed line" not in page.render(tmp_path, [(tmp_path, made)])
+    made.results["bandwidth_gbps"] = 1.5 * float(made.results["copy_bandwidth_gbps"] or 0)
+    assert "Above the dashed line" in page.render(tmp_path, [(tmp_path, made)])
+
+
+def test_three_hundred_records_stay_under_7_mb(tmp_path: Path) -> None:
+    sizes = [
+        {"name": "hybrid", "max_size": size, "timeout_ms": float(wait)}
+        for size in range(20)
+        for wait in range(15)
+    ]
+    records = [synthetic.serving("batch", config={"batching": one}) for one in sizes]
+    text = page.render(tmp_path, [(tmp_path / str(i), made) for i, made in enumerate(records)])
+    assert len(text.encode()) < 7_000_000
 
 
 def test_links_lead_to_the_records(written: Path, runs: Runs) -> None:
@@ -131,6 +154,33 @@ def test_the_numbers_shown_are_the_records(opened: Any, runs: Runs) -> None:
     batch = next(line for line in lines if line["name"] == "batch · max_size=16")
     assert batch["y"] == [0.58, 1.15, 1.3, 1.5]
     assert opened.title() == "mlsys: distance, search, serving"
+
+
+@pytest.mark.browser
+def test_fewer_runs_have_shorter_names(opened: Any) -> None:
+    opened.locator("#serving [data-filter='config.server.name']").select_option("batch")
+    stages = "document.querySelector('#serving [data-plot=stages]').data[0]"
+    opened.wait_for_function(f"{stages}.y[0] === 'max_size=16 · at 1'")
+    assert "server: batch" in opened.evaluate(f"{stages}.hovertext[0]")
+    opened.locator("#serving [data-clear]").click()
+    opened.wait_for_function(f"{stages}.y.includes('batch · max_size=16 · at 1')")
+
+
+@pytest.mark.browser
+def test_a_tall_page_draws_some_runs_and_rows_and_says_so(tab: Any, tmp_path: Path) -> None:
+    sizes = [{"name": "hybrid", "max_size": size, "timeout_ms": 20.0} for size in range(1, 61)]
+    records = [synthetic.serving("batch", config={"batching": one}) for one in sizes]
+    path = page.write(tmp_path, [(tmp_path / str(i), made) for i, made in enumerate(records)])
+    own = tab.context.browser.new_page()
+    own.goto(path.as_uri())
+    own.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+    assert own.locator("tbody tr[data-row]:not([hidden])").count() == 50
+    assert "the first 24 of 60 runs" in own.locator(".drawn").text_content()
+    assert "highest place" in own.locator(".drawn").text_content()
+    own.locator("tbody th a").nth(7).wait_for()
+    own.locator("[data-more]").click()
+    assert own.locator("tbody tr[data-row]:not([hidden])").count() == 240
+    own.close()
 
 
 @pytest.mark.browser

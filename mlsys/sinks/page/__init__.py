@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsys.sinks import doubts, figures, names, panels, table
-from mlsys.sinks.drawing import DARK, LIGHT, PARTS_DARK, PARTS_LIGHT, Drawing, escape
+from mlsys.sinks.drawing import DARK, LIGHT, PARTS_DARK, PARTS_LIGHT, Drawing, Figure, escape
 from mlsys.sinks.files import replace
 from mlsys.sinks.page import fragments
 from mlsys.sinks.rows import CONFIG, Row, Runs, finite, is_number, label, varying
@@ -71,11 +71,9 @@ def _section(
     shown = [(panel, plot) for panel, plot in plots if plot is not None]
     columns = table.columns(rows, name)
     markup = fragments.section(name, [panel for panel, _ in shown], rows, columns, links, titles)
-    told = [key for key in columns.all if key != "run"]
     numeric = _numbers(rows)
     payload = {
-        "plots": {panel.name: plot for panel, plot in shown},
-        "hover": [figures.hover(row, told) for row in rows],
+        "plots": {panel.name: _slim(plot) for panel, plot in shown},
         "axes": {key: label(key) for key in numeric},
         "values": {key: [_brief(row.get(key)) for row in rows] for key in numeric},
     }
@@ -95,7 +93,24 @@ def _naming(rows: list[Row], drawing: Drawing) -> dict[str, Any]:
         of.append(found[full])
     place = {"distance": "n", "search": "queries"}.get(rows[0]["workload"], "load")
     places = [row.get(place) if finite(row.get(place)) else None for row in rows]
-    return {"words": words, "full": [escape(name) for name in found], "of": of, "places": places}
+    tails = [escape(drawing.tail(place, row)) for row in rows]
+    return {
+        "words": words,
+        "full": [escape(name) for name in found],
+        "of": of,
+        "places": places,
+        "tails": tails,
+    }
+
+
+def _slim(figure: Figure) -> Figure:
+    """A figure without what the page makes itself (the names of bars) and without digits that nobody sees."""
+    data = []
+    for trace in figure["data"]:
+        kept = {key: value for key, value in trace.items() if key != "y" or trace["meta"].get("names") != "y"}
+        kept |= {axis: [_brief(value, value) for value in kept[axis]] for axis in ("x", "y") if axis in kept}
+        data.append(kept)
+    return figure | {"data": data}
 
 
 def _numbers(rows: list[Row]) -> list[str]:
@@ -107,10 +122,10 @@ def _numbers(rows: list[Row]) -> list[str]:
     return [key for key in kept if any(is_number(row.get(key)) for row in rows)]
 
 
-def _brief(value: Any) -> Any:
+def _brief(value: Any, otherwise: Any = None) -> Any:
     """A number to plot, in the digits that can be seen; the table and the records have them all."""
     if not finite(value):
-        return None
+        return otherwise
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

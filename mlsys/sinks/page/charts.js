@@ -13,23 +13,22 @@ function colors(content, dark) {
 }
 
 function keepShown(trace, shown) {
-  const copy = structuredClone(trace);
-  if (!trace.customdata) return copy;
+  if (!trace.customdata) return structuredClone(trace);
+  const copy = { ...trace, meta: { ...trace.meta } };
+  for (const look of ["line", "marker"]) if (trace[look]) copy[look] = structuredClone(trace[look]);
   const kept = trace.customdata.map((row, i) => (shown.has(row) ? i : -1)).filter((i) => i >= 0);
   const pick = (list) => kept.map((i) => list[i]);
   copy.customdata = pick(trace.customdata);
   if (trace.dimensions) {
-    copy.dimensions.forEach((dimension, i) => { dimension.values = pick(trace.dimensions[i].values); });
+    copy.dimensions = trace.dimensions.map((dimension) => ({ ...dimension, values: pick(dimension.values) }));
     copy.line.color = pick(trace.line.color);
     return copy;
   }
   copy.x = pick(trace.x);
-  copy.y = pick(trace.y);
-  if (trace.meta?.tails) copy.meta.tails = pick(trace.meta.tails);
+  if (trace.y) copy.y = pick(trace.y);
   for (const error of ["error_x", "error_y"]) {
     if (!trace[error]) continue;
-    copy[error].array = pick(trace[error].array);
-    copy[error].arrayminus = pick(trace[error].arrayminus);
+    copy[error] = { ...trace[error], array: pick(trace[error].array), arrayminus: pick(trace[error].arrayminus) };
   }
   return copy;
 }
@@ -48,19 +47,19 @@ function dress(trace, style, hover) {
   if (trace.marker) trace.marker.color = color;
   for (const error of [trace.error_x, trace.error_y]) if (error) error.color = color;
   const values = trace.orientation === "h" ? trace.x : trace.y;
-  if (values[0] !== null) trace.hovertext = values.map((value, i) => "<b>" + trace.name + ": " + Number(value).toPrecision(4) + "</b>" + (trace.customdata ? "<br>" + hover[trace.customdata[i]] : ""));
+  if (values[0] !== null) trace.hovertext = values.map((value, i) => "<b>" + trace.name + ": " + Number(value).toPrecision(4) + "</b>" + (trace.customdata ? "<br>" + hover(trace.customdata[i]) : ""));
   trace.hoverinfo = "text";
   return trace;
 }
 
 // The legend stands above the plot, and what it takes is added to the height, so that the plot keeps its own.
-function heightFor(canvas, figure, traces) {
+function heightFor(width, figure, traces) {
   const names = traces.filter((t) => t.showlegend !== false).map((t) => (t.name ?? "").length);
-  const columns = Math.max(1, Math.floor(canvas.clientWidth / (Math.max(...names, 1) * 6.6 + 56)));
+  const columns = Math.max(1, Math.floor(width / (Math.max(...names, 1) * 6.6 + 56)));
   const legend = names.length > 1 ? 20 * Math.ceil(names.length / columns) : 0;
   if (figure.data[0].orientation !== "h") return 310 + legend;
   const bars = new Set(traces.flatMap((t) => t.y)).size * (figure.layout.barmode === "stack" ? 24 : 8 + 11 * traces.length);
-  return legend + 70 + Math.min(Math.max(bars, 120), 1400);
+  return legend + 70 + Math.min(Math.max(bars, 60), 1400);
 }
 
 function layoutFor(layout, style, traces, height) {
@@ -69,6 +68,7 @@ function layoutFor(layout, style, traces, height) {
   return {
     ...layout,
     height,
+    width: style.width,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: style.ink, family: "system-ui, sans-serif", size: 12 },
@@ -84,10 +84,10 @@ function layoutFor(layout, style, traces, height) {
 }
 
 function draw(canvas, figure, shown, style, part, names) {
-  const traces = figure.data.map((t) => keepShown(t, shown)).filter((t) => !t.customdata || t.customdata.length);
+  const traces = figure.data.filter((t) => !t.customdata || t.customdata.some((row) => shown.has(row))).map((t) => keepShown(t, shown));
   traces.forEach((t) => rename(t, part, names));
   const dressed = traces.map((t) => dress(t, style, part.hover));
-  const layout = layoutFor(figure.layout, style, dressed, heightFor(canvas, figure, dressed));
+  const layout = layoutFor(figure.layout, style, dressed, heightFor(style.width ?? canvas.clientWidth, figure, dressed));
   canvas.closest(".plot")?.classList.toggle("tall", layout.height > TALL && !narrow.matches);
   Plotly.react(canvas, dressed, layout, { responsive: true, displaylogo: false, displayModeBar: false });
 }

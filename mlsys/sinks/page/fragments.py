@@ -16,6 +16,7 @@ from mlsys.sinks.rows import Row, Runs, finite, flatten, is_number, label
 from mlsys.sinks.table import Columns
 
 ROWS_AT_ONCE = 50
+MOST_COMMANDS = 12
 MOST_OPTIONS = 40
 
 
@@ -124,7 +125,9 @@ def _table(rows: Sequence[Row], columns: Columns, links: Sequence[str], titles: 
     names = [name for name in columns.all if name != "run" or name in columns.heads]
     filters = ["status", *columns.heads]
     heads = "".join(
-        f"<th scope=col><button type=button>{_heading(label(name))}</button></th>" for name in names
+        f"<th scope=col{' class=n' if table.numeric(rows, name) else ''}>"
+        f"<button type=button>{_heading(label(name))}</button></th>"
+        for name in names
     )
     body = []
     for index, row in enumerate(rows):
@@ -164,8 +167,8 @@ def _cell(row: Row, name: str) -> str:
     if is_number(value):
         return f'<td class=n data-v="{value!r}">{shown}</td>'
     if name in {"error", "run"}:
-        return f'<td class="long {name}" data-v="{shown}" title="{shown}">{shown}</td>'
-    return f'<td data-v="{shown}">{shown}</td>'
+        return f'<td class="long {name}" title="{shown}">{shown}</td>'
+    return f"<td>{shown}</td>"
 
 
 def _url(path: str) -> str:
@@ -190,11 +193,14 @@ def runs(records: Runs, links: Sequence[str], titles: Mapping[int, str]) -> str:
         named = f'<a href="{escape(_url(link))}">{escape(titles[index])}</a>'
         item = f"<li>{named} <small>{escape(said)}</small>{problem}</li>"
         made.setdefault("python " + shlex.join(record.command), []).append(item)
-    return "".join(
+    listed = "".join(
         f"<li><pre><code>{escape(command)}</code></pre><details{' open' if len(items) < 7 else ''}>"
         f"<summary>{len(items)} record{'s' * (len(items) != 1)}</summary><ul>{''.join(items)}</ul></details></li>"
         for command, items in made.items()
     )
+    if len(made) < MOST_COMMANDS:
+        return f'<ol class="runs">{listed}</ol>'
+    return f'<details><summary>{len(made)} commands</summary><ol class="runs">{listed}</ol></details>'
 
 
 def _heat(record: Record) -> list[str]:
@@ -214,13 +220,13 @@ def environments(records: Runs, titles: Mapping[int, str]) -> str:
     for index, (_, record) in enumerate(records):
         lasting = {key: value for key, value in record.environment.items() if key in LASTING}
         seen.setdefault(json.dumps(lasting, sort_keys=True, default=str), []).append(titles[index])
-    return "".join(_environment(json.loads(text), users) for text, users in seen.items())
+    return "".join(_environment(json.loads(text), users, len(seen) == 1) for text, users in seen.items())
 
 
 LASTING = {"hostname", "platform", "hardware", "driver", "versions", "git", "thread_variables"}
 
 
-def _environment(content: Mapping[str, Any], users: Sequence[str]) -> str:
+def _environment(content: Mapping[str, Any], users: Sequence[str], opened: bool) -> str:
     lines = "".join(
         f"<tr><th scope=row>{escape(key)}</th><td>{escape(table.text(value))}</td></tr>"
         for key, value in flatten(content).items()
@@ -228,4 +234,4 @@ def _environment(content: Mapping[str, Any], users: Sequence[str]) -> str:
     )
     who = f"{len(users)} run{'s' * (len(users) != 1)}: {some(users)}"
     table_of = f"<div class=scroll><table>{lines}</table></div>"
-    return f"<details open><summary>{escape(who)}</summary>{table_of}</details>"
+    return f"<details{' open' if opened else ''}><summary>{escape(who)}</summary>{table_of}</details>"

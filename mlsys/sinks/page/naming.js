@@ -1,6 +1,6 @@
 // Runs are named by what differs between those shown: a filter leaves fewer, and their names get shorter.
 
-const MOST_RUNS = 24, MOST_BARS = 40;
+const MOST_RUNS = 24, MOST_BARS = 40, MOST_GROUPED = 8;
 
 // The words of each name without those that all shown runs share.
 function namesOf(part, shown) {
@@ -15,9 +15,10 @@ function rename(trace, part, names) {
   const meta = trace.meta ?? {};
   if (!meta.names || !trace.customdata?.length) return;
   if (meta.names === "y") {
-    trace.y = trace.y.map((_, i) => names[part.of[trace.customdata[i]]] + meta.tails[i]);
+    trace.y = trace.customdata.map((row) => names[part.of[row]] + part.tails[row]);
   } else {
-    trace.name = names[part.of[trace.customdata[0]]] + (meta.tail ?? "");
+    const row = trace.customdata[0];
+    trace.name = names[part.of[row]] + (meta.names === "name at" ? part.tails[row] : "");
     if (trace.legendgroup) trace.legendgroup = trace.name;
   }
 }
@@ -39,5 +40,11 @@ function chosen(part, shown) {
   const said = [];
   if (all > runs.size) said.push(`Drawn: the first ${runs.size} of ${all} runs that the filters keep. Choose above to see others.`);
   if (bars !== lines) said.push("Bars: each run at its highest place only.");
-  return { lines, bars, said: said.join(" ") };
+  let grouped = bars;
+  if (runs.size > MOST_GROUPED) {
+    const few = new Set([...runs].slice(0, MOST_GROUPED));
+    grouped = new Set([...bars].filter((row) => few.has(part.of[row])));
+    said.push(`Bars side by side: the first ${MOST_GROUPED}.`);
+  }
+  return { lines, bars, grouped, said: said.join(" ") };
 }

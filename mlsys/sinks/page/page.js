@@ -2,13 +2,15 @@
 
 const content = JSON.parse(document.getElementById("data").textContent);
 const redraws = [];
+const PRINTED = 660; // px: the width of a sheet
 let printing = false;
 
 const pause = () => new Promise((resolve) => { setTimeout(resolve); });
 
 function setUp(section) {
   const part = content.sections[section.dataset.workload];
-  let shown = new Set(part.hover.keys());
+  let shown = new Set(part.of.keys());
+  part.hover = hoverOf(section);
   let turn = 0;
   const explore = section.querySelector(".explore");
   const pick = (name) => explore.querySelector(`[data-axis=${name}]`);
@@ -22,15 +24,17 @@ function setUp(section) {
   // One plot after the other, so that the first is seen at once; a newer call stops an older one.
   const redraw = async (at_once = false) => {
     const mine = ++turn;
-    const style = colors(content, darkScheme.matches && !printing);
-    const { lines, bars, said } = chosen(part, shown);
+    const style = { ...colors(content, darkScheme.matches && !printing), width: printing ? PRINTED : undefined };
+    const kept = chosen(part, shown);
+    const { lines, said } = kept;
     const names = namesOf(part, lines);
     const note = section.querySelector(".drawn");
     note.textContent = said;
     note.hidden = !said;
     for (const canvas of section.querySelectorAll(".plots [data-plot]")) {
       const figure = part.plots[canvas.dataset.plot];
-      draw(canvas, figure, figure.data[0].type === "bar" ? bars : lines, style, part, names);
+      const rows = figure.data[0].type !== "bar" ? lines : figure.layout.barmode === "stack" ? kept.bars : kept.grouped;
+      draw(canvas, figure, rows, style, part, names);
       if (!at_once) await pause();
       if (mine !== turn) return;
     }

@@ -4,7 +4,8 @@
 function sortBy(table, column, descending) {
   const rows = [...table.tBodies[0].rows];
   const key = (row) => {
-    const text = row.cells[column].dataset.v ?? "";
+    const cell = row.cells[column];
+    const text = cell.dataset.v ?? cell.textContent;
     const value = Number(text);
     return text === "" ? null : Number.isNaN(value) ? text : value;
   };
@@ -20,6 +21,17 @@ function sortBy(table, column, descending) {
     if (i === column) cell.setAttribute("aria-sort", descending ? "descending" : "ascending");
     else cell.removeAttribute("aria-sort");
   });
+}
+
+// What a row of the table says, for plotly's hover box, which reads a little HTML in its texts.
+function hoverOf(section) {
+  const table = section.querySelector("table[data-keys]");
+  const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+  const rows = new Map([...table.tBodies[0].rows].map((row) => [Number(row.dataset.row), row]));
+  const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  return (index) => [...rows.get(index).cells]
+    .map((cell, i) => (cell.textContent ? escaped(`${heads[i]}: ${cell.textContent.slice(0, 160)}`) : ""))
+    .filter(Boolean).join("<br>");
 }
 
 function makeSortable(table) {
