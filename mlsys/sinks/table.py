@@ -160,11 +160,11 @@ def _console(table: Sequence[Row], workload: str, room: int | None) -> str:
         )
         for name in found.all
     ]
-    named = [
-        column for name, column in zip(found.all, drawn, strict=True) if name in (names.lead, *names.keys)
-    ]
+    naming = (names.lead, *names.keys, "repeat")
+    named = [column for name, column in zip(found.all, drawn, strict=True) if name in naming]
     if room is not None and len(named) > 1 and terminal.least(named) > HEADS_SHARE * room:
-        one = terminal.Column("run", [names.full(row) for row in table], kept=True)
+        words = [names.full(row) + (f" ({row['repeat']})" if "repeat" in row else "") for row in table]
+        one = terminal.Column("run", words, kept=True)
         drawn = [one, *(column for column in drawn if column not in named)]
     bad = [row["status"] != "ok" or row.get("valid") is False for row in table]
     return terminal.draw(workload, drawn, room, bad, "table.csv has them")

@@ -70,6 +70,23 @@ def test_modes_of_serving_are_compared_at_each_load(capsys: pytest.CaptureFixtur
     assert verdicts[20, "e2e_ms.p95"] == "faster"
 
 
+@pytest.mark.parametrize("width", ["40", "80", "100"])
+def test_on_a_narrow_terminal_the_figures_stay_whole(
+    width: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    modes = [synthetic.serving(mode) for mode in ("baseline", "queue", "batch")]
+    lb = {"name": "lb", "replicas": 3} | {f"knob_{i}": i for i in range(22)}
+    put("s", *modes, synthetic.serving("lb", config={"server": lb}))
+    assert main(["s", "s"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.split().count("9,231") == 2
+    assert "1.000" in shown
+    assert "…" not in shown
+    assert "knob" not in shown
+    assert ("no room for" in shown) == (width != "100")
+
+
 def test_only_common_loads_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     put("a", synthetic.serving("baseline", loads=(1, 5)))
     put("b", synthetic.serving("batch", loads=(5, 20)))

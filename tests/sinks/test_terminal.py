@@ -22,6 +22,22 @@ def test_numbers_are_never_cut_and_what_does_not_fit_is_named(tmp_path: Path, wi
         assert "latency_ms_p75" in shown.rpartition("no room for")[2]
 
 
+def test_many_settings_become_one_name_so_that_figures_have_room(tmp_path: Path) -> None:
+    records = [
+        synthetic.serving(
+            "batch", config={"batching": {"name": "hybrid", "max_size": size, "timeout_ms": wait}}
+        )
+        for size in (4, 8)
+        for wait in (10.0, 20.0)
+    ]
+    records += [
+        synthetic.serving("lb", config={"balancer": {"name": "power_of_two"}, "seed": i}) for i in (0, 1)
+    ]
+    shown = table.console(synthetic.save(tmp_path, records), 60)
+    assert {"16,000", "1.5", "run"} <= set(shown.split())
+    assert all(len(line) <= 60 for line in shown.splitlines() if "no room for" not in line)
+
+
 def test_a_piped_table_has_everything_on_one_line_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
