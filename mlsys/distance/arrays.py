@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 from torch.utils.dlpack import from_dlpack
 
 from mlsys.errors import UserError
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8)
 DEVICES = ("cpu", "cuda")
+AT_ONCE = frozenset(map(np.dtype, ("f8", "f4", "f2", "i1")))  # which torch reads as they are
 
 Array = np.ndarray[Any, Any]
 
@@ -26,10 +28,12 @@ def as_tensor(name: str, values: Any) -> torch.Tensor:
             with DLPack, or what NumPy makes an array of: lists (of whole numbers: as float64), pandas' Series.
 
     Raises:
-        UserError: for a dtype that is not in DTYPES, a tensor that requires grad where grad mode is on, because its
-            gradient would be lost, sparse, nested and quantized tensors, subclasses without elements of their own
-            (DTensor, FakeTensor), and tensors on a device that is not in DEVICES.
+        UserError: for a dtype that is not in DTYPES; a tensor whose gradient would be lost, as it requires grad in grad
+            mode, or is dual; sparse, nested and quantized tensors; subclasses without elements of their own (DTensor,
+            FakeTensor); a device that is not in DEVICES.
     """
+    if type(values) is np.ndarray and values.flags.carray and values.dtype in AT_ONCE:
+        return torch.from_numpy(values)
     if isinstance(values, torch.Tensor):
         tensor = values
     elif hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray | np.generic):
@@ -43,6 +47,18 @@ def as_tensor(name: str, values: Any) -> torch.Tensor:
 def becomes_numpy(values: Any, tensor: torch.Tensor) -> bool:
     """Whether an answer to these values, read as `tensor`, is NumPy's: not for tensors, nor on a GPU."""
     return not isinstance(values, torch.Tensor) and not tensor.is_cuda
+
+
+def loses_gradient(tensor: torch.Tensor) -> bool:
+    """Whether a gradient, or in a dual level of forward mode a tangent, would end here."""
+    if tensor.requires_grad:
+        return torch.is_grad_enabled()
+    return in_dual_level() and forward_ad.unpack_dual(tensor).tangent is not None
+
+
+def in_dual_level() -> bool:
+    """Whether tensors may carry tangents, in forward mode."""
+    return forward_ad._current_level >= 0
 
 
 def name_of(dtype: torch.dtype) -> str:
@@ -61,7 +77,7 @@ def _check(name: str, tensor: torch.Tensor) -> None:
         raise _wrong_dtype(name, name_of(tensor.dtype))
     if tensor.device.type not in DEVICES:
         raise UserError(f"{name} is on {tensor.device}: distances run on {' and '.join(DEVICES)}")
-    if tensor.requires_grad and torch.is_grad_enabled():
+    if loses_gradient(tensor):
         raise UserError(
             f"{name} requires grad, and distances have no gradient: pass {name}.detach(), or call in torch.no_grad()"
         )

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mlsys.distance import metrics, reductions
-from mlsys.distance.arrays import as_tensor, becomes_numpy, name_of
+from mlsys.distance.arrays import as_tensor, becomes_numpy, in_dual_level, loses_gradient, name_of
 from mlsys.distance.isolation import exposed, isolated, isolation
 from mlsys.distance.metrics import Array, Metric
 from mlsys.distance.reductions import Reduction, Running, Shape
@@ -138,7 +138,8 @@ def _of_tensors(
     x: torch.Tensor, y: torch.Tensor, metric: str | Metric, reduction: str | Reduction
 ) -> torch.Tensor:
     """By their addresses, where vectors of this kind were checked before."""
-    if x.is_cpu and y.is_cpu and not (x.requires_grad or y.requires_grad or x.is_neg() or y.is_neg()):
+    plain = x.is_cpu and y.is_cpu and not (x.requires_grad or y.requires_grad or x.is_neg() or y.is_neg())
+    if plain and not in_dual_level():
         at = None
         try:
             if x.is_contiguous() and y.is_contiguous():
@@ -156,7 +157,7 @@ def _of_tensors(
 
 def _ready(vector: torch.Tensor) -> bool:
     """Whether `as_tensor` would give the vector as it is, but for its dtype and device, which `plan` looks at once."""
-    return not vector.requires_grad and vector.layout == torch.strided and not vector.is_neg()
+    return not loses_gradient(vector) and vector.layout == torch.strided and not vector.is_neg()
 
 
 def _of_arrays(x: Array, y: Array, metric: str | Metric, reduction: str | Reduction) -> Any:

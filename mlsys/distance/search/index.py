@@ -15,11 +15,12 @@ from mlsys.distance.search.compiled import placed
 from mlsys.distance.search.gpu import KernelSearch
 from mlsys.distance.search.ranking import ranking
 from mlsys.distance.search.replay import Replays
-from mlsys.distance.search.scores import ProductScorer
+from mlsys.distance.search.scores import ProductScorer, check_squares
 from mlsys.distance.search.settle import margin, propose, settle
 from mlsys.errors import UserError
 
 QUERY_BLOCK = 256
+SQUARED = ("l2", "sqeuclidean", "cosine")  # metrics whose keys are sums of squares
 METHODS = ("auto", "kernels", "blocks")
 
 
@@ -132,6 +133,8 @@ class Index:
         # a float64 query's length may overflow although its elements do not
         if not (bool(torch.isfinite(lengths).all()) or bool(torch.isfinite(queries).all())):
             raise UserError("queries hold nan or infinity")
+        if self.ranking.name in SQUARED:
+            check_squares("queries", queries, lengths)
         queries = queries.to(self._scorer.precision(queries, lengths))
         found = propose(self._scorer, queries, len(self.rows), margin(k, len(self.rows)))
         return settle(self.ranking, self.rows, self._scorer, queries, lengths, found, k)

@@ -18,6 +18,7 @@ from mlsys.errors import UserError
 
 STEP_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 FULL = ("ieee", "none")  # of torch's float32 precisions
+SMALLEST = 1e-145  # norms whose squares lose no digit in float64
 TINY, HUGE = 1e-25, 1e37  # squares outside may lose digits in float32
 
 
@@ -83,6 +84,8 @@ class ProductScorer:
         """Read the rows (N, d) once for their norms. What is kept: a number a row for all metrics but dot."""
         norms = each_row(rows, _norms)
         check_finite(norms)
+        if metric != "dot":
+            check_squares("rows", rows, norms)
         scale = bias = None
         nonzero = norms[norms > 0]
         if metric == "cosine":
@@ -174,6 +177,18 @@ def _norms(rows: torch.Tensor) -> torch.Tensor:
     if odd.any():
         squares[odd] = rows[odd].double().square().sum(1)
     return squares.sqrt_()
+
+
+def check_squares(name: str, values: torch.Tensor, norms: torch.Tensor) -> None:
+    """Raise `UserError` for the first value (N, d) so small that float64 cannot hold its squares; zeros are fine."""
+    if values.dtype != torch.float64:
+        return
+    small = (norms < SMALLEST).nonzero()[:, 0]
+    lost = small[values[small].any(1)]
+    if len(lost):
+        raise UserError(
+            f"{name} cannot be searched: row {int(lost[0])} is too small to be squared; scale all up"
+        )
 
 
 def check_finite(norms: torch.Tensor) -> None:
