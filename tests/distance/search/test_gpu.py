@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlsys.distance import distance
 from mlsys.distance.language import why_not
 from mlsys.distance.search.direct import pair_keys
 from mlsys.distance.search.gpu import KernelSearch
@@ -85,6 +86,66 @@ def test_both_ways_to_a_key_give_the_same_bits(metric: str) -> None:
     found = kernels(rows, metric).nearest(queries, 20)
     line = torch.zeros(20, dtype=torch.int64, device=DEVICE)
     assert torch.equal(pair_keys(metric, queries, rows, line, found.index[0]), found.keys[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize(("count", "dim"), [(1, 384), (5, 100), (40, 384), (300, 1536)])
+def test_every_tile_and_the_second_look_give_a_key_the_same_bits(
+    metric: str, dtype: torch.dtype, count: int, dim: int
+) -> None:
+    rows = normal(5000, dim, seed=16, dtype=dtype).to(DEVICE)
+    queries = normal(count, dim, seed=17, dtype=dtype).to(DEVICE)
+    found = kernels(rows, metric).nearest(queries, 10)
+    line = torch.arange(count, device=DEVICE).repeat_interleave(10)
+    again = pair_keys(metric, queries, rows, line, found.index.flatten())
+    assert torch.equal(again.view(count, 10), found.keys)
+
+
+@pytest.mark.gpu
+def test_int8_rows_are_searched_in_blocks_and_the_kernels_refuse_them() -> None:
+    whole = torch.randint(-128, 128, (4000, 24), generator=torch.Generator().manual_seed(18)).to(torch.int8)
+    rows = whole.to(DEVICE)
+    with pytest.raises(UserError, match="method=kernels take no int8 rows; use method=blocks or auto"):
+        Index(rows, method="kernels")
+    for metric in METRICS:
+        index = Index(rows, metric)
+        _, numbers = index.search(rows[:9], 20)
+        assert index.method == "blocks"
+        np.testing.assert_array_equal(
+            numbers.cpu().numpy(), reference(whole[:9].float(), whole.float(), 20, metric)[1]
+        )
+        _, numbers = Index(rows.float(), metric).search(rows[:9], 20)
+        np.testing.assert_array_equal(
+            numbers.cpu().numpy(), reference(whole[:9].float(), whole.float(), 20, metric)[1]
+        )
+
+
+@pytest.mark.gpu
+def test_what_lies_on_the_gpu_may_be_negated_or_come_through_dlpack() -> None:
+    class Exported:
+        def __init__(self, tensor: torch.Tensor) -> None:
+            self.tensor = tensor
+
+        def __dlpack__(self, **words: object) -> object:
+            return self.tensor.__dlpack__(**words)  # type: ignore[arg-type]
+
+        def __dlpack_device__(self) -> object:
+            return self.tensor.__dlpack_device__()
+
+    rows = normal(3000, 16, seed=19).to(DEVICE)
+    view = torch.complex(torch.zeros_like(rows), -rows).conj().imag
+    assert view.is_neg()
+    assert not rows.is_neg()
+    wanted = Index(rows).search(rows[:3], 4)
+    for form in (view, Exported(rows)):
+        distances, numbers = Index(form).search(form[:3] if form is view else Exported(rows[:3]), 4)
+        assert (distances.is_cuda, torch.equal(distances, wanted[0]), torch.equal(numbers, wanted[1])) == (
+            True,
+        ) * 3
+    assert torch.equal(distance(view[0], view[1]), distance(rows[0], rows[1]))
+    assert torch.equal(distance(Exported(rows[0]), Exported(rows[1])), distance(rows[0], rows[1]))
 
 
 def test_queries_wider_than_the_rows_are_searched_as_they_are() -> None:
