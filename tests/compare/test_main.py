@@ -80,7 +80,7 @@ def test_on_a_narrow_terminal_the_figures_stay_whole(
     put("s", *modes, synthetic.serving("lb", config={"server": lb}))
     assert main(["s", "s"]) == 0
     shown = capsys.readouterr().out
-    assert shown.split().count("9,231") == 2
+    assert shown.split().count("9,231") == 4  # in A and in B, of two loads
     assert "1.000" in shown
     assert "…" not in shown
     assert "knob" not in shown
