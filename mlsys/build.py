@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 
-from mlsys import progress, ranks
+from mlsys import progress, ranks, signatures
+from mlsys.choices import options
 from mlsys.errors import UserError
-from mlsys.quantities import parse_bytes
+from mlsys.quantities import check_threads, parse_bytes
 from mlsys.record import Workload
+
+GROUPS = {
+    "distance": ("metric", "reduction", "data"),
+    "search": ("metric",),
+    "serving": ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator"),
+}
+BASELINES = Path(__file__).parent / "distance" / "baselines"
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +34,9 @@ def build(config: dict[str, Any], directory: Path, asked: frozenset[str] = froze
     kind = workload_kind(config)
     if ranks.here().size > 1 and kind != "distance":
         raise UserError(f"workload={kind} runs in one process: start it without torchrun")
+    _check_groups(config, kind)
     _check_counts(config)
+    _check_baselines(config["baselines"])
     if kind == "serving":
         return serving(config, directory)
     if config["threads"]:
@@ -44,7 +56,7 @@ def workload_kind(config: dict[str, Any]) -> str:
     if kind == "auto":
         return "serving" if served else "distance"
     if (kind == "serving") != served:
-        server = config["server"]["name"] if served else "none"
+        server = config["server"].get("name") if served else "none"
         raise UserError(f"workload={kind} does not go with server={server}")
     return kind
 
@@ -54,8 +66,16 @@ def serving(config: dict[str, Any], directory: Path) -> Workload:
     from mlsys.loadtest.benchmark import ServingBenchmark
 
     for group in ("server", "batching", "balancer"):
-        instantiate(config[group])
+        piece(config, group)
     return ServingBenchmark(config, directory)
+
+
+def piece(config: dict[str, Any], group: str) -> Any:
+    """What `group` chooses, made from its knobs. Raises UserError naming the knob for a value of another type."""
+    section = config[group]
+    target = pkgutil.resolve_name(section["_target_"])
+    signatures.check(group, section, target)
+    return instantiate(section)
 
 
 def distance(config: dict[str, Any], asked: frozenset[str] = frozenset()) -> Workload:
@@ -65,9 +85,9 @@ def distance(config: dict[str, Any], asked: frozenset[str] = frozenset()) -> Wor
     from mlsys.distance.benchmark import DistanceBenchmark
 
     return DistanceBenchmark(
-        metric=instantiate(config["metric"]),
-        reduction=instantiate(config["reduction"]),
-        data=instantiate(config["data"]),
+        metric=piece(config, "metric"),
+        reduction=piece(config, "reduction"),
+        data=piece(config, "data"),
         n=config["n"],
         dtype=getattr(torch, config["dtype"]),
         device=resolve_device(config["device"]),
@@ -105,10 +125,10 @@ def pipeline(config: dict[str, Any]) -> Any:
     from mlsys.rag.pipeline import Pipeline
 
     return Pipeline(
-        corpus=instantiate(config["corpus"]),
-        embedder=instantiate(config["embedder"]),
-        retriever=instantiate(config["retriever"]),
-        generator=instantiate(config["generator"]),
+        corpus=piece(config, "corpus"),
+        embedder=piece(config, "embedder"),
+        retriever=piece(config, "retriever"),
+        generator=piece(config, "generator"),
         device=str(resolve_device(config["device"])),
         threads=config["server"]["threads"],
         seed=config["seed"],
@@ -147,9 +167,27 @@ def _timing(config: dict[str, Any]) -> dict[str, Any]:
     return {name: config[name] for name in ("repeats", "warmup", "time_limit_s", "seed")}
 
 
+def _check_groups(config: dict[str, Any], kind: str) -> None:
+    for group in GROUPS.get(kind, ()):
+        if not isinstance(config[group], dict) or not {"_target_", "name"} <= set(config[group]):
+            raise UserError(
+                f"{group} has values but no option is chosen: {group}={' or '.join(options(group))}"
+            )
+
+
 def _check_counts(config: dict[str, Any]) -> None:
-    for name, least in (("repeats", 1), ("warmup", 0), ("threads", 1)):
-        if config[name] is not None and config[name] < least:
+    for name, least in (("repeats", 1), ("warmup", 0), ("seed", 0)):
+        if config[name] < least:
             raise UserError(f"{name}={config[name]} must be at least {least}")
-    if not config["time_limit_s"] > 0:
-        raise UserError(f"time_limit_s={config['time_limit_s']} must be more than 0")
+    if config["seed"] >= 2**63:
+        raise UserError(f"seed={config['seed']} must be less than 2^63")
+    check_threads("threads", config["threads"])
+    if not 0 < config["time_limit_s"] < math.inf:
+        raise UserError(f"time_limit_s={config['time_limit_s']} must be more than 0 and finite")
+
+
+def _check_baselines(names: list[str]) -> None:
+    there = [path.stem for path in sorted(BASELINES.glob("[!_]*.py"))]
+    for name in names:
+        if name not in there:
+            raise UserError(f"baselines=[{name}] is not a baseline; there are: {', '.join(there)}")

@@ -6,17 +6,23 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
+import hydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import config, follower, interrupts, keys, ranks, sweep, words
-from mlsys.errors import UserError, one_line, root
+from mlsys import choices, config, follower, interrupts, keys, ranks, sweep, words
+from mlsys.errors import UserError, cause, one_line, root
 from mlsys.interrupts import INTERRUPTED
 
 MISUSE, FAILED = 2, 1
+EXPLAINED = (UserError, HydraException, OmegaConfBaseException)
+PLACES = "; MLSYS_OUTPUTS, hydra.run.dir and hydra.sweep.dir say where results go"
+LISTS = ("baselines", "server.backends", "loadtest.concurrency", "loadtest.request_rate")
 
 
 def call(run: Callable[[], object]) -> int:
@@ -37,6 +43,7 @@ def call(run: Callable[[], object]) -> int:
     try:
         keys.check_words(sys.argv[1:])
         sys.argv[1:] = words.readable(sys.argv[1:])
+        choices.check(sys.argv[1:])
         with ranks.together() as peers:
             if peers.rank > 0:
                 follower.follow(peers)
@@ -53,21 +60,26 @@ def call(run: Callable[[], object]) -> int:
         if ranks.rank() == 0:
             print(one_line(error), file=sys.stderr)
         return FAILED
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except (*EXPLAINED, ValueError) as error:
+        if full_error or not (isinstance(error, EXPLAINED) or _is_hydras(error)):
+            raise
+        print(explain(error, sys.argv[1:]), file=sys.stderr)
+        return MISUSE
+    except OSError as error:
         if full_error:
             raise
-        print(explain(error), file=sys.stderr)
-        return MISUSE
+        print(f"{cause(error)}{PLACES if error.filename else ''}", file=sys.stderr)
+        return FAILED
     finally:
         if ranks.size() > 1:
             _ignore_signals()
     return FAILED if sweep.failures else 0
 
 
-def explain(error: Exception) -> str:
-    """One line that names the option and the value."""
+def explain(error: Exception, typed: Sequence[str] = ()) -> str:
+    """One line that names the option and the value. `typed` is the command line."""
     error = root(error)
-    text, cause = one_line(error), error.__cause__
+    text = one_line(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = ", ".join(sorted(option for option in error.options if not option.startswith("_")))
@@ -78,17 +90,37 @@ def explain(error: Exception) -> str:
             reason = "a character that means something else here, or nothing"
         return f"{error.override}: {reason}; to take it as it stands: {words.hint(error.override)}"
     if match := re.match(r"Ambiguous value for argument '(.*)'", text):
-        return f"{match[1]}: -m sweeps over commas; to take it as it stands: {words.hint(match[1])}"
+        return f"{match[1]}: -m sweeps over commas; {_as_one(match[1])}"
     if match := re.match(r"Could not override '(.*)'", text):
-        return f"there is no option {match[1]}; --help lists the options"
+        return choices.missing(match[1], typed)
     if match := re.match(r"In '(.*)/(.*)': .*\nKey '.*' not in .*\n *full_key: (.*)\.(.*)", str(error)):
-        preset, name, group, key = match.groups()
-        return f"{preset}={name} sets {group}.{key}, which the {group} chosen here does not have: leave one of them out"
-    if match := re.fullmatch(r"Error merging override (.*)", text):
-        text = match[1]
-    if cause is not None and (reason := one_line(cause)) not in text:
-        text = f"{text}: {reason}"
-    return text
+        return _of_preset(*match.groups())
+    return _merged(re.sub("^Error merging override ", "", text), error.__cause__)
+
+
+def _as_one(override: str) -> str:
+    """How to write several values as one: a list where the option takes one, else in quotes."""
+    name, _, values = override.partition("=")
+    if name in LISTS:
+        return f"a list is written {name}=[{values}]"
+    return f"to take it as it stands: {words.hint(override)}"
+
+
+def _of_preset(preset: str, name: str, group: str, key: str) -> str:
+    text = f"{preset}={name} sets {group}.{key}, which the {group} chosen here does not have: leave one of them out"
+    return text + (f", or keep it in experiment/loadtest/{name}-OPTION.yaml" if group == "loadtest" else "")
+
+
+def _merged(text: str, reason: BaseException | None) -> str:
+    if "is not a ListConfig" in str(reason) and (match := re.fullmatch(r"(.*?)=(.*)", text)):
+        return f"{text} is no list: write {match[1]}=[{match[2]}]"
+    return text if reason is None or one_line(reason) in text else f"{text}: {one_line(reason)}"
+
+
+def _is_hydras(error: Exception) -> bool:
+    """Whether Hydra raised it, of what it was asked to do. What our own code raises is no mistake of the user's."""
+    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
+    return Path(hydra.__file__).parent in Path(innermost).parents
 
 
 def _terminate_once(number: int, frame: FrameType | None) -> None:

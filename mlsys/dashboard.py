@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mlsys import interrupts, progress, record
 from mlsys.errors import UserError, one_line
+from mlsys.files import replace
 from mlsys.sinks import page, rows, table
-from mlsys.sinks.files import replace
 from mlsys.sinks.rows import Row, Runs
 
 TIMEOUT_S = 20.0

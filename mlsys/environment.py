@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from mlsys.quantities import cores
+
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 PACKAGES = (
     *(
@@ -41,7 +43,7 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "hardware": {
             "cpu": _cpu_model(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": cores(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "last_level_cache_bytes": last_level_cache_bytes(),
             "gpu": gpus[0]["name"] if gpus else None,

@@ -28,6 +28,13 @@ def one_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def cause(error: BaseException) -> str:
+    """One line of what an error that nobody expected is: of a file its name and what the system said of it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 def root(error: Exception) -> Exception:
     """The error that a configuration library wrapped: what a resolver or a constructor raised."""
     if match := re.match(r"UserError raised while resolving interpolation: (.*)", str(error)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import environment, interleave, keys, progress, ranks, record
+from mlsys import environment, interleave, keys, live, progress, ranks, record
 from mlsys.config import resolved
 from mlsys.errors import ProcessEnded, UserError, one_line, root
 from mlsys.record import Record
+from mlsys.sinks.rows import UNUSED
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+MEASURED_ELSEWHERE = "another process is measuring it just now"
+_unused: set[tuple[str, str]] = set()  # what was said of words that change nothing
 
 
 def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> None:
@@ -38,19 +43,34 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
         _fail(_entry({"unresolved": raw}, command), error, directory, label)
         return
     progress.say(f"run: {overrides}")
-    if sweep and (done := find_done(sweep, record.digest(plain))):
-        progress.say(f"{overrides}: done before, in {done.name}")
+    if sweep and (met := find_met(sweep, record.digest(plain))):
+        progress.say(f"{overrides}: {met}")
         return
     if ranks.here().lost:
         progress.say(f"not run: {overrides}: {ranks.here().lost}")
         return
+    claim = live.claim(directory)
+    if claim is None and sweep:
+        progress.say(f"{overrides}: {MEASURED_ELSEWHERE}, in {directory.name}")
+        return
+    if claim is None:
+        raise UserError(f"{directory}: {MEASURED_ELSEWHERE}; hydra.run.dir=DIR names another directory")
     asked = frozenset(word.partition("=")[0].lstrip("+") for word in hydra.overrides.task)
-    measured = _Job(_entry(plain, command), plain, directory, label, asked)
+    measured = _Job(_entry(plain, command), plain, directory, label, claim, asked)
     if interleaved:
         measured.rounds = interleave.Rounds(plain["compare"]["rounds"])
         interleave.defer(measured.measure)
         return
     measured.measure()
+
+
+def _say_unused(workload: str, words: Iterable[str]) -> None:
+    """Name what was written on the command line and bears on another kind of workload, once a command."""
+    for word in words:
+        name = re.split(r"[.=@]", word.lstrip("+~"), maxsplit=1)[0]
+        if name in UNUSED.get(workload, ()) and name != "server" and (workload, word) not in _unused:
+            _unused.add((workload, word))
+            progress.say(f"workload={workload} does not use {name}: {word} changes nothing")
 
 
 def _interleaved(plain: dict[str, Any], hydra: Any, sweep: Path | None) -> bool:
@@ -71,11 +91,13 @@ def _check_launcher(hydra: Any, sweep: Path | None) -> None:
         )
 
 
-def find_done(sweep: Path, digest: str) -> Path | None:
-    """The directory below `sweep` that holds a finished record of this configuration, if there is one."""
+def find_met(sweep: Path, digest: str) -> str | None:
+    """Where below `sweep` this configuration is measured, or just being measured, in words; None where it is not."""
     for directory, entry in record.find([sweep]):
         if entry.config_digest == digest and entry.status == "ok":
-            return directory
+            return f"done before, in {directory.name}"
+        if entry.config_digest == digest and entry.error == record.UNFINISHED and live.claimed(directory):
+            return f"{MEASURED_ELSEWHERE}, in {directory.name}"
     return None
 
 
@@ -91,6 +113,7 @@ class _Job:
     plain: dict[str, Any]
     directory: Path
     label: str
+    claim: live.Claim
     asked: frozenset[str] = frozenset()
     rounds: interleave.Rounds | None = None
     sink: Any = None
@@ -111,6 +134,8 @@ class _Job:
             more = entry.status == "ok" and not last
             if self.sink is not None and not more:
                 _close(self.sink, entry)
+            if not more:
+                self.claim.release()
         return more
 
     def _measure(self) -> None:
@@ -118,6 +143,7 @@ class _Job:
 
         entry, rounds = self.entry, self.rounds
         entry.workload = workload_kind(self.plain)
+        _say_unused(entry.workload, entry.command)
         with ranks.here().job(self.plain):
             workload = build(self.plain, self.directory, self.asked)
             if self.sink is None:

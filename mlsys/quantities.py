@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from mlsys.errors import UserError
@@ -12,6 +13,7 @@ UNITS = {
     "KB": 10**3,
     "MB": 10**6,
     "GB": 10**9,
+    "TB": 10**12,
     "KIB": 2**10,
     "MIB": 2**20,
     "GIB": 2**30,
@@ -26,6 +28,18 @@ def whole(name: str, value: float) -> int:
     if value < 1:
         raise UserError(f"{name}={value:g} must be at least 1")
     return int(value)
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_threads(name: str, threads: int | None) -> None:
+    """Raise UserError for a number of threads (None: as many as there are cores) that this machine has no cores for."""
+    if threads is not None and not 1 <= threads <= cores():
+        least = "at least 1" if threads < 1 else f"at most {cores()}, the CPU cores here"
+        raise UserError(f"{name}={threads} must be {least}")
 
 
 def parse_bytes(name: str, text: str) -> int:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlsys import progress
+from mlsys import progress, record_check
+from mlsys.errors import one_line
+from mlsys.files import replace
+from mlsys.record_check import SCHEMA
 
-SCHEMA = 1
 FILE_NAME = "record.json"
 UNFINISHED = "unfinished: the run has not come to its end"
+_passed_over: set[str] = set()  # what was said of files that are no records
 
 Scalar = float | int | str | bool | None
 Samples = Mapping[str, Sequence[float]]
@@ -95,37 +96,37 @@ class Record:
 
     def write(self, directory: Path) -> Path:
         """Write `record.json` into `directory` in one step: a reader never sees half a file."""
-        directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_jsonable(asdict(self)), indent=1, allow_nan=False)
-        handle, name = tempfile.mkstemp(dir=directory, prefix=".record-")
-        with os.fdopen(handle, "w") as file:
-            file.write(text + "\n")
-        path = directory / FILE_NAME
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-        return path
+        return replace(directory / FILE_NAME, text + "\n")
 
 
 def read(path: Path) -> Record:
-    """Read a record from its file or from the directory that holds it. Raises ValueError if it is none."""
-    file = path / FILE_NAME if path.is_dir() else path
+    """Read a record from its file or from the directory that holds it. Raises ValueError if it is none.
+
+    What is returned has the fields of `Record` with their types, however odd the file.
+    """
+    return _read(path / FILE_NAME if path.is_dir() else path)
+
+
+def _read(file: Path) -> Record:
     try:
-        content = json.loads(file.read_text())
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"{file}: schema {content['schema']}, this version reads {SCHEMA}")
-        return Record(**content)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file}: not a record: {error}") from error
+        return Record(**record_check.load(file))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file}: not a record: {one_line(error)}") from error
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def find(roots: Iterable[Path]) -> list[tuple[Path, Record]]:
-    """All records below `roots` with the directories that hold them, oldest first. What is no record is named."""
+    """All records below `roots` with the directories that hold them, oldest first. What is no record is named once."""
     runs = []
     for directory in {path.parent for root in roots for path in root.rglob(FILE_NAME)}:
         try:
-            runs.append((directory, read(directory)))
+            runs.append((directory, _read(directory / FILE_NAME)))
         except ValueError as error:
-            progress.say(f"passed over: {error}")
+            if str(error) not in _passed_over:
+                _passed_over.add(str(error))
+                progress.say(f"passed over: {error}")
     return sorted(runs, key=lambda pair: (pair[1].started_at, str(pair[0])))
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +13,12 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from mlsys import interleave, progress, record
+from mlsys import interleave, live, progress, record
+from mlsys.errors import cause
 
 failures: list[str] = []
 _sweep_directory: list[Path] = []
+_said: set[str] = set()
 
 
 class Report(Callback):
@@ -25,7 +31,7 @@ class Report(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Draw the sweep as far as it has come."""
         if config.hydra.mode.name == "MULTIRUN":
-            draw(Path(config.hydra.sweep.dir))
+            _tried("drawing", lambda: draw(Path(config.hydra.sweep.dir)))
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Draw the one run."""
@@ -33,8 +39,9 @@ class Report(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Measure what waits for its rounds, show the whole sweep and name what failed."""
-        interleave.run()
+        problem = _tried("measuring", interleave.run)
         finish(Path(config.hydra.sweep.dir))
+        failures.extend(filter(None, [problem]))
 
 
 def draw(directory: Path) -> Path | None:
@@ -49,21 +56,31 @@ def draw(directory: Path) -> Path | None:
 
 
 def finish(directory: Path) -> None:
-    """Draw, print the table and the page's path on stdout, and collect the runs that failed in `failures`."""
-    from mlsys.sinks import table
+    """Collect the runs that failed in `failures`; draw, print the table and the page's path on stdout.
 
-    path = draw(directory)
-    if path is None:
-        return
+    What failed is counted before anything is drawn, and a drawing that fails is one failure more.
+    """
     runs = record.find([directory])
-    failures[:] = [f"{place.name}: {entry.error}" for place, entry in runs if entry.status != "ok"]
-    if len(runs) == 1 and failures and not runs[0][1].results:
+    if not runs:
+        return
+    elsewhere = [
+        place.name for place, entry in runs if entry.error == record.UNFINISHED and live.claimed(place)
+    ]
+    failed = [
+        f"{place.name}: {entry.error}"
+        for place, entry in runs
+        if entry.status != "ok" and place.name not in elsewhere
+    ]
+    failures[:] = failed
+    if len(runs) == 1 and failed and not runs[0][1].results:
+        failures.extend(filter(None, [_tried("drawing", lambda: draw(directory))]))
         return  # the one line that said why is all there is
-    print(table.console(runs))
-    print(f"page: {path}")
-    if failures:
-        progress.say(f"{len(failures)} of {len(runs)} failed:")
-        for line in failures:
+    failures.extend(filter(None, [_tried("drawing", lambda: _show(directory, runs))]))
+    if elsewhere:
+        progress.say(f"another process is measuring {', '.join(elsewhere)} just now: not all is drawn yet")
+    if failed and len(runs) > 1:
+        progress.say(f"{len(failed)} of {len(runs)} failed:")
+        for line in failed:
             progress.say(f"  {line}")
 
 
@@ -72,4 +89,37 @@ def interrupted() -> None:
     progress.say("stopped")
     for directory in _sweep_directory:
         finish(directory)
-        progress.say(f"the same command with hydra.sweep.dir={directory} goes on from here")
+        progress.say(f"to go on from here: {_again(directory)}")
+
+
+def _again(directory: Path) -> str:
+    """The command as it was typed, with the sweep's directory, to be pasted into a shell."""
+    words = [word for word in sys.orig_argv if not word.lstrip("+").startswith("hydra.sweep.dir=")]
+    place = str(directory.absolute())
+    if not re.fullmatch(r"[\w./+-]+", place):  # else Hydra wants it quoted
+        place = (
+            "'"
+            + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", r"\'"), place)
+            + "'"
+        )
+    return shlex.join([*words, f"hydra.sweep.dir={place}"])
+
+
+def _show(directory: Path, runs: Sequence[tuple[Path, record.Record]]) -> None:
+    from mlsys.sinks import table
+
+    print(table.console(runs))
+    print(f"page: {draw(directory)}")
+
+
+def _tried(what: str, action: Callable[[], object]) -> str | None:
+    """Call `action`; where it fails say so in one line and return it. Hydra would only warn of it, and exit with 0."""
+    try:
+        action()
+    except Exception as error:
+        problem = f"{what} failed: {cause(error)}"
+        if problem not in _said:
+            _said.add(problem)
+            progress.say(problem)
+        return problem
+    return None

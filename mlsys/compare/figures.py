@@ -107,7 +107,8 @@ def _statistic(metric: str) -> Statistic | None:
 def rounds(place: Path, record: Record, metric: str, load: float | None) -> list[Run] | None:
     """The repeats round by round where the run was measured in turn with others; None where it was not."""
     how = record.config.get("compare") or {}
-    count = int(how.get("rounds") or 0)
+    asked = how.get("rounds")
+    count = int(asked) if finite(asked) else 0
     whole = run(place, record, metric, load)
     if not how.get("interleave") or whole is None or count < 2 or len(whole.samples) % count:
         return None

@@ -100,6 +100,7 @@ class DistanceBenchmark:
         """The call to time, and what it took to get there: transfer and first call (compilation) in ms."""
         x, y = sources
         call: Any
+        self._must_fit(sources)
         if self.placement == "host":
             call = stream(x, y, self.metric, self.reduction, self.device, self.memory_budget)
             return self._first_call(
@@ -112,7 +113,6 @@ class DistanceBenchmark:
                     "memory_budget_bytes": self.memory_budget,
                 },
             )
-        self._must_fit(x.n * x.dtype.itemsize * 2)
         with progress.step(f"making two vectors of {x.n:.4g} {str(x.dtype).removeprefix('torch.')}"):
             host_x, host_y = x.tensor(), y.tensor()
             start = time.perf_counter()
@@ -177,21 +177,36 @@ class DistanceBenchmark:
 
     def _bytes(self, sources: tuple[Source, Source]) -> int:
         """The fewest bytes that must be read: each vector once."""
-        return sum(source.n * source.dtype.itemsize for source in sources)
+        return sum(map(_size, sources))
 
-    def _must_fit(self, needed: int) -> None:
+    def _must_fit(self, sources: tuple[Source, Source]) -> None:
+        """Raise UserError where there is not the memory: of the host for vectors that are made there, of the device."""
+        made = [source for source in sources if getattr(source, "made_here", False)]
         free = psutil.virtual_memory().available
-        where = "memory"
+        if made:
+            way_out = "data=file placement=host streams vectors from disk"
+            self._check_memory(sum(map(_size, made)) * self.peers.local_size, free, "memory", way_out)
+        if self.placement == "host":
+            return
+        way_out = "placement=host streams them"
         if self.device.type == "cuda":
-            free, where = torch.cuda.mem_get_info(self.device)[0], "GPU memory"
-        else:
-            needed *= self.peers.local_size  # ranks of one machine share its memory
+            free = torch.cuda.mem_get_info(self.device)[0]
+            self._check_memory(self._bytes(sources), free, "GPU memory", way_out)
+        else:  # ranks of one machine share its memory
+            self._check_memory(self._bytes(sources) * self.peers.local_size, free, "memory", way_out)
+
+    def _check_memory(self, needed: int, free: int, where: str, way_out: str) -> None:
         if needed > 0.95 * free:
             raise UserError(
                 f"size={self.n:.4g}: the vectors need {format_bytes(needed)}, {format_bytes(free)} of {where} is free; "
-                "placement=host streams them"
+                f"{way_out}"
             )
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def _size(source: Source) -> int:
+    """Bytes of its elements."""
+    return source.n * source.dtype.itemsize

@@ -17,6 +17,9 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
+from mlsys.quantities import cores
+
+ENOUGH_TO_WAIT = 8  # threads that wait for a disk need no core each
 _making = threading.Lock()
 
 
@@ -46,9 +49,12 @@ def _openmp() -> list[Any]:
 
 
 def pool(name: str, workers: int) -> ThreadPoolExecutor:
-    """The pool of that name and size, made on first use. A task must not wait for tasks of the same pool."""
+    """The pool of that name and size, made on first use. A task must not wait for tasks of the same pool.
+
+    It is no larger than this machine has use for, however many threads torch was told to take (OMP_NUM_THREADS).
+    """
     with _making:
-        return _pool(name, workers)
+        return _pool(name, min(workers, max(cores() + 1, ENOUGH_TO_WAIT)))
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from mlsys import progress
-from mlsys.errors import UserError
+from mlsys.errors import UserError, cause
 from mlsys.loadtest import children, engine
 from mlsys.loadtest.arrivals import Arrivals, make
 from mlsys.loadtest.corpus import questions
@@ -43,6 +43,11 @@ class ServingBenchmark:
         self.idle = self.arrivals.next_level([]) is None
         if self.arrivals.needs_slo and self.load.slo_ms is None:
             raise UserError(f"loadtest.slo_ms=null: loadtest={self.arrivals.name} needs a latency to meet")
+        most = config["server"].get("max_k")
+        if most is not None and self.load.k > most:
+            raise UserError(
+                f"loadtest.k={self.load.k} is more than server.max_k={most}, which the service answers"
+            )
         if self.external:
             options.External(**config["server"])
             if self.idle:
@@ -70,7 +75,15 @@ class ServingBenchmark:
                     together = dict(part.values)
         yield Results(_of_all(levels) | together)
         if self.ours and (self.load.engine_ceiling or self.load.quality_questions):
+            yield from self._ceiling(levels)
+
+    def _ceiling(self, levels: list[Level]) -> Iterator[Results]:
+        """The engine alone. The levels are measured: where it cannot run, the record says why and stays ok."""
+        try:
             yield from self._engine(levels)
+        except (OSError, RuntimeError) as error:
+            progress.say(f"the engine alone was not measured: {cause(error)}")
+            yield Results({"engine.error": cause(error)})
 
     def _serve(self, service: Service) -> None:
         try:

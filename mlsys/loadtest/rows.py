@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
+
+from mlsys.files import replacing
 
 FILE_NAME = "requests.parquet"
 STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
@@ -86,8 +86,6 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
 
 def write(directory: Path, rows: Sequence[Row]) -> Path:
     """Write `requests.parquet` in one step: what has been measured is never half there."""
-    handle, name = tempfile.mkstemp(dir=directory, prefix=".requests-")
-    os.close(handle)
-    table(rows).to_parquet(name, index=False)
-    Path(name).chmod(0o644)
-    return Path(name).replace(directory / FILE_NAME)
+    with replacing(directory / FILE_NAME) as beside:
+        table(rows).to_parquet(beside, index=False)
+    return directory / FILE_NAME

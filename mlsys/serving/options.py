@@ -12,6 +12,7 @@ from typing import Any
 
 from mlsys import keys
 from mlsys.errors import UserError
+from mlsys.quantities import check_threads
 from mlsys.serving.balancer import options as balancer
 from mlsys.serving.batching import options as batching
 
@@ -56,7 +57,8 @@ class Server:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise UserError(f"server.port={self.port} must be between 0 (a free one) and 65535")
-        for knob in ("threads", "max_queue", "max_query_chars", "max_k", "jobs_max", "max_connections"):
+        check_threads("server.threads", self.threads)
+        for knob in ("max_queue", "max_query_chars", "max_k", "jobs_max", "max_connections"):
             at_least(f"server.{knob}", getattr(self, knob), 1)
         at_least("server.max_body_bytes", self.max_body_bytes, 64)
         at_least("server.drain_timeout_s", self.drain_timeout_s, 0)

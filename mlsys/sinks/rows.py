@@ -25,7 +25,7 @@ SERVING = ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "
 VECTORS = ("reduction", "data", "n", "size", "dtype", "placement", "memory_budget", "baselines")
 UNUSED = {
     "distance": {"search", *SERVING},
-    "search": {*VECTORS, *SERVING},
+    "search": {*VECTORS, *SERVING} - {"placement", "memory_budget"},
     "serving": {"search", "metric", "repeats", "warmup", "time_limit_s", "threads", *VECTORS},
 }
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from mlsys.files import replace
 from mlsys.sinks import terminal
-from mlsys.sinks.files import replace
 from mlsys.sinks.names import Names, by_workload
 from mlsys.sinks.rows import Row, Runs, finite, is_number, label, varying
 from mlsys.sinks.rows import rows as flat_rows

@@ -76,7 +76,7 @@ class WandbSink:
 
     def _start(self, wandb: Any, record: Record, directory: Path) -> Any:
         return wandb.init(
-            id=run_id(record),
+            id=run_id(record, directory),
             mode=self.mode,
             project=self.project,
             entity=self.entity,
@@ -141,9 +141,9 @@ def sweep_name(directory: Path) -> str | None:
     return sweep.name if (sweep / "multirun.yaml").is_file() else None
 
 
-def run_id(record: Record) -> str | None:
-    """The same record is the same W&B run whenever it is drawn. An agent names its runs itself."""
-    if os.environ.get("WANDB_RUN_ID"):
+def run_id(record: Record, directory: Path | None = None) -> str | None:
+    """The same record is the same W&B run whenever it is drawn. An agent names its run itself, not a sweep's."""
+    if os.environ.get("WANDB_RUN_ID") and not (directory and sweep_name(directory)):
         return None
     what = [record.config_digest, record.started_at, str(record.environment.get("hostname"))]
     return hashlib.sha256(" ".join(what).encode()).hexdigest()[:12]

@@ -110,7 +110,8 @@ def test_vectors_that_do_not_fit_say_what_they_need_and_what_streams(monkeypatch
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 2**20}))
     with pytest.raises(
         UserError,
-        match=r"size=1e\+09: the vectors need 7\.451 GiB, 1 MiB of memory is free; placement=host streams them",
+        match=r"size=1e\+09: the vectors need 7\.451 GiB, 1 MiB of memory is free; "
+        "data=file placement=host streams vectors from disk",
     ):
         measure(n=10**9)
 

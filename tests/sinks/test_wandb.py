@@ -184,9 +184,9 @@ def test_online_runs_arrive(client: Client, sweep: list[Path]) -> None:
 def assert_arrived(store: wandb_double.Store, sweep: list[Path]) -> None:
     assert store.unknown == []
     records = [read(place) for place in sweep]
-    assert set(store.runs) == {run_id(record) for record in records} == store.exited
+    assert set(store.runs) == {run_id(*pair) for pair in zip(records, sweep, strict=True)} == store.exited
     assert all(run["groupName"] == "my-sweep" for run in store.runs.values())
-    ids = [str(run_id(record)) for record in records]
+    ids = [str(run_id(*pair)) for pair in zip(records, sweep, strict=True)]
     assert store.summary[ids[0]]["latency_ms"] == records[0].results["latency_ms"]
     assert [point["load"] for point in store.history[ids[1]] if "load" in point] == [1, 5, 10, 20]
     for place, run in zip(sweep, ids, strict=True):
@@ -284,12 +284,28 @@ def test_bad_options_name_themselves() -> None:
         WandbSink(timeout_s=0)
 
 
-def test_the_same_record_is_the_same_run_unless_an_agent_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_record_is_the_same_run_unless_an_agent_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = tmp_path / "sweep" / "0"
     monkeypatch.delenv("WANDB_RUN_ID", raising=False)
-    assert run_id(synthetic.distance()) == run_id(synthetic.distance())
-    assert run_id(synthetic.distance()) != run_id(synthetic.distance("dot"))
+    assert run_id(synthetic.distance(), run) == run_id(synthetic.distance(), run)
+    assert run_id(synthetic.distance(), run) != run_id(synthetic.distance("dot"), run)
     monkeypatch.setenv("WANDB_RUN_ID", "agents")
-    assert run_id(synthetic.distance()) is None
+    assert run_id(synthetic.distance(), run) is None
+
+
+def test_the_runs_of_a_sweep_do_not_share_the_id_that_an_agent_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "multirun.yaml").touch()
+    monkeypatch.setenv("WANDB_RUN_ID", "agents")
+    ids = {
+        run_id(made, tmp_path / made.config["metric"]["name"])
+        for made in map(synthetic.distance, ("l2", "dot"))
+    }
+    assert len(ids) == 2
+    assert not ids & {None, "agents"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mlsys.distance.source import Source, count_nan
+from mlsys.quantities import cores
 
 BLOCK = 1 << 20
 
@@ -37,6 +38,7 @@ class RandomSource:
     _vector: torch.Tensor | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     in_memory = True  # once it has been drawn
+    made_here = True  # it takes memory that was free before
 
     @property
     def description(self) -> str:
@@ -53,7 +55,7 @@ class RandomSource:
         with self._lock:
             if self._vector is None:
                 vector = torch.empty(self.n, dtype=self.dtype)
-                with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                with ThreadPoolExecutor(min(torch.get_num_threads(), cores())) as pool:
                     blocks = range(self.start // BLOCK, -(-(self.start + self.n) // BLOCK))
                     list(pool.map(lambda block: self._fill(vector, block), blocks))
                 self._vector = vector

@@ -6,6 +6,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from mlsys import signatures
 from mlsys.record import Scalar
 
 
@@ -99,5 +100,6 @@ def open_loop_warmup(measured: int | None) -> int:
 
 def make(section: Mapping[str, Any]) -> Arrivals:
     """The arrivals that a configuration names with `_target_`. Raises UserError for bad values."""
-    knobs = dict(section)
-    return pkgutil.resolve_name(knobs.pop("_target_"))(**knobs)  # type: ignore[no-any-return]
+    target = pkgutil.resolve_name(section["_target_"])
+    signatures.check("loadtest", section, target)
+    return target(**{knob: value for knob, value in section.items() if knob != "_target_"})  # type: ignore[no-any-return]

@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mlsys.files import replace
 from mlsys.sinks import doubts, figures, names, panels, table
 from mlsys.sinks.drawing import DARK, LIGHT, PARTS_DARK, PARTS_LIGHT, Drawing, Figure, escape
-from mlsys.sinks.files import replace
 from mlsys.sinks.page import fragments
 from mlsys.sinks.rows import CONFIG, Row, Runs, finite, is_number, label, varying
 

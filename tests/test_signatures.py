@@ -1,0 +1,64 @@
+"""A wrong value for a knob that no dataclass describes is one line: its class says what it takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from mlsys import signatures
+from mlsys.errors import UserError
+
+
+class Mine:
+    def __init__(
+        self, min_size: int = 4, wait_ms: float | None = None, name: str = "mine", eager: bool = False
+    ):
+        raise AssertionError("checked before it is made")
+
+
+class Bare:
+    def __init__(self, min_size=4, share=0.5, anything=None, name="bare"):  # type: ignore[no-untyped-def]
+        raise AssertionError("checked before it is made")
+
+
+class Open:
+    def __init__(self, **more: Any) -> None:
+        raise AssertionError("checked before it is made")
+
+
+@pytest.mark.parametrize(
+    ("target", "section", "line"),
+    [
+        (Mine, {"min_size": "abc"}, "batching.min_size=abc must be a whole number"),
+        (Mine, {"min_size": 1.5}, "batching.min_size=1.5 must be a whole number"),
+        (Mine, {"min_size": True}, "batching.min_size=True must be a whole number"),
+        (Mine, {"min_size": None}, "batching.min_size=null must be a whole number"),
+        (Mine, {"wait_ms": "soon"}, "batching.wait_ms=soon must be a number or null"),
+        (Mine, {"eager": 1}, "batching.eager=1 must be true or false"),
+        (
+            Mine,
+            {"name": "mine", "max_size": 3},
+            "batching=mine has no max_size; it has min_size, wait_ms, name, eager",
+        ),
+        (Bare, {"min_size": "abc"}, "batching.min_size=abc must be a number"),
+        (Bare, {"share": [1]}, "batching.share=[1] must be a number"),
+    ],
+)
+def test_a_wrong_value_names_knob_and_value(target: type, section: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(line)}$"):
+        signatures.check("batching", {"_target_": "mine.Mine", **section}, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "section"),
+    [
+        (Mine, {"min_size": 3, "wait_ms": 2, "name": "x", "eager": True}),
+        (Mine, {"wait_ms": None}),
+        (Bare, {"min_size": 3.5, "share": 1, "anything": ["x"]}),
+        (Open, {"foo": object()}),
+    ],
+)
+def test_right_values_pass(target: type, section: dict[str, Any]) -> None:
+    signatures.check("batching", section, target)
