@@ -33,7 +33,7 @@ def check(group: str, section: Mapping[str, Any], target: Callable[..., Any]) ->
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return get_type_hints(target.__init__ if isinstance(target, type) else target)
+        return get_type_hints(vars(target).get("__init__", target) if isinstance(target, type) else target)
     except (NameError, TypeError):  # annotations that only a type checker can follow say nothing here
         return {}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from mlsys import cli, environment, live, sweep
+from mlsys import cli, config, environment, live, sweep
 from mlsys.config import ROOT
 from mlsys.quantities import cores
 from mlsys.run import app
@@ -25,6 +25,7 @@ def typed(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Typed]:
     """`python run.py …` without a new process: exit code, standard output, the lines of standard error."""
+    config.register()
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr(environment, "WATCH_S", 0.0)
     monkeypatch.setattr(sweep, "failures", [])
