@@ -21,7 +21,7 @@ def check(group: str, section: Mapping[str, Any], target: Callable[..., Any]) ->
     hints = _hints(target)
     open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values())
     for knob, value in section.items():
-        if knob == "_target_" or (knob not in taken and open_ended):
+        if knob.startswith("_") or (knob not in taken and open_ended):  # Hydra has words of its own
             continue
         if knob not in taken:
             raise UserError(f"{group}={section.get('name')} has no {knob}; it has {', '.join(taken)}")
