@@ -15,7 +15,7 @@ from mlsys.distance.arrays import as_tensor, becomes_numpy, in_dual_level, loses
 from mlsys.distance.isolation import exposed, isolated, isolation
 from mlsys.distance.metrics import Array, Metric
 from mlsys.distance.reductions import Reduction, Running, Shape
-from mlsys.distance.reductions.blocked import BlockedRun
+from mlsys.distance.reductions.blocked import BlockedRun, address, from_buffer
 from mlsys.distance.reductions.launch import current_stream
 from mlsys.errors import UserError
 
@@ -162,19 +162,22 @@ def _ready(vector: torch.Tensor) -> bool:
 
 def _of_arrays(x: Array, y: Array, metric: str | Metric, reduction: str | Reduction) -> Any:
     """Without tensors where addresses will do: one over an array costs as much as the sums of a thousand elements."""
-    key = (metric, reduction, x.dtype, y.dtype, x.shape, y.shape, x.strides, y.strides)
+    key = (metric, reduction, x.dtype, y.dtype, x.shape, y.shape)
     try:
-        running = _kept.running.get(key)
-    except TypeError:  # a metric or reduction that cannot be a key
-        return plan(x, y, metric, reduction)().numpy()[()]
-    if isinstance(running, BlockedRun):
-        result = running.of_arrays(x, y)
-        if result is not None:
-            return result[()]
+        at = _kept.at.get(key)
+        if at is not None:
+            x_address, y_address = address(from_buffer(x)), address(from_buffer(y))
+    except (
+        TypeError,
+        ValueError,
+    ):  # a metric that cannot be a key; an array that is read-only or not contiguous
+        at = None
+    if at is not None:
+        return at(x_address, y_address)[()]
     a, b = as_tensor("x", x), as_tensor("y", y)
     running = _started(a, b, metric, reduction)
-    if x.dtype.isnative and y.dtype.isnative:
-        _kept.running[key] = running
+    if isinstance(running, BlockedRun) and running.at is not None and x.dtype.isnative and y.dtype.isnative:
+        _kept.at[key] = running.at
     return running.once(a, b).numpy()[()]
 
 

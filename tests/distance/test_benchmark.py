@@ -138,7 +138,7 @@ def test_dot_is_judged_by_the_sum_of_magnitudes() -> None:
 
 
 def test_the_record_says_what_takes_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert measure(baselines=[], n=100)[0]["blocked.loop"] == "numpy"
+    assert measure(baselines=[], n=50)[0]["blocked.loop"] == "numpy"
     assert measure(baselines=[])[0]["blocked.loop"] == "numba"
     monkeypatch.setattr(fused, "_numba", lambda: None)
     assert measure(baselines=[])[0]["blocked.loop"] == "numpy"

@@ -35,7 +35,7 @@ MOST_BLOCKS = 4  # a job
 SHORT = (
     1 << 15
 )  # elements that NumPy sums at once in float64, where rows and threads would cost more than they save
-COMPILED_FROM = 256  # elements; embeddings have more
+COMPILED_FROM = 64  # elements; embeddings have more
 FEW = 64  # sums that Python adds up sooner than NumPy
 LARGEST = float(np.finfo(np.float32).max)
 STORED = (torch.float32, torch.float64)  # what NumPy and the loop take as it is
@@ -127,18 +127,6 @@ class BlockedRun:
             return torch.from_numpy(self.at(x.data_ptr(), y.data_ptr()))
         self.add(x, y, 0)
         return self.finish()
-
-    def of_arrays(self, x: Array, y: Array) -> Array | None:
-        """The same for arrays, 0-d, without making tensors of them; None where that cannot be."""
-        if self.at is not None:
-            try:
-                return self.at(address(from_buffer(x)), address(from_buffer(y)))
-            except TypeError:  # read-only: ctypes takes no address of it
-                return None
-        if self._loop is not None or self.shape.n > SHORT:
-            return None
-        self._short(x, y)
-        return self._rounded(self.metric.distance(self._sums()))
 
     def _at(self) -> Callable[[int, int], Array] | None:
         """The distance of the whole vectors at two addresses, 0-d: the least that a call can take. None without a loop.
