@@ -49,6 +49,7 @@ def test_every_preset_composes_and_its_sweep_names_options_there_are(option: Pat
                 assert (CONF / name / f"{value}.yaml").exists(), f"{name}={value}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", sorted(path.stem for path in (CONF / "metric").glob("*.yaml")))
 @pytest.mark.parametrize("reduction", sorted(path.stem for path in (CONF / "reduction").glob("*.yaml")))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -61,6 +61,8 @@ import torch
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Gather:

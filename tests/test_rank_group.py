@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torchrun
 
 from mlsys.errors import UserError
@@ -63,6 +64,7 @@ open(f"{sys.argv[1]}/{peers.rank}", "w").write("\\n".join(said))
 """
 
 
+@pytest.mark.slow
 def test_a_failure_on_one_rank_is_one_on_all_and_the_next_job_is_well(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     done = torchrun.run(2, str(tmp_path / "program.py"), str(tmp_path))

@@ -140,6 +140,7 @@ def test_interleaved_variants_share_their_rounds(command: Command, outputs: Path
     assert [len(entry["samples"]["latency_ms"]) for entry in records(outputs)] == [6, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_keeps_what_was_measured_where_the_shell_ignores_sigint(outputs: Path, number: int) -> None:
     """Started as by `nohup … &`; how long it takes is for the machine to say, that it ends for the program."""

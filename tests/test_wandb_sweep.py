@@ -16,6 +16,8 @@ import yaml
 
 from mlsys import record
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
     "generator=simulated",

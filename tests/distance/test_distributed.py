@@ -26,6 +26,8 @@ import torch.distributed as dist
 from mlsys.distance.data.random import Random
 from mlsys.distance.distributed import bounds, rank_plan
 from mlsys.distance.source import Shard
+
+pytestmark = pytest.mark.slow
 torch.set_num_threads(1)
 rank, ranks, n = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 dist.init_process_group("gloo", rank=rank, world_size=ranks)

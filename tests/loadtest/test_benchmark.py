@@ -210,6 +210,8 @@ from pathlib import Path
 from mlsys import interrupts
 from mlsys.loadtest.benchmark import ServingBenchmark
 from mlsys.record import Record, now
+
+pytestmark = pytest.mark.slow
 interrupts.raise_interrupt()
 directory = Path(sys.argv[1])
 plain = json.loads((directory / "config.json").read_text())

@@ -17,6 +17,8 @@ from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 
+pytestmark = pytest.mark.slow
+
 CLOSED = {"_target_": "mlsys.loadtest.arrivals.closed.Closed", "name": "closed", "concurrency": [1, 3]}
 
 

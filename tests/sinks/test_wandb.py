@@ -207,6 +207,8 @@ from pathlib import Path
 import synthetic
 from mlsys.errors import UserError
 from mlsys.sinks.wandb import WandbSink
+
+pytestmark = pytest.mark.slow
 try:
     WandbSink(mode="online", timeout_s=2).open(synthetic.distance(), Path("run"))
 except UserError as error:

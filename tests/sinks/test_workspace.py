@@ -15,6 +15,8 @@ import wandb_double
 from mlsys.sinks import panels
 from mlsys.sinks.wandb import run_id
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

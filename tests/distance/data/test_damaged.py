@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 from mlsys.distance.data.file import File
 from mlsys.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 FILES = int(os.environ.get("MLSYS_FUZZ", "300"))
 SUFFIXES = (".npy", ".safetensors", ".pt", ".f32", ".fvecs")
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8)

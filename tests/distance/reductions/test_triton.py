@@ -21,6 +21,8 @@ from mlsys.distance.reductions.single_pass import SinglePass
 from mlsys.distance.source import TensorSource
 from mlsys.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CUT = {"tile_bytes": 4096, "tiles": 2}  # small segments, so that short vectors have many
 REDUCTIONS: list[Reduction] = [Atomic(**CUT), Hierarchical(**CUT, fan=4), SinglePass(**CUT, fan=4)]

@@ -12,6 +12,8 @@ from mlsys.distance.search.benchmark import SearchBenchmark
 from mlsys.distance.search.peers import PEERS
 from mlsys.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {
     "metric": "l2", "queries": 3.0, "rows": 2e3, "dim": 16, "k": 4, "storage": "float32",
     "device": torch.device("cpu"), "repeats": 3, "warmup": 1, "time_limit_s": 5.0, "seed": 1,

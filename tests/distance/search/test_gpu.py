@@ -21,7 +21,10 @@ from mlsys.errors import UserError
 METRICS = sorted(DISTANCES)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SMALL = Tile(16, 64, 16, 8, 4, 2)
-pytestmark = pytest.mark.skipif(why_not(DEVICE) is not None, reason="needs Triton")
+pytestmark = [
+    pytest.mark.skipif(why_not(DEVICE) is not None, reason="needs Triton"),
+    pytest.mark.slow,  # in the interpreter
+]
 
 
 def kernels(rows: torch.Tensor, metric: str) -> KernelSearch:
