@@ -1,4 +1,4 @@
-"""Pictures of pages: python experiments/pages/shoot.py outputs/SWEEP/index.html PICTURE.png
+"""Pictures of pages: python docs/pictures/shoot.py outputs/SWEEP/index.html PICTURE.png
 
 Needs the test extras (playwright) and Chromium. `--width` and `--height` in CSS pixels; the top of the page is shown.
 """
