@@ -45,6 +45,19 @@ def _place(x: object) -> float:
     return x if finite(x) else 0.0
 
 
+def order(panel: Panel, drawing: Drawing) -> list[str]:
+    """The bars' texts from top to bottom: of runs in the table's order, of baselines by size."""
+    if panel.kind == "stack":
+        texts = (escape(drawing.name(row) + drawing.tail(panel.x, row)) for row in drawing.table)
+        return list(dict.fromkeys(texts))
+    found: dict[str, tuple[int, float]] = {}
+    for place, key in enumerate(_names(panel.y, drawing.table)):
+        for row in drawing.table:
+            text = escape((key.partition(".")[2] or key) + drawing.tail(panel.x, row))
+            found.setdefault(text, (place, _place(row.get(panel.x))))
+    return sorted(found, key=lambda text: found[text])
+
+
 def _across(found: dict[tuple[str, str], list[int]], drawing: Drawing) -> Figure:
     """Bars that lie: their texts, lengths and rows."""
     middles = [statistics.median(drawing.table[i][key] for i in rows) for (_, key), rows in found.items()]

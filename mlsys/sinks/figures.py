@@ -23,4 +23,6 @@ def figure(panel: Panel, drawing: Drawing) -> Figure | None:
     made = layout(panel, drawing)
     if panel.kind == "bars":
         made["xaxis"] |= bars.value_axis(panel.unit, data)
+    if panel.kind in {"bars", "stack"}:
+        made["yaxis"] |= {"categoryorder": "array", "categoryarray": bars.order(panel, drawing)}
     return {"data": data, "layout": made}

@@ -33,9 +33,14 @@ def summary(rows: Sequence[Row], most: int) -> list[str]:
     names = Names.of(rows)
     runs: dict[str, Levels] = {}
     for row in rows:
-        if finite(row.get("load")) and finite(row.get("throughput_rps")) and row.get("valid") is not False:
+        if finite(row.get("load")) and _rate(row) > 0 and row.get("valid") is not False:
             runs.setdefault(names.full(row), {}).setdefault(row["load"], []).append(row)
     return _unanswered(rows, names) + _rates(rows, names) + (_against(runs, most) or _among(runs, most))
+
+
+def _rate(row: Row) -> float:
+    value = row.get("throughput_rps")
+    return value if finite(value) else 0.0
 
 
 def _unanswered(rows: Sequence[Row], names: Names) -> list[str]:
@@ -69,7 +74,9 @@ def _rates(rows: Sequence[Row], names: Names) -> list[str]:
         share, limit = row.get("config.loadtest.share"), row.get("slo_ms", row.get("config.loadtest.slo_ms"))
         wanted = f"{text(share, 'goodput')} of requests within {text(limit)} ms"
         best, missed = row["slo.max_rate_rps"], row.get("slo.missed_rate_rps")
-        beyond = f" and misses it at {text(missed)}" if finite(missed) else ""
+        beyond = f" and misses it at {text(missed)}" if finite(missed) else " (no tried rate missed it)"
+        if row.get("slo.ended"):
+            beyond += f"; the search ended: {row['slo.ended']}"
         if finite(best):
             said.append(f"{names.full(row)}: answers {wanted} up to {text(best)} req/s{beyond}.")
         else:

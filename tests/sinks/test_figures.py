@@ -113,6 +113,18 @@ def test_stages_stand_in_the_order_of_a_requests_life() -> None:
     assert names == ["queue", "embed", "retrieve", "prompt", "generate", "respond"]
 
 
+def test_bars_stand_in_the_tables_order_whatever_their_first_part() -> None:
+    records = [synthetic.serving("batch"), synthetic.serving("baseline")]
+    records[0].levels[0] |= {"closed_by.idle": 3}
+    records[1].levels[0] |= {"closed_by.full": 4}
+    drawing = Drawing.of(rows([(Path(f"/o/{i}"), made) for i, made in enumerate(records)]))
+    panel = next(panel for panel in panels.PANELS if panel.name == "closed_by")
+    found = figures.figure(panel, drawing)
+    assert found
+    order = found["layout"]["yaxis"]["categoryarray"]
+    assert order.index("batch · at 1") < order.index("baseline · at 1")
+
+
 def test_stages_and_what_is_outside_add_up_to_the_mean_latency() -> None:
     made = synthetic.serving("batch")
     for level in made.levels:

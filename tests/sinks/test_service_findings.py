@@ -85,7 +85,7 @@ def test_an_invalid_level_is_no_result() -> None:
 def test_what_was_not_answered_is_said_first() -> None:
     made = synthetic.serving("batch", loads=(20,))
     made.levels[0] |= {"success_rate": 0.0, "succeeded": 0, "timed_out": 120, "throughput_rps": 0.0}
-    assert said(made)[0] == "batch at 20: none of 120 requests answered (120 timed out)."
+    assert said(made) == ["batch at 20: none of 120 requests answered (120 timed out)."]
     made.levels[0] |= {"success_rate": 0.08, "rejected": 110, "timed_out": 0}
     assert said(made)[0] == "batch at 20: 8.0 % of 120 requests answered (110 rejected)."
 
@@ -98,6 +98,10 @@ def test_the_rate_that_was_searched_for_is_the_first_sentence() -> None:
         said(made)[0]
         == "batch: answers 95.0 % of requests within 500 ms up to 12.5 req/s and misses it at 14."
     )
+    made.results |= {"slo.ended": "loadtest.max_levels=3"}
+    assert said(made)[0].endswith("misses it at 14; the search ended: loadtest.max_levels=3.")
+    made.results |= {"slo.missed_rate_rps": None, "slo.ended": None}
+    assert said(made)[0].endswith("up to 12.5 req/s (no tried rate missed it).")
     made.results |= {"slo.max_rate_rps": None, "slo.missed_rate_rps": 0.5}
     assert (
         said(made)[0]

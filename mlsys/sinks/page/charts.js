@@ -83,11 +83,21 @@ function layoutFor(layout, style, traces, height) {
   };
 }
 
+// The order of bars, without those that are not shown: plotly would leave room for them.
+function ordered(axis, traces, part, names) {
+  if (!axis?.categoryarray) return axis;
+  const rows = [...new Set(traces.flatMap((t) => t.customdata))].sort((a, b) => a - b);
+  const there = new Set(traces.flatMap((t) => t.y));
+  const all = traces[0]?.meta.names === "y" ? [...new Set(rows.map((row) => names[part.of[row]] + part.tails[row]))] : axis.categoryarray;
+  return { ...axis, categoryarray: all.filter((text) => there.has(text)) };
+}
+
 function draw(canvas, figure, shown, style, part, names) {
   const traces = figure.data.filter((t) => !t.customdata || t.customdata.some((row) => shown.has(row))).map((t) => keepShown(t, shown));
   traces.forEach((t) => rename(t, part, names));
+  const layoutOwn = { ...figure.layout, yaxis: ordered(figure.layout.yaxis, traces, part, names) };
   const dressed = traces.map((t) => dress(t, style, part.hover));
-  const layout = layoutFor(figure.layout, style, dressed, heightFor(style.width ?? canvas.clientWidth, figure, dressed));
+  const layout = layoutFor(layoutOwn, style, dressed, heightFor(style.width ?? canvas.clientWidth, figure, dressed));
   canvas.closest(".plot")?.classList.toggle("tall", layout.height > TALL && !narrow.matches);
   Plotly.react(canvas, dressed, layout, { responsive: true, displaylogo: false, displayModeBar: false });
 }

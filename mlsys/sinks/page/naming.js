@@ -44,7 +44,7 @@ function chosen(part, shown) {
   if (runs.size > MOST_GROUPED) {
     const few = new Set([...runs].slice(0, MOST_GROUPED));
     grouped = new Set([...bars].filter((row) => few.has(part.of[row])));
-    said.push(`Bars side by side: the first ${MOST_GROUPED}.`);
+    said.push(`Bars side by side: the first ${MOST_GROUPED} of ${all} runs.`);
   }
   return { lines, bars, grouped, said: said.join(" ") };
 }
