@@ -1,4 +1,9 @@
-"""Which replica gets a request: policies that see only names and in-flight counts."""
+"""Which replica gets a request: policies that see only names and in-flight counts.
+
+A slow replica costs what the policy lets it. In turn it gets as many requests as the others, and clients that wait for
+their answers gather in its queue until the others idle. By requests in flight it holds its share of them and is then
+passed over. `experiments/balancing_policies` has figures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`balancer=least_in_flight`: the replica with the fewest requests in flight, ties in turn."""
+"""`balancer=least_in_flight`: the replica with the fewest requests in flight, ties in turn.
+
+A slow replica holds its share of what is in flight. It is given a new request only once it has answered one.
+"""
 
 from __future__ import annotations
 

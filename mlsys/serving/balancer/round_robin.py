@@ -1,5 +1,8 @@
 """`balancer=round_robin`: each replica in turn, whichever of them can be chosen at the time.
 
+Blind to how long a replica takes: a slow one gets as many requests as the others, and clients that wait for their
+answers end up in its queue.
+
 The one that was chosen longest ago is next. On a fixed set that is plain rotation; a set that changes (a
 replica is down, or was tried already) does not disturb the turns of the others, as one counter taken modulo
 the number would.
