@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlsys import interrupts, progress, record
-from mlsys.errors import UserError, one_line
+from mlsys.errors import UserError, cause, one_line
 from mlsys.files import replace
 from mlsys.sinks import page, rows, table
 from mlsys.sinks.rows import Row, Runs
@@ -29,12 +29,17 @@ def main(words: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(one_line(error), file=sys.stderr)
         return 2
+    except OSError as error:
+        print(cause(error), file=sys.stderr)
+        return 2
 
 
 def _page(words: Sequence[str]) -> int:
     asked = _page_parser().parse_args(words)
     if not asked.interval > 0:
         raise UserError(f"--interval={asked.interval:g} must be more than 0")
+    if asked.out.is_dir():
+        raise UserError(f"--out={asked.out} is a directory: name a file, such as {asked.out / 'index.html'}")
     others = rows.published(asked.published) if asked.published else []
     runs = gather(asked.paths)
     if not runs and not asked.watch:
@@ -91,7 +96,7 @@ def watch(
     try:
         while True:
             files = [file for path in paths for file in path.rglob(record.FILE_NAME)]
-            now = sorted((str(file), file.stat().st_mtime_ns) for file in files)
+            now = sorted((str(file), _changed_ns(file)) for file in files)
             if now != seen:
                 runs = gather(paths)
                 draw(out, runs, interval_s, published)
@@ -100,6 +105,14 @@ def watch(
             sleep(interval_s)
     except KeyboardInterrupt:
         draw(out, gather(paths), None, published)
+
+
+def _changed_ns(file: Path) -> int:
+    """When it was written last; 0 for one that has just gone."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _wandb(words: Sequence[str]) -> int:

@@ -99,3 +99,20 @@ def test_a_csv_of_something_else_is_refused(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     assert dashboard.main([str(tmp_path), "--published", str(tmp_path / "other.csv")]) == 2
     assert "has no column server or metric" in capsys.readouterr().err
+
+
+def test_a_directory_in_the_place_of_the_page_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthetic.save(tmp_path, [synthetic.distance()])
+    assert dashboard.main([str(tmp_path), "--out", str(tmp_path)]) == 2
+    expected = f"--out={tmp_path} is a directory: name a file, such as {tmp_path}/index.html\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_page_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthetic.save(tmp_path, [synthetic.distance()])
+    assert dashboard.main([str(tmp_path), "--out", "/dev/null/index.html"]) == 2
+    assert capsys.readouterr().err == "/dev/null: File exists\n"
