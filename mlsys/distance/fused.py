@@ -1,7 +1,7 @@
 """A metric's sums in one pass over the elements: its `element` function in a loop that Numba compiles.
 
 NumPy takes one pass over a block for every operation, and even in the cache these passes cost. The compiled loop adds
-up in float64 and works without the interpreter's lock. float64 costs nothing where the memory is the limit, holds any
+up in float64 and works without the interpreter's lock. float64 costs little where the memory is the limit, holds any
 float32's square, and makes the time independent of the data: nothing is ever summed a second time.
 
 The loop takes addresses, because getting at an array costs as much as the sums of a thousand elements. Its machine code
