@@ -12,6 +12,8 @@ import pytest
 
 from mlsys.config import ROOT
 
+pytestmark = pytest.mark.slow
+
 METRIC = '''
 """Canberra-like: the sum of |x - y| over 1 + |x - y|."""
 
@@ -60,8 +62,6 @@ import torch
 
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
-
-pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ from mlsys.config import ROOT
 from mlsys.distance import distance
 from mlsys.distance.data.random import Random
 
+pytestmark = pytest.mark.slow
+
 TINY = ("repeats=3", "warmup=1", "tracking=off")
 BROKEN = """
 import os
 from mlsys.distance.data.random import Random
 
-pytestmark = pytest.mark.slow
 class Broken(Random):
     def open(self, n, dtype, seed):
         if seed == 1 and os.environ["RANK"] == "1":

@@ -17,6 +17,8 @@ from mlsys.distance.distributed import bounds, rank_plan
 from mlsys.distance.source import Shard
 from mlsys.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 N = 300_001
 PROGRAM = """
@@ -27,7 +29,6 @@ from mlsys.distance.data.random import Random
 from mlsys.distance.distributed import bounds, rank_plan
 from mlsys.distance.source import Shard
 
-pytestmark = pytest.mark.slow
 torch.set_num_threads(1)
 rank, ranks, n = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 dist.init_process_group("gloo", rank=rank, world_size=ranks)

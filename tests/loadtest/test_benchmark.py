@@ -29,6 +29,8 @@ from mlsys.rag import options as rag
 from mlsys.record import Level, Record, Results, now
 from mlsys.serving import options as serving
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
 
 
@@ -211,7 +213,6 @@ from mlsys import interrupts
 from mlsys.loadtest.benchmark import ServingBenchmark
 from mlsys.record import Record, now
 
-pytestmark = pytest.mark.slow
 interrupts.raise_interrupt()
 directory = Path(sys.argv[1])
 plain = json.loads((directory / "config.json").read_text())

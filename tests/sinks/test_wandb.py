@@ -23,6 +23,8 @@ from mlsys.record import Record, read
 from mlsys.sinks.rows import rows
 from mlsys.sinks.wandb import WandbSink, run_id, run_name, sweep_name
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 DRAW = """
 import sys
@@ -208,7 +210,6 @@ import synthetic
 from mlsys.errors import UserError
 from mlsys.sinks.wandb import WandbSink
 
-pytestmark = pytest.mark.slow
 try:
     WandbSink(mode="online", timeout_s=2).open(synthetic.distance(), Path("run"))
 except UserError as error:
