@@ -72,7 +72,12 @@ def test_every_module_that_is_run_is_there(module: str) -> None:
 def documented() -> list[str]:
     """What follows run.py on the indented lines of every README, without what is said beside them."""
     found = []
-    for path in (ROOT / "README.md", *sorted(ROOT.glob("experiments/*/README.md"))):
+    pages = (
+        ROOT / "README.md",
+        *sorted(ROOT.glob("docs/*.md")),
+        *sorted(ROOT.glob("experiments/*/README.md")),
+    )
+    for path in pages:
         text = re.sub(r"\\\n *", "", path.read_text())
         lines = re.findall(r"^    (?:python3? |torchrun \S+ )run\.py(.*)$", text, re.MULTILINE)
         found += [re.split(r" {2,}(?![\w.]+=)", line)[0] for line in lines if "--help" not in line]
