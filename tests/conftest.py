@@ -23,7 +23,7 @@ settings.load_profile("any machine")
 
 
 # Whoever asks for one of these starts whole programs.
-PROGRAMS = {"command", "launch", "batch_url", "running", "balancer"}
+PROGRAMS = {"command", "typed", "launch", "batch_url", "running", "balancer"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
