@@ -10,9 +10,10 @@ import pytest
 import yaml
 from hydra.utils import get_class, instantiate
 
-from mlsys import build, config, timing
-from mlsys.config import ROOT
+from mlsys import timing
 from mlsys.record import Results
+from mlsys.run import build, config
+from mlsys.run.config import ROOT
 
 CONF = ROOT / "conf"
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mlsys import config, keys
+from mlsys import keys
 from mlsys.errors import UserError
+from mlsys.run import config
 
 
 @pytest.mark.parametrize(

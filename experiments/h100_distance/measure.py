@@ -15,8 +15,8 @@ import torch
 
 from mlsys.distance import distance, plan, reference, stream
 from mlsys.distance.baseline import get
+from mlsys.distance.copy_pipeline import one_thread_left_out
 from mlsys.distance.metrics import get as metric_named
-from mlsys.distance.relay import one_thread_left_out
 from mlsys.distance.source import TensorSource
 from mlsys.timing import Clock, copy_bandwidth_gbps
 
@@ -111,7 +111,7 @@ def streaming(n: int) -> None:
 def slots(n: int) -> None:
     """Bytes of a piece and how many threads copy; beside it, how fast these threads fill the slots and do no more."""
     x, y = (torch.randn(n, device=DEVICE).cpu() for _ in range(2))
-    settings = vars(sys.modules["mlsys.distance.stream"])
+    settings = vars(sys.modules["mlsys.distance.streaming"])
     kept, threads = settings["CHUNK_BYTES"], torch.get_num_threads()
     for mib, count in [(mib, threads) for mib in (4, 8, 16, 32)] + [(16, threads - 1), (16, threads + 1)]:
         settings["CHUNK_BYTES"] = {"cuda": mib << 20}

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import torch
 
-from mlsys.distance.search.gpu import KernelSearch, choose
 from mlsys.distance.search.index import Index, scorer_of
-from mlsys.distance.search.settings import Tile, groups_taken
+from mlsys.distance.search.kernels.passes import KernelSearch, choose
+from mlsys.distance.search.kernels.tiles import Tile, groups_taken
 
 ROWS, DIM, K = 1_000_000, 384, 10
 LARGE = [

@@ -9,7 +9,7 @@ import sys
 
 from hydra import compose, initialize_config_dir
 
-from mlsys import build, config
+from mlsys.run import build, config
 
 BATCHES = (1, 8, 32, 128)
 SETTINGS = ["experiment=h100_serving", "server=batch", "generator.compile=true"]

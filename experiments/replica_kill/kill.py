@@ -20,9 +20,10 @@ from typing import Any
 import psutil
 from hydra import compose, initialize_config_dir
 
-from mlsys import config, record
+from mlsys import record
 from mlsys.loadtest.benchmark import ServingBenchmark
 from mlsys.record import Level, Record
+from mlsys.run import config
 
 ROOT = Path(__file__).resolve().parents[2]
 VICTIM = "replica-1"

@@ -18,10 +18,10 @@ from mlsys.compare import conditions, figures, judge, match
 from mlsys.compare.judge import Line, Options
 from mlsys.compare.match import Matching
 from mlsys.errors import UserError, one_line
-from mlsys.sinks import terminal
-from mlsys.sinks.rows import label
-from mlsys.sinks.table import text
-from mlsys.sinks.terminal import Column
+from mlsys.report import terminal
+from mlsys.report.rows import label
+from mlsys.report.table import text
+from mlsys.report.terminal import Column
 
 COLORS = {"faster": "green", "slower": "red"}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mlsys.compare.match import Pair
 from mlsys.record import Record
-from mlsys.sinks.doubts import busy
-from mlsys.sinks.rows import HARDWARE, flatten, label
+from mlsys.report.doubts import busy
+from mlsys.report.rows import HARDWARE, flatten, label
 
 # Settings that say what is done, not how: with another of these it is other work.
 WORK = (

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlsys.compare.noise import Run, Statistic
 from mlsys.record import Record
-from mlsys.sinks.rows import finite
+from mlsys.report.rows import finite
 
 DEFAULTS = {"distance": ["latency_ms"], "search": ["latency_ms"], "serving": ["throughput_rps", "e2e_ms.p95"]}
 UP = (

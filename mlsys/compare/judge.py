@@ -9,9 +9,9 @@ from pathlib import Path
 from mlsys.compare import figures, noise
 from mlsys.compare.match import Pair
 from mlsys.compare.noise import Interval, Run
-from mlsys.loadtest.answers import compare_answers
+from mlsys.loadtest.agreement import compare_answers
 from mlsys.record import Record
-from mlsys.sinks.doubts import busy
+from mlsys.report.doubts import busy
 
 WORDS = {True: {"higher": "faster", "lower": "slower"}, False: {"higher": "slower", "lower": "faster"}}
 

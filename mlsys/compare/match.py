@@ -9,8 +9,8 @@ from typing import Any
 
 from mlsys.errors import UserError
 from mlsys.record import Record, find, read
-from mlsys.sinks import rows
-from mlsys.sinks.names import Names
+from mlsys.report import rows
+from mlsys.report.names import Names
 
 Runs = list[tuple[Path, Record]]
 Settings = dict[str, Any]

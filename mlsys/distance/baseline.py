@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 
+from mlsys.distance import baselines
 from mlsys.distance.definition import spelled
 from mlsys.distance.metrics import Metric
 from mlsys.errors import UserError
@@ -41,15 +41,10 @@ class Baseline(Protocol):
         ...
 
 
-def names() -> list[str]:
-    """All baselines there are."""
-    return sorted(path.stem for path in (Path(__file__).parent / "baselines").glob("[!_]*.py"))
-
-
 def get(name: str) -> Baseline:
     """The baseline called `name`. Raises UserError with the names there are."""
-    if name not in names():
-        raise UserError(f"baselines=[{name}] is not a baseline; there are: {', '.join(names())}")
+    if name not in baselines.names():
+        raise UserError(f"baselines=[{name}] is not a baseline; there are: {', '.join(baselines.names())}")
     return cast(Baseline, import_module(f"mlsys.distance.baselines.{name}"))
 
 

@@ -11,9 +11,9 @@ import psutil
 import torch
 
 from mlsys import progress
-from mlsys.distance import beside, distributed, plan, stream
+from mlsys.distance import distributed, measure, plan, stream
 from mlsys.distance.baseline import get
-from mlsys.distance.reference import reference
+from mlsys.distance.expected import reference
 from mlsys.distance.source import Source
 from mlsys.errors import UserError
 from mlsys.quantities import format_bytes
@@ -67,9 +67,9 @@ class DistanceBenchmark:
             yield self._timings(clock, call, sources)
         if self.peers.size > 1:
             reason = f"it computes in one process, and the vectors are spread over {self.peers.size} ranks"
-            yield beside.left_out(dict.fromkeys(modules, reason))
+            yield measure.left_out(dict.fromkeys(modules, reason))
         elif modules:
-            yield from beside.measure(clock, call, modules, sources, self.metric)
+            yield from measure.measure(clock, call, modules, sources, self.metric)
 
     def _check_asked(self, x: Source) -> None:
         own = {"size": (self.n, x.n), "dtype": (self.dtype, x.dtype)}

@@ -18,13 +18,13 @@ from mlsys import progress
 from mlsys.distance import metrics
 from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric, for_dtype
-from mlsys.distance.plan import Plan, plan
+from mlsys.distance.pair import Plan, plan
 from mlsys.distance.reductions import Reduction
 from mlsys.distance.source import Source
-from mlsys.distance.stream import StreamPlan
+from mlsys.distance.streaming import StreamPlan
 from mlsys.errors import UserError
-from mlsys.rank_group import answered
 from mlsys.ranks import Alone, RankError
+from mlsys.ranks.torchrun import answered
 from mlsys.record import Scalar
 
 

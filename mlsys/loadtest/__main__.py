@@ -17,10 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlsys.loadtest import answers, rows, stats
+from mlsys.loadtest import agreement, rows, server_counters
 from mlsys.loadtest.arrivals import make
 from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client import Client, bearer
+from mlsys.loadtest.client_health import judge
 from mlsys.loadtest.driver import Driver, Level
 from mlsys.loadtest.options import Load
 from mlsys.loadtest.phases import Phases
@@ -28,7 +29,6 @@ from mlsys.loadtest.questions import Order
 from mlsys.loadtest.rows import OK, Row
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.loadtest.statistics import summarise
-from mlsys.loadtest.validity import judge
 from mlsys.record import Scalar
 
 REPORT_EVERY_S = 0.2
@@ -76,7 +76,7 @@ class Generator:
                 values["slo.ended"] = f"loadtest.max_total_s={self.arrivals.max_total_s:g}"
                 break
             done.append((level, await self._level(len(done), level)))
-        say("end", values=answers.describe(self.rows) | self.arrivals.conclusion(done) | values)
+        say("end", values=agreement.describe(self.rows) | self.arrivals.conclusion(done) | values)
 
     async def _alone(self) -> dict[str, Scalar]:
         """The fastest of a few requests, one by one: where it misses the SLO, no rate is worth a level."""
@@ -100,13 +100,13 @@ class Generator:
         return passed_s + self.load.repeats * self._phases(level, keep_load=False).expected_s(rate) > limit_s
 
     async def _level(self, index: int, level: float) -> dict[str, Any]:
-        before = stats.read(await self.client.get(stats.PATH))
+        before = server_counters.read(await self.client.get(server_counters.PATH))
         repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
-        after = stats.read(await self.client.get(stats.PATH))
+        after = server_counters.read(await self.client.get(server_counters.PATH))
         self.rows += [row for repeat in repeats for row in repeat.rows]
         rows.write(Path(self.spec.directory), self.rows)
         values, samples = self._judge(level, repeats)
-        values |= stats.difference(before, after)
+        values |= server_counters.difference(before, after)
         say("level", values=values, samples=samples)
         return values
 
@@ -141,7 +141,7 @@ class Generator:
         cpu_share = max(repeat.watch.cpu_share for repeat in repeats)
         open_loop = self.arrivals.process(level, self.spec.seed).open_loop
         verdict = judge(together, lags_ms, cpu_share, open_loop)
-        return self.arrivals.describe(level) | values | verdict | answers.describe(together), samples
+        return self.arrivals.describe(level) | values | verdict | agreement.describe(together), samples
 
 
 def allow_connections() -> None:

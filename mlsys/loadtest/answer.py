@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, OK, REJECTED, STAGES, TIMED_OUT, Row
-from mlsys.serving.schema import Whole
+from mlsys.serving.http.schema import Whole
 
 REJECTING = (429, 503)
 DEADLINE = (408, 504)

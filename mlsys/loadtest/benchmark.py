@@ -13,7 +13,7 @@ import psutil
 
 from mlsys import progress
 from mlsys.errors import UserError, cause
-from mlsys.loadtest import children, engine
+from mlsys.loadtest import ceiling, children
 from mlsys.loadtest.arrivals import Arrivals, make
 from mlsys.loadtest.corpus import questions
 from mlsys.loadtest.options import split
@@ -168,7 +168,7 @@ class ServingBenchmark:
                 f"{values['failed'] + values['timed_out']} failed, mostly: {values['most_frequent_error']}"
             )
         if self.ours:
-            values["engine_batch"] = engine.batch_of(self.config, values.get("concurrency"))
+            values["engine_batch"] = ceiling.batch_of(self.config, values.get("concurrency"))
         return Level(values, event["samples"])
 
     def _engine(self, levels: list[Level]) -> Iterator[Results]:
@@ -178,10 +178,10 @@ class ServingBenchmark:
             else []
         )
         path = self.directory / "engine.json"
-        engine.write(path, self.config, sizes, self.load)
+        ceiling.write(path, self.config, sizes, self.load)
         with progress.step("the engine alone, at the levels' batch sizes", len(sizes)) as bar:
             for event in children.events(
-                "mlsys.loadtest.engine", path, self.directory / "engine.log", None, lambda: None
+                "mlsys.loadtest.ceiling", path, self.directory / "engine.log", None, lambda: None
             ):
                 if event["event"] == "rate":
                     bar.advance()

@@ -19,13 +19,13 @@ import yaml
 
 from mlsys import keys, progress
 from mlsys.errors import ProcessEnded, UserError
-from mlsys.loadtest import stats
+from mlsys.loadtest import server_counters
 from mlsys.loadtest.answer import judge
 from mlsys.loadtest.children import environment
 from mlsys.loadtest.client import GET_TIMEOUT_S, Client, bearer, said
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import OK, Row
-from mlsys.loadtest.stats import Stats
+from mlsys.loadtest.server_counters import Stats
 from mlsys.serving import options
 from mlsys.serving.process import Process
 
@@ -87,9 +87,9 @@ class Service:
 
         async def get() -> Any:
             async with Client(self.url, bearer(self.key), 1, GET_TIMEOUT_S, None) as client:
-                return await client.get(stats.PATH)
+                return await client.get(server_counters.PATH)
 
-        return stats.read(asyncio.run(get()))
+        return server_counters.read(asyncio.run(get()))
 
 
 def _problem(error: Exception, status: int | None) -> str:

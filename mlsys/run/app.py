@@ -9,7 +9,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mlsys import cli, config, job
+from mlsys.run import cli, config, job
 
 
 @hydra.main(version_base="1.3", config_path=str(config.conf()), config_name="config")

@@ -16,7 +16,7 @@ from mlsys.quantities import check_threads
 from mlsys.serving.balancer import options as balancer
 from mlsys.serving.batching import options as batching
 
-MODES = "mlsys.serving"
+MODES = "mlsys.serving.modes"
 
 
 def at_least(option: str, value: float | None, minimum: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mlsys import timing
-from mlsys.distance import fused, metrics, reductions
+from mlsys.distance import metrics, numba_loop, reductions
 from mlsys.distance.benchmark import DistanceBenchmark
 from mlsys.distance.data.file import File
 from mlsys.distance.data.random import Random
@@ -140,7 +140,7 @@ def test_dot_is_judged_by_the_sum_of_magnitudes() -> None:
 def test_the_record_says_what_takes_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert measure(baselines=[], n=50)[0]["blocked.loop"] == "numpy"
     assert measure(baselines=[])[0]["blocked.loop"] == "numba"
-    monkeypatch.setattr(fused, "_numba", lambda: None)
+    monkeypatch.setattr(numba_loop, "_numba", lambda: None)
     assert measure(baselines=[])[0]["blocked.loop"] == "numpy"
 
 

@@ -11,46 +11,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
+from load_config import config
 
 from mlsys.errors import UserError
-from mlsys.loadtest import options as loads
 from mlsys.loadtest.benchmark import ServingBenchmark
 from mlsys.loadtest.children import environment
+from mlsys.loadtest.server_counters import Stats
 from mlsys.loadtest.service import Service, running
-from mlsys.loadtest.stats import Stats
-from mlsys.rag import options as rag
 from mlsys.record import Level, Record, Results, now
-from mlsys.serving import options as serving
 
 pytestmark = pytest.mark.slow
 
 STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
-
-
-def config(server: str, load: str = "closed", /, **sections: dict[str, Any]) -> dict[str, Any]:
-    def section(schemas: dict[str, type], name: str) -> dict[str, Any]:
-        return asdict(schemas[name](**sections.get(name.split("/")[0], {})))
-
-    return {
-        "server": section(serving.SCHEMAS, f"server/{server}"),
-        "batching": section(serving.SCHEMAS, "batching/hybrid"),
-        "balancer": section(serving.SCHEMAS, "balancer/round_robin"),
-        "loadtest": section(loads.SCHEMAS, f"loadtest/{load}"),
-        "corpus": section(rag.SCHEMAS, "corpus/animals"),
-        "embedder": section(rag.SCHEMAS, "embedder/hashing"),
-        "retriever": section(rag.SCHEMAS, "retriever/exact"),
-        "generator": section(rag.SCHEMAS, "generator/simulated"),
-        "seed": 0,
-        "device": "cpu",
-        "threads": None,
-    }
 
 
 def measure(plain: dict[str, Any], directory: Path) -> Record:

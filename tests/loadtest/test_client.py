@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from loadtest.double import Double, Handler, good, serving
+from service_double import Double, Handler, good, serving
 
 from mlsys.loadtest import client as client_module
 from mlsys.loadtest.client import Client

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from loadtest import virtual_time
+import virtual_time
 
 from mlsys.loadtest.arrivals import Process
 from mlsys.loadtest.arrivals.closed import Closed

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from aiohttp import web
-from loadtest.double import Double, good, serving
+from service_double import Double, good, serving
 
 from mlsys.loadtest.children import environment
 from mlsys.loadtest.questions import Question

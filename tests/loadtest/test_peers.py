@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from loadtest.test_benchmark import config
+from load_config import config
 
 from mlsys.loadtest.answer import parse
 from mlsys.loadtest.questions import Question
@@ -35,10 +35,10 @@ def test_the_engine_answers_as_our_client_demands(engine: dict[str, Any]) -> Non
 def test_a_peer_reads_the_configuration_of_a_run(
     engine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "server.yaml").write_text(yaml.safe_dump(config("batch", server={"threads": 3})))
+    (tmp_path / "server.yaml").write_text(yaml.safe_dump(config("batch", server={"threads": 1})))
     monkeypatch.setattr(sys, "argv", ["with_ray.py", str(tmp_path / "server.yaml"), "--port", "8102"])
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")
+        monkeypatch.setenv(name, "2")
     read, port = engine["arguments"]()
     assert (read["server"]["name"], port) == ("batch", 8102)
-    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert os.environ["OMP_NUM_THREADS"] == "1"

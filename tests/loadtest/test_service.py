@@ -11,8 +11,8 @@ import pytest
 
 from mlsys.errors import UserError
 from mlsys.loadtest.questions import Question
+from mlsys.loadtest.server_counters import Stats
 from mlsys.loadtest.service import Service
-from mlsys.loadtest.stats import Stats
 
 QUESTION = Question(0, "Why?", None)
 

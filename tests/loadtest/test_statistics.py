@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from loadtest.made_rows import row
+from made_rows import row
 
 from mlsys.loadtest.rows import FAILED, REJECTED, TIMED_OUT
 from mlsys.loadtest.statistics import batches, counts, distribution, goodput, replicas, stages, summarise

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys import bodies
-from mlsys.loadtest import stats
+from mlsys.loadtest import server_counters
+from mlsys.loadtest.agreement import describe
 from mlsys.loadtest.answer import judge, retry_after_s
-from mlsys.loadtest.answers import describe
+from mlsys.loadtest.client_health import judge as judge_client
 from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, OK, Row, table, write
 from mlsys.loadtest.statistics import summarise
-from mlsys.loadtest.validity import judge as judge_client
 
 QUESTION = Question(0, "Why?", 7)
 FIELDS = ("query", "result", "timings_ms", "passages", "batch_size", "tokens", "replica", "request_id")
@@ -109,8 +109,8 @@ def test_the_rows_of_odd_answers_can_be_written(tmp_path: Path) -> None:
     )
 )
 def test_no_stats_lose_a_level(content: Any) -> None:
-    told = stats.read(bodies.parse(json.dumps(content).encode()))
-    found = stats.difference(stats.Stats(), told) | dict(told.pipeline) | dict(told.gpus)
+    told = server_counters.read(bodies.parse(json.dumps(content).encode()))
+    found = server_counters.difference(server_counters.Stats(), told) | dict(told.pipeline) | dict(told.gpus)
     assert all(is_finite(value) for value in found.values())
     json.dumps(found, allow_nan=False).encode()
     assert all(count >= 0 for count in told.closed.values())

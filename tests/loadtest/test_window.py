@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from loadtest.made_rows import row
+from made_rows import row
 
 from mlsys.loadtest.phases import COOLDOWN, MEASURED, WARMUP
 from mlsys.loadtest.rows import FAILED, OK, Row

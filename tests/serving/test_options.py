@@ -114,7 +114,7 @@ def test_a_replica_inherits_limits_and_nothing_else(monkeypatch):
     assert replica["max_k"] == 7
     assert replica["threads"] == 2
     assert replica["label"] == "replica-4"
-    assert replica["_target_"] == "mlsys.serving.queue.Queue"
+    assert replica["_target_"] == "mlsys.serving.modes.queue.Queue"
     assert (replica["port"], replica["host"]) == (0, "127.0.0.1")
     assert replica["api_key"] is None
     assert replica["default_timeout_ms"] is None

@@ -16,7 +16,7 @@ class Engine:
     """Models, threads and batch size of `config`, the resolved configuration of a run of ours."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        from mlsys import build
+        from mlsys.run import build
 
         self.pipeline = build.pipeline(config)
         self.pipeline.load()

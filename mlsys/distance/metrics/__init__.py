@@ -34,7 +34,7 @@ class Metric(ABC):
     `terms` is a `jit` function of two equal tiles, float32 or float64, that returns a tuple of `sums` float64
     tiles. `finish` is a `jit` function of three float64 scalars (those beyond `sums` are zero) that returns
     the distance. `element`, which a metric may leave out, is a static function of two float32 or two float64 numbers
-    that returns a tuple of `sums` float64 numbers; Numba compiles it, see `mlsys.distance.fused`.
+    that returns a tuple of `sums` float64 numbers; Numba compiles it, see `mlsys.distance.numba_loop`.
 
     `definition` is the distance as one expression of the vectors x and y with the words sum, abs and sqrt; `scale`, of
     the same words and `value`, is what an error is measured against. A record's reference and the plain baselines come

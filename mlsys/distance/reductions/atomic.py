@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 
 from mlsys.distance.language import tl
+from mlsys.distance.launch import Launch
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
 from mlsys.distance.reductions.kernels import finish_sums, kernel, own_sums, sum_rows
-from mlsys.distance.reductions.launch import Launch
 from mlsys.distance.reductions.segments import SegmentRun, Tuned
 
 SLOTS = 64  # accumulators over which the adds spread, so that they seldom meet

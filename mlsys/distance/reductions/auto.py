@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlsys.distance import reductions, tuning
+from mlsys.distance import reductions, tuning_table
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
 
@@ -22,4 +22,4 @@ class Auto:
 
 def choose(shape: Shape) -> str:
     """Name of the reduction for `shape`."""
-    return "blocked" if shape.device.type == "cpu" else tuning.fastest(shape.device, shape.n)
+    return "blocked" if shape.device.type == "cpu" else tuning_table.fastest(shape.device, shape.n)

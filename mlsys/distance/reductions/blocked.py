@@ -4,7 +4,7 @@ The vectors are cut into rows of fixed width. A row is summed in float64 whateve
 are added at the end in one fixed order. So the error does not grow with n, the time does not depend on the data, and
 the result depends neither on the number of threads nor on how the elements arrived.
 
-A compiled loop takes one pass over the rows (see `mlsys.distance.fused`). NumPy takes them for metrics without an
+A compiled loop takes one pass over the rows (see `mlsys.distance.numba_loop`). NumPy takes them for metrics without an
 `element`, where Numba is missing, and below COMPILED_FROM elements: there NumPy's few calls are as fast as anything
 called from Python, and a process that wants one small distance does not wait half a second for Numba. Which of these
 depends only on the metric, the dtype and n.
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlsys.distance import fused
-from mlsys.distance.fused import WIDTH
+from mlsys.distance import numba_loop
 from mlsys.distance.metrics import Array, Metric, for_dtype
+from mlsys.distance.numba_loop import WIDTH
 from mlsys.distance.reductions import Running, Shape
 from mlsys.distance.threads import spread
 from mlsys.errors import UserError
@@ -68,7 +68,7 @@ class BlockedRun:
         self.shape, self.metric = shape, metric
         self.partials = np.zeros((metric.sums, max(1, -(-shape.n // WIDTH))))
         self._result = np.float64 if shape.wide else np.float32
-        self._loop = fused.loop(metric, self._result) if shape.n >= COMPILED_FROM else None
+        self._loop = numba_loop.loop(metric, self._result) if shape.n >= COMPILED_FROM else None
         self.loop = "numba" if self._loop else "numpy"  # what takes the rows, for the record
         self._dtype = self._result if self._loop else np.float64  # what it takes
         self.at = (

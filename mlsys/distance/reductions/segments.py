@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from mlsys.distance import tuning
+from mlsys.distance import tuning_table
 from mlsys.distance.language import tl, why_not
+from mlsys.distance.launch import Kernel, Launch
 from mlsys.distance.metrics import Metric, for_dtype
 from mlsys.distance.reductions import Shape
-from mlsys.distance.reductions.launch import Kernel, Launch
-from mlsys.distance.tuning import Settings
+from mlsys.distance.tuning_table import Settings
 from mlsys.errors import UserError
 
 VECTOR_BYTES = 16  # what one thread loads at once
@@ -32,7 +32,7 @@ class Tuned:
 
     def settings(self, shape: Shape, sums: int) -> Settings:
         """The settings for `shape` and a metric of so many sums. Raises UserError for a knob out of range."""
-        found = tuning.settings(shape.device, shape.n, shape.dtype.itemsize, sums)
+        found = tuning_table.settings(shape.device, shape.n, shape.dtype.itemsize, sums)
         own = {
             name: getattr(self, name)
             for name in Settings.__dataclass_fields__

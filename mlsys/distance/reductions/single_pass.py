@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 
 from mlsys.distance.language import tl
+from mlsys.distance.launch import ALIGNMENT, Launch
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
 from mlsys.distance.reductions.kernels import FAN, finish_sums, kernel, own_sums, store_sums, sum_rows
-from mlsys.distance.reductions.launch import ALIGNMENT, Launch
 from mlsys.distance.reductions.segments import SegmentRun, Tuned
 
 X_Y_OUT = (0, 1, 6)  # where these stand among the kernel's arguments

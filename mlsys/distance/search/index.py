@@ -10,13 +10,13 @@ import torch
 from mlsys.distance.arrays import as_tensor, becomes_numpy
 from mlsys.distance.isolation import isolated
 from mlsys.distance.language import why_not
-from mlsys.distance.search.cityblock import MaximumScorer
-from mlsys.distance.search.compiled import placed
-from mlsys.distance.search.gpu import KernelSearch
+from mlsys.distance.search.blocks.cityblock import MaximumScorer
+from mlsys.distance.search.blocks.scores import ProductScorer, check_squares
+from mlsys.distance.search.blocks.settle import margin, propose, settle
+from mlsys.distance.search.kernels.graphs import Replays
+from mlsys.distance.search.kernels.launch import placed
+from mlsys.distance.search.kernels.passes import KernelSearch
 from mlsys.distance.search.ranking import ranking
-from mlsys.distance.search.replay import Replays
-from mlsys.distance.search.scores import ProductScorer, check_squares
-from mlsys.distance.search.settle import margin, propose, settle
 from mlsys.errors import UserError
 
 QUERY_BLOCK = 256

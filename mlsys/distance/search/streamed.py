@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from mlsys.distance.copy_pipeline import relay
 from mlsys.distance.isolation import isolated
-from mlsys.distance.relay import relay
 from mlsys.distance.search.index import (
     Index,
     checked_queries,

@@ -18,8 +18,8 @@ import aiohttp
 from mlsys import bodies
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import FOR_DEATHS, RetryBudget
+from mlsys.serving.modes import Answer
 from mlsys.serving.request import BadGateway, Request, Unavailable
-from mlsys.serving.service import Answer
 
 BUSY = frozenset({429, 503})
 JSON = {"content-type": "application/json"}

@@ -25,7 +25,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     """Every test with the compiled loop and without, on several threads."""
     if request.param == "compiled":
         pytest.importorskip("numba")
-    kept = import_module("mlsys.distance.plan")._kept
+    kept = import_module("mlsys.distance.pair")._kept
     kept.running, kept.at = {}, {}  # those of the other way
     monkeypatch.setattr(blocked, "ALONE", 1)
     monkeypatch.setattr(blocked, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)

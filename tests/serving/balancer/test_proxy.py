@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiohttp import web
+from serving_doubles import eventually
 
 from mlsys.serving import options
 from mlsys.serving.balancer.backend import Backend, Backends
@@ -17,8 +18,6 @@ from mlsys.serving.balancer.budget import RetryBudget
 from mlsys.serving.balancer.proxy import Proxy
 from mlsys.serving.balancer.round_robin import RoundRobin
 from mlsys.serving.request import BadGateway, Request, Unavailable
-
-from ..doubles import eventually
 
 OPTIONS = options.LoadBalancer()
 

@@ -1,11 +1,10 @@
 """The hybrid policy, decision by decision, and in whole closed and open loops."""
 
 import pytest
+from simulation import simulate
 
 from mlsys.serving.batching import Close, Wait
 from mlsys.serving.batching.hybrid import Hybrid
-
-from .simulation import simulate
 
 
 def policy(**knobs):

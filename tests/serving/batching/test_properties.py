@@ -3,14 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulation import simulate
 
 from mlsys.serving.batching import REASONS
 from mlsys.serving.batching.hybrid import RETURN_S, Hybrid
 from mlsys.serving.batching.single import Single
 from mlsys.serving.batching.size import Size
 from mlsys.serving.batching.time import Time
-
-from .simulation import simulate
 
 KINDS = ["hybrid", "size", "time", "single"]
 BUDGETS = st.none() | st.integers(1, 400)

@@ -1,0 +1,1 @@
+"""Searching by Triton kernels, on a GPU."""

@@ -1,0 +1,74 @@
+"""The bare pipeline's own rate: what no queue, batcher or balancer on top of it can exceed.
+
+`python -m mlsys.loadtest.ceiling ENGINE.json`, a process of its own as the service is; JSON lines on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mlsys.loadtest.options import Load
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+FEWEST_BATCHES = 2
+
+
+def batch_of(config: Mapping[str, Any], in_flight: float | None) -> int:
+    """The batch size that the service can reach with so many requests in flight (None: any number).
+
+    One by one for baseline and queue; for a balancer that of one replica with its share of the requests.
+    """
+    server = config["server"]
+    replicas = 1
+    if server["name"] == "lb":
+        replicas = len(server.get("backends") or []) or server["replicas"]
+    mode = server["replica"] if server["name"] == "lb" else server["name"]
+    if mode != "batch":
+        return 1
+    largest = int(config["batching"]["max_size"])
+    return largest if in_flight is None else min(-(-int(in_flight) // replicas), largest)
+
+
+def write(path: Path, config: Mapping[str, Any], batches: Sequence[int], load: Load) -> Path:
+    """What the process is told."""
+    content = {"config": config, "batches": list(batches), "load": asdict(load)}
+    path.write_text(json.dumps(content) + "\n")
+    return path
+
+
+def main(path: Path) -> None:
+    """Load the pipeline as the service does, time it at each batch size, judge its retrieval."""
+    content = json.loads(path.read_text())
+    config, load = content["config"], Load(**content["load"])
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(config["server"].get("threads", 1))
+    from mlsys.run import build
+
+    pipeline = build.pipeline(config)
+    pipeline.k = load.k
+    pipeline.load()
+    pipeline.warm(max(content["batches"], default=1))
+    _say("loaded")
+    for batch in content["batches"]:
+        pipeline.engine_rate(batch, 1)
+        rate_rps = pipeline.engine_rate(batch, max(FEWEST_BATCHES, -(-load.engine_requests // batch)))
+        _say("rate", batch=batch, rate_rps=rate_rps)
+    values = pipeline.quality(load.quality_questions) if load.quality_questions else {}
+    _say(
+        "end",
+        values={name: value for name, value in values.items() if name.startswith(("hit_rate", "recall"))},
+    )
+
+
+def _say(event: str, **content: Any) -> None:
+    print(json.dumps({"event": event, **content}), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""What records say, drawn for people: a table, a page, sentences. It sees records only."""

@@ -1,0 +1,1 @@
+"""The panels of pages and dashboards: one list, drawn from rows."""

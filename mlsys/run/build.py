@@ -1,0 +1,193 @@
+"""From a configuration to what is measured: the only place that chooses."""
+
+from __future__ import annotations
+
+import math
+import pkgutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import instantiate
+
+from mlsys import progress, ranks, signatures
+from mlsys.distance import baselines
+from mlsys.errors import UserError
+from mlsys.quantities import check_threads, parse_bytes
+from mlsys.record import Workload
+from mlsys.run.choices import options
+
+GROUPS = {
+    "distance": ("metric", "reduction", "data"),
+    "search": ("metric",),
+    "serving": ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator"),
+}
+
+if TYPE_CHECKING:
+    import torch
+
+
+def build(config: dict[str, Any], directory: Path, asked: frozenset[str] = frozenset()) -> Workload:
+    """The workload that `config` (resolved, plain values) asks for; files of its own go into `directory`.
+
+    `asked`: the options that were given and are not defaults: what was given is done, or refused.
+    """
+    kind = workload_kind(config)
+    if ranks.here().size > 1 and kind != "distance":
+        raise UserError(f"workload={kind} runs in one process: start it without torchrun")
+    _check_groups(config, kind)
+    _check_counts(config)
+    _check_baselines(config["baselines"])
+    if kind == "serving":
+        return serving(config, directory)
+    if config["threads"]:
+        import torch
+
+        torch.set_num_threads(config["threads"])
+    if kind == "tune":
+        from mlsys.distance.tuner import Tuning
+
+        return Tuning(resolve_device(config["device"]), directory)
+    return search(config) if kind == "search" else distance(config, asked)
+
+
+def workload_kind(config: dict[str, Any]) -> str:
+    """`distance`, `search`, `serving` or `tune`. Raises UserError where workload and server disagree."""
+    kind, served = str(config["workload"]), config["server"] is not None
+    if kind == "auto":
+        return "serving" if served else "distance"
+    if (kind == "serving") != served:
+        server = config["server"].get("name") if served else "none"
+        raise UserError(f"workload={kind} does not go with server={server}")
+    return kind
+
+
+def serving(config: dict[str, Any], directory: Path) -> Workload:
+    """The serving benchmark; the pieces that its server will choose are tried here, so that a mistake is found now."""
+    from mlsys.loadtest.benchmark import ServingBenchmark
+
+    for group in ("server", "batching", "balancer"):
+        piece(config, group)
+    return ServingBenchmark(config, directory)
+
+
+def piece(config: dict[str, Any], group: str) -> Any:
+    """What `group` chooses, made from its knobs. Raises UserError naming the knob for a value of another type."""
+    section = config[group]
+    target = pkgutil.resolve_name(section["_target_"])
+    signatures.check(group, section, target)
+    return instantiate(section)
+
+
+def distance(config: dict[str, Any], asked: frozenset[str] = frozenset()) -> Workload:
+    """The distance benchmark."""
+    import torch
+
+    from mlsys.distance.benchmark import DistanceBenchmark
+
+    return DistanceBenchmark(
+        metric=piece(config, "metric"),
+        reduction=piece(config, "reduction"),
+        data=piece(config, "data"),
+        n=config["n"],
+        dtype=getattr(torch, config["dtype"]),
+        device=resolve_device(config["device"]),
+        placement=config["placement"],
+        memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
+        baselines=config["baselines"],
+        peers=ranks.here(),
+        asked=asked,
+        **_timing(config),
+    )
+
+
+def search(config: dict[str, Any]) -> Workload:
+    """The nearest-neighbour benchmark."""
+    from mlsys.distance.search.benchmark import SearchBenchmark
+
+    if config["data"]["name"] != "random":
+        raise UserError(
+            f"data={config['data']['name']} does not go with workload=search, which draws its own rows: "
+            "mlsys.distance.search takes arrays"
+        )
+    return SearchBenchmark(
+        metric=config["metric"]["name"],
+        device=resolve_device(config["device"]),
+        threads=config["threads"],
+        placement=config["placement"],
+        memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
+        **config["search"],
+        **_timing(config),
+    )
+
+
+def pipeline(config: dict[str, Any]) -> Any:
+    """The RAG pipeline, not yet loaded."""
+    from mlsys.rag.pipeline import Pipeline
+
+    return Pipeline(
+        corpus=piece(config, "corpus"),
+        embedder=piece(config, "embedder"),
+        retriever=piece(config, "retriever"),
+        generator=piece(config, "generator"),
+        device=str(resolve_device(config["device"])),
+        threads=config["server"]["threads"],
+        seed=config["seed"],
+    )
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `device=name` means here. Raises UserError for a GPU that is not there."""
+    import torch
+
+    present = torch.cuda.is_available()
+    if name == "cuda" and not present:
+        raise UserError("device=cuda: this machine has no CUDA device that torch can use; device=cpu or auto")
+    if name == "auto" and not present:
+        progress.say("device=auto: no GPU here, the CPU computes")
+    if not present or name == "cpu":
+        return torch.device("cpu")
+    return _own_gpu(name) if ranks.here().size > 1 else torch.device("cuda")
+
+
+def _own_gpu(name: str) -> torch.device:
+    """The GPU of this rank, current from now on."""
+    import torch
+
+    peers, gpus = ranks.here(), torch.cuda.device_count()
+    if peers.local_size > gpus:
+        raise UserError(
+            f"device={name}: {peers.local_size} ranks on a machine with {gpus} GPU(s), which need one each; "
+            "device=cpu computes without"
+        )
+    torch.cuda.set_device(peers.local_rank)
+    return torch.device("cuda", peers.local_rank)
+
+
+def _timing(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: config[name] for name in ("repeats", "warmup", "time_limit_s", "seed")}
+
+
+def _check_groups(config: dict[str, Any], kind: str) -> None:
+    for group in GROUPS.get(kind, ()):
+        if not isinstance(config[group], dict) or not {"_target_", "name"} <= set(config[group]):
+            raise UserError(
+                f"{group} has values but no option is chosen: {group}={' or '.join(options(group))}"
+            )
+
+
+def _check_counts(config: dict[str, Any]) -> None:
+    for name, least in (("repeats", 1), ("warmup", 0), ("seed", 0)):
+        if config[name] < least:
+            raise UserError(f"{name}={config[name]} must be at least {least}")
+    if config["seed"] >= 2**63:
+        raise UserError(f"seed={config['seed']} must be less than 2^63")
+    check_threads("threads", config["threads"])
+    if not 0 < config["time_limit_s"] < math.inf:
+        raise UserError(f"time_limit_s={config['time_limit_s']} must be more than 0 and finite")
+
+
+def _check_baselines(names: list[str]) -> None:
+    there = baselines.names()
+    for name in names:
+        if name not in there:
+            raise UserError(f"baselines=[{name}] is not a baseline; there are: {', '.join(there)}")

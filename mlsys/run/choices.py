@@ -1,0 +1,106 @@
+"""The groups of the command line, their options and what each has: a mistake is answered with what there is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mlsys.errors import UserError
+from mlsys.run.config import conf
+
+
+def check(words: Sequence[str]) -> None:
+    """Raise UserError where one of the command line's `words` gives a group something else than an option's name."""
+    if {"-m", "--multirun"} & set(words) and {"--cfg", "-c", "--info", "-i"} & set(words):
+        raise UserError("-m does not go with --cfg and --info, which show one configuration: leave -m out")
+    for override in _overrides(words):
+        if not override.key_or_group:
+            raise UserError(f"{override.input_line} names no option; --help lists them")
+        for value in _values(override) if options(override.key_or_group) else ():
+            if value is None or isinstance(value, (bool, int, float)):
+                shown = "null" if value is None else str(value).lower()
+                raise UserError(_not_an_option(override.key_or_group, shown))
+
+
+def _not_an_option(group: str, shown: str) -> str:
+    none = "" if "none" in options(group) or shown != "null" else "; null is no option: leave it out"
+    return f"{group}={shown} is not an option; there are: {', '.join(options(group))}{none}"
+
+
+def options(group: str) -> list[str]:
+    """The options of a group, in their order; empty where there is no such group."""
+    return sorted(path.stem for path in (conf() / group).glob("[!_]*.yaml")) if group.isidentifier() else []
+
+
+def missing(name: str, words: Sequence[str]) -> str:
+    """Why there is no option `name` (`data.x`) on a command line of `words`, and where there is one."""
+    group, _, knob = name.partition(".")
+    plain = f"there is no option {name}; --help lists the options"
+    if not knob or not options(group):
+        return plain
+    having = [option for option in options(group) if _has(group, option, name)]
+    if not having:
+        return plain
+    have = f"{', '.join(f'{group}={option}' for option in having)} {'has' if len(having) == 1 else 'have'}"
+    try:
+        chosen, swept = _chosen(group, words)
+    except (HydraException, OmegaConfBaseException):
+        return f"{plain}; {have} {knob}"
+    if swept:
+        given = next((word for word in words if word.partition("=")[0] == name), f"{name}=…")
+        return f"{group} is swept, and {group}={chosen}, from which the sweep starts, has no {knob}: write ++{given}"
+    return f"{group}={chosen} has no {knob}; {have}"
+
+
+def _has(group: str, option: str, name: str) -> bool:
+    """Whether a configuration with `option` (`file` of `data`) has `name` (`data.x`)."""
+    parent, _, knob = name.rpartition(".")
+    try:
+        node = OmegaConf.select(_compose(f"{group}/{option}"), parent)
+    except (HydraException, OmegaConfBaseException):
+        return False
+    return isinstance(node, DictConfig) and knob in node
+
+
+def _chosen(group: str, words: Sequence[str]) -> tuple[str, bool]:
+    """The option of `group` that `words` come to before any sweep, and whether the group is swept."""
+    given = [override for override in _overrides(words) if options(override.key_or_group)]
+    single = [str(override.input_line) for override in given if not override.is_sweep_override()]
+    config = _compose("config", *single)
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    swept = any(override.is_sweep_override() for override in given if override.key_or_group == group)
+    return str(config.hydra.runtime.choices[group]), swept or group in params
+
+
+def _compose(name: str, *overrides: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with warnings.catch_warnings(), hydra.initialize_config_dir(str(conf()), version_base="1.3"):
+        warnings.simplefilter(
+            "ignore"
+        )  # an option by itself: Hydra advises on the order of what is not there
+        return hydra.compose(name, list(overrides), return_hydra_config=name == "config")
+
+
+def _overrides(words: Sequence[str]) -> Iterator[Override]:
+    """Those of the words that are overrides. What does not parse is left for Hydra to refuse."""
+    parser = OverridesParser.create()
+    for word in words:
+        if "=" in word and not word.startswith("-"):
+            try:
+                yield parser.parse_override(word)
+            except HydraException:
+                continue
+
+
+def _values(override: Override) -> list[Any]:
+    value = override.value()
+    return list(value.list) if isinstance(value, ChoiceSweep) else [value]

@@ -1,0 +1,24 @@
+"""What torchrun's ranks above 0 do: measure their part of each job, silently, writing nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlsys import progress
+from mlsys.ranks import Alone, LostRank
+
+
+def follow(peers: Alone) -> None:
+    """Take part in rank 0's jobs until it has no more. Raises LostRank if it goes without a word."""
+    from mlsys.run.build import build
+
+    progress.console.quiet = True
+    for config in peers.configurations():
+        try:
+            with peers.part():
+                for _ in build(config, Path()).measure():
+                    pass
+        except LostRank:
+            raise
+        except Exception:
+            continue  # rank 0 has been told and says it

@@ -1,0 +1,98 @@
+"""`python -m mlsys.serve CONFIG.yaml`: one serving process from a resolved configuration.
+
+Used by the serving benchmark, by the balancer for its replicas, and by anyone who keeps a `config.yaml`.
+Prints `serving on ADDRESS` once requests are answered. A mistake in the configuration is one line and exit
+status 2.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlsys import interrupts
+from mlsys.errors import ProcessEnded, UserError
+from mlsys.serving.options import Server
+from mlsys.serving.process import USER_ERROR_CODE
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the configuration in the file `arguments[0]`; returns the exit status."""
+    if len(arguments) != 1:
+        print("error: usage: python -m mlsys.serve CONFIG.yaml", file=sys.stderr)
+        return USER_ERROR_CODE
+    try:
+        return serve(Path(arguments[0]))
+    except (ProcessEnded, TimeoutError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if (mistake := _mistake(error)) is None:
+            raise
+        print(f"error: {mistake}", file=sys.stderr)
+        return USER_ERROR_CODE
+
+
+def serve(path: Path) -> int:
+    """Check everything, take the port, then build and serve."""
+    config = _read(path)
+    mode = _make(config["server"])
+    if not isinstance(mode.options, Server):
+        raise UserError(f"server={mode.options.name} is somebody else's service, it is not served")
+    config["server"] = asdict(mode.options)
+    for name in THREAD_VARIABLES:  # read when torch is imported, which is later
+        os.environ[name] = str(mode.options.threads)
+    from mlsys.serving.http import server
+    from mlsys.serving.modes import Parts
+
+    parts = Parts(
+        pipeline=lambda: _pipeline(config),
+        batching=lambda: _make(config["batching"]),
+        balancer=lambda: _make(config["balancer"]),
+        config=config,
+        directory=path.resolve().parent,
+    )
+    listener = server.bind(mode.options.host, mode.options.port)
+    with listener:
+        return server.run(mode.service(parts), mode.options, listener)
+
+
+def _make(section: dict[str, Any]) -> Any:
+    from hydra.utils import instantiate
+
+    return instantiate(section)
+
+
+def _mistake(error: BaseException | None) -> UserError | None:
+    """The user's mistake at the bottom of an error: Hydra wraps what a constructor raises."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
+
+
+def _pipeline(config: dict[str, Any]) -> Any:
+    from mlsys.run import build  # brings torch, which a balancer does without
+
+    return build.pipeline(config)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("server"), dict):
+        raise UserError(f"{path}: no server section: choose one, server=batch for example")
+    return config
+
+
+if __name__ == "__main__":
+    interrupts.leave_at_once(0)  # until it serves, when a stop lets running work end
+    sys.exit(main(sys.argv[1:]))

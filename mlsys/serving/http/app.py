@@ -1,0 +1,153 @@
+"""The HTTP side: routes, their documents and how errors look. What happens behind them is the desk's
+business.
+
+Annotations are evaluated here (no `from __future__`): FastAPI reads the model of a body, made for this
+server's limits.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import ValidationError
+
+from mlsys.serving.http import docs, schema
+from mlsys.serving.http.handler import CLIENT_LEFT, Desk, Left
+from mlsys.serving.http.jobs import Job
+from mlsys.serving.http.middleware import Guard
+from mlsys.serving.http.page import PAGE
+from mlsys.serving.modes import Answer
+from mlsys.serving.request import ServiceError
+
+PROBLEM: dict[str, Any] = {"model": schema.Problem}
+INVALID: dict[int | str, dict[str, Any]] = {422: {"model": schema.Invalid, "description": "A field is wrong"}}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {**PROBLEM, "description": "The body cannot be read"},
+    401: {**PROBLEM, "description": "An API key is required"},
+    413: {**PROBLEM, "description": "The body is too large"},
+    **INVALID,
+    429: {**PROBLEM, "description": "The queue is full; Retry-After says when to come back"},
+    500: {**PROBLEM, "description": "This request failed"},
+    502: {**PROBLEM, "description": "What the replica sent is no answer"},
+    503: {**PROBLEM, "description": "Loading, draining, or no replica is up"},
+    504: {**PROBLEM, "description": "The deadline has passed"},
+}
+
+
+def create(desk: Desk) -> FastAPI:
+    """The application for one desk."""
+    app = FastAPI(title="mlsys RAG service", docs_url=None, redoc_url=None)  # theirs load from a CDN
+    options = desk.options
+    app.add_middleware(Guard, key=options.key, max_body_bytes=options.max_body_bytes)
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    _add_rag(app, desk, schema.question(options.max_query_chars, options.max_k))
+    _add_watching(app, desk)
+    return app
+
+
+def _add_rag(app: FastAPI, desk: Desk, ask: Any) -> None:
+    @app.post("/rag", response_model=None, responses={200: {"model": schema.Rag}, **ERRORS})
+    async def rag(question: ask, http: Request) -> Response:
+        """Answer a question from the corpus."""
+        try:
+            return _response(await desk.ask(question, http.receive))
+        except Left:
+            return Response(status_code=CLIENT_LEFT)
+
+    @app.post("/rag/jobs", status_code=202, response_model=schema.Submitted, responses=ERRORS)
+    async def submit(question: ask) -> dict[str, Any]:
+        """Ask now, fetch the answer later."""
+        return {"id": desk.submit(question).id, "status": "pending"}
+
+    job_errors = {**INVALID, 401: ERRORS[401], 404: {**PROBLEM, "description": "Unknown, or no longer kept"}}
+
+    @app.get("/rag/jobs/{job_id}", response_model=schema.Outcome, responses=job_errors)
+    async def job(job_id: UUID) -> dict[str, Any]:
+        """How a job stands."""
+        found = desk.jobs.get(job_id)
+        if found is None:
+            raise HTTPException(404, f"no job {job_id}: unknown, or kept no longer than server.jobs_ttl_s")
+        return _outcome(found)
+
+
+def _add_watching(app: FastAPI, desk: Desk) -> None:
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def page() -> str:
+        return PAGE
+
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    async def interface(http: Request) -> str:
+        return docs.render(app.openapi(), str(http.base_url))
+
+    @app.get("/health", response_model=schema.State)
+    async def health() -> dict[str, str]:
+        """The process is alive."""
+        return {"status": "alive"}
+
+    @app.get("/ready", response_model=schema.State, responses={503: ERRORS[503]})
+    async def ready() -> dict[str, str]:
+        """Models are loaded, a probe was answered, and nothing is stalled."""
+        desk.ready()
+        return {"status": "ready"}
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Everything that is counted, for Prometheus."""
+        return Response(desk.service.meters.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/stats", responses={401: ERRORS[401]})
+    async def stats() -> dict[str, Any]:
+        """Everything that is counted, as JSON, and what the pipeline is made of."""
+        return {**await desk.service.stats(), "in_flight": desk.in_flight, "jobs": len(desk.jobs)}
+
+
+def _response(answer: Answer) -> Response:
+    headers = {"content-type": answer.content_type}
+    if answer.replica:
+        headers["x-replica"] = answer.replica
+    if answer.retry_after:
+        headers["retry-after"] = answer.retry_after
+    return Response(answer.body, answer.status, headers)
+
+
+def _outcome(job: Job) -> dict[str, Any]:
+    outcome = job.outcome
+    if outcome is None:
+        return {"id": job.id, "status": "pending"}
+    if isinstance(outcome, Answer):
+        content = outcome.content() or {}
+        if outcome.status == 200 and _is_rag(content):
+            return {"id": job.id, "status": "done", "response": content}
+        status = 502 if outcome.status == 200 else outcome.status
+        what = f"{outcome.replica} answered {outcome.status} with {outcome.content_type}"
+        detail = content.get("detail", f"{what}, which is not what this service answers")
+    else:
+        status, detail = outcome.status, outcome.message
+    return {"id": job.id, "status": "failed", "error": {"status": status, "detail": detail}}
+
+
+def _is_rag(content: dict[str, Any]) -> bool:
+    try:
+        schema.Rag.model_validate(content)
+    except ValidationError:
+        return False
+    return True
+
+
+async def _service_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, ServiceError):
+        raise error
+    headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else None
+    return JSONResponse({"detail": error.message}, error.status, headers)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """Pydantic's faults without what was sent: an echo may be large, secret, or not even writable as JSON."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    faults = [{"loc": list(f["loc"]), "msg": f["msg"], "type": f["type"]} for f in error.errors()]
+    return JSONResponse({"detail": faults}, 422)

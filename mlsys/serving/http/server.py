@@ -1,0 +1,166 @@
+"""The server process: one socket, one event loop, uvicorn on uvloop, and an orderly end.
+
+SIGTERM and SIGINT: readiness goes false, new requests get 503, running work ends, exit status 0. A second
+signal ends it at once with status 1, and so does work that outlasts `server.drain_timeout_s`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import NoReturn
+
+import uvicorn
+
+from mlsys.errors import UserError
+from mlsys.progress import say
+from mlsys.serving.http import app, bounds, connection
+from mlsys.serving.http.handler import Desk
+from mlsys.serving.modes import Service
+from mlsys.serving.options import Server
+from mlsys.serving.process import READY
+
+POLL_S = 0.01
+BACKLOG = 2048
+SAME_STOP_S = 1.0
+ANSWER_S = 60.0
+CLOSE_S = 5  # for connections that hold no request: an unfinished body, say
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address, taken before anything is loaded. Raises UserError if it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"server.host={host} server.port={port}: cannot listen there: {reason}") from None
+    return listener
+
+
+def run(service: Service, options: Server, listener: socket.socket) -> int:
+    """Serve until a signal. Returns the exit status; does not return where threads must be abandoned."""
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        return runner.run(_serve(service, options, listener))
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class Http(uvicorn.Server):
+    """Uvicorn without its own handling of signals, which would end the process by the signal, not with 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take none."""
+        yield
+
+
+class _Stop:
+    """The signals' handler. One stop may come twice, from a terminal and from a parent: it counts once."""
+
+    def __init__(self) -> None:
+        self.event, self._first_at = asyncio.Event(), 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if not self.event.is_set():
+            self.event.set()
+            self._first_at = now
+        elif now - self._first_at > SAME_STOP_S:
+            say("stopped at once by a second signal")
+            _exit(1)
+
+
+def configured(desk: Desk) -> uvicorn.Config:
+    """Uvicorn's settings for the application of one desk."""
+    return uvicorn.Config(
+        app.create(desk), http=connection.protocol(bounds.of(desk.options)), ws="none",
+        access_log=False, log_level="warning", lifespan="off", backlog=BACKLOG, timeout_keep_alive=75,
+        server_header=False, timeout_graceful_shutdown=CLOSE_S,
+    )  # fmt: skip
+
+
+async def _serve(service: Service, options: Server, listener: socket.socket) -> int:
+    desk = Desk(service, options)
+    http = Http(configured(desk))
+    stop = _Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    serving = asyncio.create_task(http.serve([listener]))
+    while not http.started and not serving.done():
+        await asyncio.sleep(POLL_S)
+    if serving.done():
+        await serving  # raises what was missing
+        raise RuntimeError("the HTTP server ended as it began")
+    drained = await _until_stopped(desk, stop, listener)
+    http.should_exit = True
+    await service.close(drained)
+    if not drained:
+        say("work that was still running has been abandoned")
+        _exit(1)
+    await serving
+    return 0
+
+
+async def _until_stopped(desk: Desk, stop: _Stop, listener: socket.socket) -> bool:
+    """Start the service, announce it, wait for the signal, drain. Returns whether all work has ended."""
+    starting = asyncio.create_task(desk.service.start())
+    stopping = asyncio.create_task(stop.event.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await desk.service.close(drained=False)
+        _exit(0)  # a thread that loads models cannot be asked to stop
+    try:
+        starting.result()
+        await _answers(listener)
+    except BaseException:
+        stopping.cancel()
+        await desk.service.close(drained=False)
+        raise
+    print(f"{READY}{_address(listener)}", flush=True)
+    await stopping
+    return await desk.drain()
+
+
+async def _answers(listener: socket.socket) -> None:
+    """Ask once, as a client does: ready means that the socket answers. Raises OSError or RuntimeError where not."""
+    reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+    try:
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(ANSWER_S):
+            status = await reader.readline()
+    finally:
+        writer.close()
+    if b" 200 " not in status:
+        raise RuntimeError(
+            f"GET /health at {_address(listener)} is answered with {status.decode().strip() or 'nothing'}"
+        )
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _exit(code: int) -> NoReturn:
+    """Leave with threads still running; children die with us (see process.py)."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

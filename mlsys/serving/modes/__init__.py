@@ -1,0 +1,73 @@
+"""What the HTTP side needs of a mode: start, answer, tell how it is, stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlsys.serving.balancer import Policy as BalancingPolicy
+from mlsys.serving.batching import Policy as BatchingPolicy
+from mlsys.serving.meters import Meters
+from mlsys.serving.request import Request
+from mlsys.serving.worker import Pipeline
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished HTTP answer: its text (JSON, but for what a stranger's replica sends), status and replica."""
+
+    body: bytes
+    status: int = 200
+    replica: str | None = None
+    retry_after: str | None = None
+    content_type: str = "application/json"
+
+    def content(self) -> dict[str, Any] | None:
+        """The body's JSON object; None where it holds none, or what cannot be written as JSON again."""
+        try:
+            content = json.loads(self.body)
+            json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError):
+            return None
+        return content if isinstance(content, dict) else None
+
+
+class Service(Protocol):
+    """One mode at work. All methods run in the event loop."""
+
+    meters: Meters
+
+    async def start(self) -> None:
+        """Load, warm and probe. Raises UserError for what the user can mend."""
+
+    def state(self) -> str:
+        """`ready`, or why not: `loading`, `draining`, `stalled`, `down`."""
+
+    def check(self) -> None:
+        """Raise Refused (429) or Unavailable (503) if a request could not enter now."""
+
+    async def answer(self, request: Request) -> Answer:
+        """Take one request to its end. Raises ServiceError. Cancelling it frees the request's place."""
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters for `/stats`, JSON-ready."""
+
+    def drain(self) -> None:
+        """Take nothing new from now on."""
+
+    async def close(self, drained: bool) -> None:
+        """Stop everything. `drained`: nothing is running any more."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a mode is built from; it takes what it needs. `directory` is for logs of processes it starts."""
+
+    pipeline: Callable[[], Pipeline]
+    batching: Callable[[], BatchingPolicy]
+    balancer: Callable[[], BalancingPolicy]
+    config: dict[str, Any]
+    directory: Path

@@ -1,0 +1,77 @@
+"""`server=baseline`: each request by itself, as it comes, the way a plain web framework serves a blocking
+function.
+
+Every request gets a thread of a pool at once, and there the threads contend for the one engine. There is no
+line, so nobody promises an order; only the number that may wait for the engine is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mlsys.serving import options
+from mlsys.serving.batching.single import Single
+from mlsys.serving.modes import Parts, Service
+from mlsys.serving.request import Request
+from mlsys.serving.scheduler import Line
+from mlsys.serving.worker import Engine, Pipeline, Settle
+
+
+class Baseline:
+    """Built from the knobs of `conf/server/baseline.yaml`."""
+
+    def __init__(self, **knobs: Any) -> None:
+        self.options = options.Baseline(**knobs)
+
+    def service(self, parts: Parts) -> Service:
+        """One pipeline, a pool of threads in front of it."""
+        return Contended(self.options, parts.pipeline())
+
+
+class Locked(Engine):
+    """An engine for one thread at a time."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__(pipeline)
+        self._lock = threading.Lock()
+
+    def run(self, batch: list[Request], cut: Any, settle: Settle) -> list[Request]:
+        """Wait for the engine, then run."""
+        with self._lock:
+            return super().run(batch, cut, settle)
+
+
+class Contended(Line):
+    """A line without an order: `waiting` holds whoever is in the pool, the one with the engine included."""
+
+    def __init__(self, options: options.Server, pipeline: Pipeline) -> None:
+        super().__init__(options, [pipeline], Single())
+        self.engines = [Locked(pipeline)]
+        self._threads = ThreadPoolExecutor(options.max_queue + 1, thread_name_prefix="request")
+        self._tasks: set[asyncio.Task[list[Request]]] = set()
+
+    def queued(self) -> int:
+        """How many wait for the engine."""
+        return max(0, len(self.waiting) - 1)
+
+    def _start_workers(self) -> list[asyncio.Task[None]]:
+        return []
+
+    def _dispatch(self, request: Request) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(self.engines[0], self._threads, [request]))
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: self._count(task, request))
+
+    def _count(self, task: asyncio.Task[list[Request]], request: Request) -> None:
+        self._tasks.discard(task)
+        if request.batch_size and request.counted:
+            self.meters.batch(1, "full")
+            self.admission.served(1, self.engines[0].last_s)
+
+    async def close(self, drained: bool) -> None:
+        """Let the threads go."""
+        await super().close(drained)
+        self._threads.shutdown(wait=drained, cancel_futures=True)

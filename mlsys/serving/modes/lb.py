@@ -1,0 +1,155 @@
+"""`server=lb`: a balancer in front of replicas that it starts and keeps alive, or of given addresses.
+
+It is the same line one level up: admission, policy (which replica instead of which batch), proxy, answer.
+It loads no model. Nothing waits here: the replicas have the queues, the balancer bounds what is in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from typing import Any
+
+import aiohttp
+
+from mlsys import bodies
+from mlsys.progress import step
+from mlsys.serving import options
+from mlsys.serving.admission import Admission
+from mlsys.serving.balancer import Policy
+from mlsys.serving.balancer.backend import Backend, Backends
+from mlsys.serving.balancer.budget import RetryBudget
+from mlsys.serving.balancer.checks import Checks
+from mlsys.serving.balancer.meters import meter
+from mlsys.serving.balancer.proxy import Proxy
+from mlsys.serving.balancer.replicas import Replica, Replicas
+from mlsys.serving.meters import Meters
+from mlsys.serving.modes import Answer, Parts, Service
+from mlsys.serving.request import Expired, Request, Unavailable
+
+STATS_TIMEOUT_S = 2.0
+
+
+def _counts(field: Any) -> dict[str, int]:
+    """What of a replica's counters are counters: a given address may be anybody's."""
+    if not isinstance(field, dict):
+        return {}
+    return {name: count for name, count in field.items() if type(count) is int and count >= 0}
+
+
+class LoadBalancer:
+    """Built from the knobs of `conf/server/lb.yaml`."""
+
+    def __init__(self, **knobs: Any) -> None:
+        self.options = options.LoadBalancer(**knobs)
+
+    def service(self, parts: Parts) -> Service:
+        """Replicas of `server.replica`, or `server.backends`, behind the chosen balancing policy."""
+        given = self.options.backends
+        names = given or [f"replica-{index}" for index in range(self.options.replicas)]
+        urls: list[str | None] = [*(address.rstrip("/") for address in given)] or [None] * len(names)
+        backends = [Backend(name, url, self.options) for name, url in zip(names, urls, strict=True)]
+        replicas = [] if given else [
+            Replica(index, backend, self.options, parts.config, parts.directory)
+            for index, backend in enumerate(backends)
+        ]  # fmt: skip
+        return Balancer(self.options, backends, parts.balancer(), replicas)
+
+
+class Balancer:
+    """The service: what `Line` is to an engine, this is to replicas."""
+
+    def __init__(
+        self, options: options.LoadBalancer, backends: list[Backend], policy: Policy, replicas: list[Replica]
+    ) -> None:
+        self.options = options
+        self.backends = Backends(backends, policy)
+        self.replicas = Replicas(replicas)
+        budget = RetryBudget(options.retry_share, options.retry_burst)
+        self.proxy = Proxy(self.backends, budget, options.connect_timeout_s, options.silent_s)
+        self.admission = Admission(options.max_queue * len(backends))
+        self.in_flight = 0
+        self.meters = Meters()
+        meter(self.meters, self.backends, self.proxy)
+        self._state = "loading"
+        self._checks: Checks | None = None
+
+    async def start(self) -> None:
+        """Start the replicas, wait for all of them, begin checking."""
+        await self.proxy.__aenter__()
+        with step(f"starting {len(self.backends.all)} replicas"):
+            await self.replicas.start()
+        self._checks = Checks(self.backends.all, self.options, self.proxy.session)
+        self._state = "ready"
+
+    def state(self) -> str:
+        """`ready` with at least one replica up, else `down`; `loading`, `draining`."""
+        if self._state == "ready" and not self.backends.available():
+            return "down"
+        return self._state
+
+    def check(self) -> None:
+        """Raise Unavailable or Refused if nothing can enter."""
+        if (state := self.state()) != "ready":
+            raise Unavailable(f"the service is {state}", self.admission.retry_after_s(self.in_flight))
+        self.admission.admit(self.in_flight)
+
+    async def answer(self, request: Request) -> Answer:
+        """Let a replica answer, within the request's deadline."""
+        self.check()
+        self.in_flight += 1
+        beside, started = self.in_flight, time.perf_counter()
+        try:
+            async with asyncio.timeout(request.remaining_s):
+                answer = await self.proxy.forward(request)
+        except TimeoutError:
+            raise Expired("the deadline (timeout_ms) passed before the answer was ready") from None
+        finally:
+            self.in_flight -= 1
+        if answer.status == 200:  # Little's law: as many as were in flight are served in one latency
+            self.admission.served(beside, time.perf_counter() - started)
+        return answer
+
+    async def stats(self) -> dict[str, Any]:
+        """The balancer's counters, those of its replicas beside each and summed, and what the pipelines
+        are.
+        """
+        inner = await asyncio.gather(*(self._inner(backend) for backend in self.backends.all))
+        sums: dict[str, Counter[str]] = {"batch_size": Counter(), "closed": Counter(), "cycles": Counter()}
+        for name, total in sums.items():
+            for stats in inner:
+                total.update(_counts(stats.get(name)))
+        return {
+            "mode": self.options.name,
+            "state": self.state(),
+            **self.meters.stats(),
+            **{name: dict(total) for name, total in sums.items()},
+            "balancer": self.backends.policy.name,
+            "retries": self.proxy.retries,
+            "replicas": {backend.name: backend.stats() for backend in self.backends.all},
+            "pipeline": next(
+                (stats["pipeline"] for stats in inner if isinstance(stats.get("pipeline"), dict)), {}
+            ),
+        }
+
+    async def _inner(self, backend: Backend) -> dict[str, Any]:
+        if backend.url is None:
+            return {}
+        url, timeout = f"{backend.url}/stats", aiohttp.ClientTimeout(STATS_TIMEOUT_S)
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with self.proxy.session.get(url, timeout=timeout, allow_redirects=False) as response:
+                return Answer(await bodies.read(response)).content() or {}
+        return {}
+
+    def drain(self) -> None:
+        """Refuse what comes from now on."""
+        self._state = "draining"
+
+    async def close(self, drained: bool) -> None:
+        """Stop checking, stop the replicas, close connections."""
+        if self._checks is not None:
+            await self._checks.stop()
+        await self.replicas.stop(self.options.drain_timeout_s if drained else 0)
+        await self.proxy.__aexit__(None, None, None)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlsys.loadtest.server_counters import Stats, difference, read
+
+
+def test_a_level_gets_what_was_counted_during_it() -> None:
+    before, after = Stats({"full": 2, "idle": 1}), Stats({"full": 5, "idle": 1, "deadline": 4})
+    assert difference(before, after) == {"closed_by.deadline": 4, "closed_by.full": 3, "closed_by.idle": 0}
+
+
+def test_a_cycle_is_the_mean_of_those_during_the_level() -> None:
+    before, after = (
+        Stats(cycles={"count": 10, "total_us": 900_000}),
+        Stats(cycles={"count": 14, "total_us": 1_000_000}),
+    )
+    assert difference(before, after) == {"cycles": 4, "cycle_ms.mean": 25.0}
+    assert difference(after, after) == difference(before, Stats(cycles={"count": 12})) == {}
+
+
+def test_a_count_that_fell_belongs_to_a_service_that_was_started_anew() -> None:
+    assert difference(Stats({"full": 9}), Stats({"full": 2})) == {"closed_by.full": 2}
+
+
+def test_what_a_service_tells_is_read() -> None:
+    told = {
+        "closed": {"full": 3},
+        "pipeline": {"corpus.name": "animals", "k": 2, "threads": None, "share": 0.5, "real": True},
+        "replicas": {"replica-0": {"gpu": "0", "up": True}, "replica-1": {"up": True}},
+    }
+    assert read(told) == Stats({"full": 3}, told["pipeline"], {"replica-0": "0"})
+
+
+@pytest.mark.parametrize(
+    "content", [None, {}, [], "fine", 3, {"closed": None, "pipeline": [1], "replicas": "x"}]
+)
+def test_a_service_that_tells_nothing(content: Any) -> None:
+    assert read(content) == Stats()
+    assert difference(read(None), read(content)) == {}
+
+
+def test_odd_fields_are_not_read_and_the_others_are() -> None:
+    told = {
+        "closed": {"full": "x", "idle": float("inf"), "odd": -1, "much": 10**400, "yes": True, "deadline": 4},
+        "pipeline": {
+            "a": float("nan"),
+            "b": {"c": 1},
+            "d": "\ud800",
+            "e": 10**400,
+            "f" * 400: 1,
+            "g": "\x1b[2J",
+            "h": 1,
+        },
+        "replicas": {"a": {"gpu": [1]}, "b": None, "c": {"gpu": "1"}},
+    }
+    assert read(told) == Stats({"deadline": 4}, {"h": 1}, {"c": "1"})
+
+
+def test_a_thousand_fields_are_not_a_record() -> None:
+    assert len(read({"pipeline": {str(i): i for i in range(1000)}}).pipeline) == 100

@@ -1,0 +1,105 @@
+"""Key and body size, at the ASGI level."""
+
+import json
+
+import pytest
+
+from mlsys.serving.http.middleware import Guard
+
+
+async def application(scope, receive, send):
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"in"})
+
+
+async def call(guard, path="/rag", headers=(), chunks=(b"",)):
+    sent = []
+    messages = [
+        {"type": "http.request", "body": chunk, "more_body": number < len(chunks) - 1}
+        for number, chunk in enumerate(chunks)
+    ]
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "headers": [(name, value) for name, value in headers],
+    }
+    await guard(scope, receive, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+KEYED = Guard(application, "s3cret", 100)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"x-api-key", b"s3cret")],
+        [(b"X-API-Key", b"s3cret")],
+        [(b"authorization", b"Bearer s3cret")],
+        [(b"authorization", b"bearer s3cret")],
+        [(b"Authorization", b"BEARER  s3cret ")],
+    ],
+)
+async def test_the_right_key_gets_in(headers):
+    assert await call(KEYED, headers=headers) == (200, b"in")
+
+
+@pytest.mark.parametrize("path", ["/rag", "/rag/jobs", "/rag/jobs/1", "/stats"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"x-api-key", b"")],
+        [(b"x-api-key", b"s3cre")],
+        [(b"x-api-key", "\N{SNOWMAN}".encode())],
+        [(b"authorization", b"Bearer ")],
+        [(b"authorization", b"Bearer")],
+        [(b"authorization", b"s3cret")],
+        [(b"authorization", b"Basic s3cret")],
+        [(b"authorization", b"Bearers3cret")],
+        [(b"authorization", b"Bearer s3cret x")],
+        [(b"x-api-key", b"wrong"), (b"authorization", b"Bearer s3cret")],
+    ],
+)
+async def test_a_wrong_key_does_not(path, headers):
+    status, body = await call(KEYED, path, headers)
+    assert status == 401
+    assert b"s3cret" not in body
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready", "/metrics", "/openapi.json"])
+async def test_watching_needs_no_key(path):
+    assert await call(KEYED, path) == (200, b"in")
+
+
+async def test_the_key_is_compared_in_constant_time(monkeypatch):
+    seen = []
+    monkeypatch.setattr("hmac.compare_digest", lambda a, b: seen.append((a, b)) or False)
+    await call(KEYED, headers=[(b"x-api-key", b"guess")])
+    assert seen == [(b"guess", b"s3cret")]
+
+
+async def test_a_stated_length_is_refused_unread():
+    status, body = await call(Guard(application, None, 100), headers=[(b"content-length", b"101")], chunks=())
+    assert status == 413
+    assert json.loads(body) == {"detail": "body: larger than server.max_body_bytes=100"}
+
+
+async def test_an_unstated_length_is_counted():
+    from starlette.exceptions import HTTPException
+
+    guard = Guard(application, None, 100)
+    assert await call(guard, chunks=[b"x" * 50, b"x" * 50]) == (200, b"in")
+    with pytest.raises(HTTPException) as caught:
+        await call(guard, chunks=[b"x" * 50, b"x" * 51, b"never read"])
+    assert caught.value.status_code == 413
