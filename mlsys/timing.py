@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mlsys.environment import last_level_cache_bytes
-from mlsys.ranks import ALONE, Alone
+from mlsys.ranks import SINGLE, Group
 
 Function = Callable[[], object]
 HIDE_CYCLES = 200_000  # about 0.1 ms of device work, behind which the host enqueues what is timed
@@ -56,7 +56,7 @@ class Clock:
         repeats: rounds; a function of which they would take over `time_limit_s` gets fewer, at least 3.
         warmup: calls that are not counted.
         data_bytes: what a function reads; a CPU's caches are flushed only for data that could stay in them.
-        peers: ranks that time the same functions; each call begins on all together, and the slowest counts.
+        group: ranks that time the same functions; each call begins on all together, and the slowest counts.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Clock:
         warmup: int,
         time_limit_s: float,
         data_bytes: int,
-        peers: Alone = ALONE,
+        group: Group = SINGLE,
     ) -> None:
-        self.peers = peers
+        self.group = group
         self.device, self.repeats, self.warmup, self.time_limit_s = device, repeats, warmup, time_limit_s
         flush = 0 if device.type == "cpu" and data_bytes > _flush_bytes(device) else _flush_bytes(device)
         self._flush = torch.empty(flush, dtype=torch.int8, device=device)
@@ -91,7 +91,7 @@ class Clock:
         wanted = {}
         for name, function in functions.items():
             for _ in range(max(self.warmup, 1)):
-                estimate_ms = self.peers.slowest([self._once_wall(function)])[0]
+                estimate_ms = self.group.slowest([self._once_wall(function)])[0]
                 if estimate_ms > 1e3 * self.time_limit_s / MIN_REPEATS:
                     break
             fitting = int(self.time_limit_s * 1e3 / max(estimate_ms, 1e-6))
@@ -101,7 +101,7 @@ class Clock:
             for name, function in functions.items():
                 if turn < wanted[name]:
                     samples[name].append(once(function))
-        return {name: Timing(self.peers.slowest(row)) for name, row in samples.items()}
+        return {name: Timing(self.group.slowest(row)) for name, row in samples.items()}
 
     def _once_cold(self, function: Function) -> float:
         self._flush.fill_(1)
@@ -130,32 +130,32 @@ class Clock:
 
     def _once_wall(self, function: Function) -> float:
         self._wait()
-        self.peers.barrier()
+        self.group.barrier()
         start = time.perf_counter()
         function()
         self._wait()
         return (time.perf_counter() - start) * 1e3
 
     def _meet(self) -> None:
-        if self.peers.size > 1:
+        if self.group.size > 1:
             self._wait()
-            self.peers.barrier()
+            self.group.barrier()
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
-def copy_bandwidth_gbps(device: torch.device, repeats: int = 10, peers: Alone = ALONE) -> float:
+def copy_bandwidth_gbps(device: torch.device, repeats: int = 10, group: Group = SINGLE) -> float:
     """The machine's own copy rate in 1e9 bytes/s, read and written bytes both counted, median of `repeats`.
 
-    With peers: of all ranks, which copy as much at the same time; the slowest counts.
+    With group: of all ranks, which copy as much at the same time; the slowest counts.
     """
     source = torch.rand(COPY_BYTES[device.type] // 4, device=device)
     target = torch.empty_like(source)
-    clock = Clock(device, repeats, warmup=2, time_limit_s=5, data_bytes=2 * source.nbytes, peers=peers)
+    clock = Clock(device, repeats, warmup=2, time_limit_s=5, data_bytes=2 * source.nbytes, group=group)
     timing = clock.cold({"copy": lambda: target.copy_(source)})["copy"]
-    return peers.size * 2 * source.nbytes / timing.median_ms / 1e6
+    return group.size * 2 * source.nbytes / timing.median_ms / 1e6
 
 
 def host_to_device_gbps(device: torch.device, repeats: int = 10) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mlsys import timing
-from mlsys.ranks import Alone
+from mlsys.ranks import Group
 from mlsys.timing import Clock, Timing
 
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def test_a_slow_function_gets_fewer_repeats_but_never_fewer_than_three(
     assert len(timings["quick"].samples_ms) == 20
 
 
-class Slower(Alone):
+class Slower(Group):
     """Beside a rank that takes twice as long."""
 
     size = 2
@@ -71,16 +71,16 @@ class Slower(Alone):
 def test_ranks_begin_together_the_slowest_counts_and_decides_how_often(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now, peers = [0.0], Slower()
+    now, group = [0.0], Slower()
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    together = Clock(CPU, 20, 1, time_limit_s=10, data_bytes=2**40, peers=peers)
+    together = Clock(CPU, 20, 1, time_limit_s=10, data_bytes=2**40, group=group)
 
     def second() -> None:
         now[0] += 1.0
 
     timings = together.wall({"second": second})
     assert timings["second"].samples_ms == pytest.approx([2000.0] * 5)
-    assert peers.met == 1 + 5
+    assert group.met == 1 + 5
 
 
 def test_the_copy_rate_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:

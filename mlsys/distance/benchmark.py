@@ -17,7 +17,7 @@ from mlsys.distance.expected import reference
 from mlsys.distance.source import Source
 from mlsys.errors import UserError
 from mlsys.quantities import format_bytes
-from mlsys.ranks import ALONE, Alone
+from mlsys.ranks import SINGLE, Group
 from mlsys.record import Results, Scalar
 from mlsys.timing import Clock, copy_bandwidth_gbps, host_to_device_gbps
 
@@ -31,7 +31,7 @@ class DistanceBenchmark:
         placement: `device` holds both vectors there; `host` streams them within `memory_budget` bytes.
         repeats, warmup, time_limit_s: see `timing.Clock`.
         asked: options that were given, which data of another size or dtype must not overrule in silence.
-        peers: the ranks over which the vectors are spread; each holds, reads and checks only its own stretch.
+        group: the ranks over which the vectors are spread; each holds, reads and checks only its own stretch.
     """
 
     metric: Any
@@ -47,7 +47,7 @@ class DistanceBenchmark:
     warmup: int
     time_limit_s: float
     seed: int
-    peers: Alone = ALONE
+    group: Group = SINGLE
     asked: frozenset[str] = frozenset()
     kind: str = "distance"
 
@@ -58,15 +58,15 @@ class DistanceBenchmark:
             sources = self.data.open(self.n, self.dtype, self.seed)
         self._check_asked(sources[0])
         yield Results(self._conditions(sources))
-        own = distributed.shards(sources, self.peers) if self.peers.size > 1 else sources
+        own = distributed.shards(sources, self.group) if self.group.size > 1 else sources
         call, facts = self._prepare(own)
         yield Results(facts)
         yield Results(self._value(call, own))
         clock = self._clock(own)
         with progress.step(f"timing {self.metric.name}, {call.reduction}"):
             yield self._timings(clock, call, sources)
-        if self.peers.size > 1:
-            reason = f"it computes in one process, and the vectors are spread over {self.peers.size} ranks"
+        if self.group.size > 1:
+            reason = f"it computes in one process, and the vectors are spread over {self.group.size} ranks"
             yield measure.left_out(dict.fromkeys(modules, reason))
         elif modules:
             yield from measure.measure(clock, call, modules, sources, self.metric)
@@ -83,7 +83,7 @@ class DistanceBenchmark:
     def _conditions(self, sources: tuple[Source, Source]) -> dict[str, Scalar]:
         x, y = sources
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
-        spread = distributed.conditions(x.n, name, self.peers) if self.peers.size > 1 else {}
+        spread = distributed.conditions(x.n, name, self.group) if self.group.size > 1 else {}
         return {
             "n": x.n,
             "dtype": str(x.dtype).removeprefix("torch."),
@@ -120,25 +120,25 @@ class DistanceBenchmark:
             self._wait()
         moved_ms = (time.perf_counter() - start) * 1e3 if self.device.type == "cuda" else 0.0
         call = plan(device_x, device_y, self.metric, self.reduction)
-        return self._first_call(call, {"transfer_ms": self.peers.slowest([moved_ms])[0]})
+        return self._first_call(call, {"transfer_ms": self.group.slowest([moved_ms])[0]})
 
     def _first_call(self, call: Any, facts: dict[str, Scalar]) -> tuple[Any, dict[str, Scalar]]:
         if call.reduction == "blocked":
             facts = {**facts, "blocked.loop": call.running.loop}
-        if self.peers.size > 1:
-            self.peers.exchange("ready")  # whoever could not prepare says so before the others compute
-            call = distributed.RankPlan(call, self.metric, self.peers.data)
+        if self.group.size > 1:
+            self.group.exchange("ready")  # whoever could not prepare says so before the others compute
+            call = distributed.RankPlan(call, self.metric, self.group.data)
         start = time.perf_counter()
         call()
         self._wait()
-        first_ms = self.peers.slowest([(time.perf_counter() - start) * 1e3])[0]
+        first_ms = self.group.slowest([(time.perf_counter() - start) * 1e3])[0]
         return call, {**facts, "reduction": call.reduction, "first_call_ms": first_ms}
 
     def _value(self, call: Any, sources: tuple[Source, Source]) -> dict[str, Scalar]:
-        value = distributed.agreed(float(call()), self.peers)
+        value = distributed.agreed(float(call()), self.group)
         with progress.step("computing the float64 reference"):
-            truth = reference(*sources, self.metric, self.peers.total)
-            nans = sum(self.peers.exchange(sum(source.nan_count() for source in sources)))
+            truth = reference(*sources, self.metric, self.group.total)
+            nans = sum(self.group.exchange(sum(source.nan_count() for source in sources)))
         if nans:
             progress.say(f"{nans} NaN in the input: they propagate into the distance")
         return {
@@ -151,7 +151,7 @@ class DistanceBenchmark:
     def _timings(self, clock: Clock, call: Any, sources: tuple[Source, Source]) -> Results:
         name = {"distance": call}
         cold, hot, wall = (way(name)["distance"] for way in (clock.cold, clock.hot, clock.wall))
-        copy = copy_bandwidth_gbps(self.device, peers=self.peers)
+        copy = copy_bandwidth_gbps(self.device, group=self.group)
         bandwidth = self._bytes(sources) / cold.median_ms / 1e6
         values: dict[str, Scalar] = {
             **cold.quartiles("latency_ms"),
@@ -173,7 +173,7 @@ class DistanceBenchmark:
 
     def _clock(self, sources: tuple[Source, Source]) -> Clock:
         data_bytes = self._bytes(sources)
-        return Clock(self.device, self.repeats, self.warmup, self.time_limit_s, data_bytes, self.peers)
+        return Clock(self.device, self.repeats, self.warmup, self.time_limit_s, data_bytes, self.group)
 
     def _bytes(self, sources: tuple[Source, Source]) -> int:
         """The fewest bytes that must be read: each vector once."""
@@ -185,7 +185,7 @@ class DistanceBenchmark:
         free = psutil.virtual_memory().available
         if made:
             way_out = "data=file placement=host streams vectors from disk"
-            self._check_memory(sum(map(_size, made)) * self.peers.local_size, free, "memory", way_out)
+            self._check_memory(sum(map(_size, made)) * self.group.local_size, free, "memory", way_out)
         if self.placement == "host":
             return
         way_out = "placement=host streams them"
@@ -193,7 +193,7 @@ class DistanceBenchmark:
             free = torch.cuda.mem_get_info(self.device)[0]
             self._check_memory(self._bytes(sources), free, "GPU memory", way_out)
         else:  # ranks of one machine share its memory
-            self._check_memory(self._bytes(sources) * self.peers.local_size, free, "memory", way_out)
+            self._check_memory(self._bytes(sources) * self.group.local_size, free, "memory", way_out)
 
     def _check_memory(self, needed: int, free: int, where: str, way_out: str) -> None:
         if needed > 0.95 * free:

@@ -23,7 +23,7 @@ from mlsys.distance.reductions import Reduction
 from mlsys.distance.source import Source
 from mlsys.distance.streaming import StreamPlan
 from mlsys.errors import UserError
-from mlsys.ranks import Alone, RankError
+from mlsys.ranks import Group, RankError
 from mlsys.ranks.torchrun import answered
 from mlsys.record import Scalar
 
@@ -110,31 +110,31 @@ def bounds(n: int, rank: int, ranks: int) -> tuple[int, int]:
     return n * rank // ranks, n * (rank + 1) // ranks
 
 
-def shards(sources: tuple[Source, Source], peers: Alone) -> tuple[Source, Source]:
+def shards(sources: tuple[Source, Source], group: Group) -> tuple[Source, Source]:
     """This rank's stretch of both vectors."""
-    x, y = (source.part(*bounds(source.n, peers.rank, peers.size)) for source in sources)
+    x, y = (source.part(*bounds(source.n, group.rank, group.size)) for source in sources)
     return x, y
 
 
-def conditions(n: int, device_name: str, peers: Alone) -> dict[str, Scalar]:
+def conditions(n: int, device_name: str, group: Group) -> dict[str, Scalar]:
     """Who computes what, for the record and the console."""
-    places = Counter(peers.exchange(f"{device_name} on {platform.node()}"))
+    places = Counter(group.exchange(f"{device_name} on {platform.node()}"))
     devices = "; ".join(f"{count} × {place}" for place, count in places.items())
-    shard_n = -(-n // peers.size)
-    progress.say(f"{peers.size} ranks, {devices}, {shard_n:.4g} elements of each vector on one at most")
+    shard_n = -(-n // group.size)
+    progress.say(f"{group.size} ranks, {devices}, {shard_n:.4g} elements of each vector on one at most")
     return {
-        "ranks": peers.size,
+        "ranks": group.size,
         "shard_n": shard_n,
         "rank_devices": devices,
-        "rank_exchange": f"all_gather of float64 sums, {peers.backend}",
+        "rank_exchange": f"all_gather of float64 sums, {group.backend}",
         "latency_of": "the slowest rank, from a barrier on, the exchange included",
-        "copy_bandwidth_of": f"{peers.size} ranks that copy at the same time, the slowest counts",
+        "copy_bandwidth_of": f"{group.size} ranks that copy at the same time, the slowest counts",
     }
 
 
-def agreed(value: float, peers: Alone) -> float:
+def agreed(value: float, group: Group) -> float:
     """`value`, once every rank has been found to have the same bits. Raises RankError."""
-    found = [own.hex() for own in peers.exchange(value)]
+    found = [own.hex() for own in group.exchange(value)]
     if len(set(found)) > 1:
         raise RankError(f"the ranks disagree: {', '.join(found)}")
     return value

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 
 from mlsys.errors import UserError, one_line, root
-from mlsys.ranks import VARIABLES, Alone, LostRank, RankError
+from mlsys.ranks.group import VARIABLES, Group, LostRank, RankError
 
 MEET_S = 120.0  # for all ranks to find each other
 EXCHANGE_S = 1800.0  # how much longer one rank may take than another between two exchanges
@@ -48,7 +48,7 @@ class Agreed(Exception):
         self.error = error
 
 
-class Ranks(Alone):
+class TorchrunGroup(Group):
     """This process among several. Raises UserError where they do not find each other."""
 
     def __init__(self) -> None:

@@ -94,7 +94,7 @@ def distance(config: dict[str, Any], asked: frozenset[str] = frozenset()) -> Wor
         placement=config["placement"],
         memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
         baselines=config["baselines"],
-        peers=ranks.here(),
+        group=ranks.here(),
         asked=asked,
         **_timing(config),
     )
@@ -153,14 +153,14 @@ def _own_gpu(name: str) -> torch.device:
     """The GPU of this rank, current from now on."""
     import torch
 
-    peers, gpus = ranks.here(), torch.cuda.device_count()
-    if peers.local_size > gpus:
+    group, gpus = ranks.here(), torch.cuda.device_count()
+    if group.local_size > gpus:
         raise UserError(
-            f"device={name}: {peers.local_size} ranks on a machine with {gpus} GPU(s), which need one each; "
+            f"device={name}: {group.local_size} ranks on a machine with {gpus} GPU(s), which need one each; "
             "device=cpu computes without"
         )
-    torch.cuda.set_device(peers.local_rank)
-    return torch.device("cuda", peers.local_rank)
+    torch.cuda.set_device(group.local_rank)
+    return torch.device("cuda", group.local_rank)
 
 
 def _timing(config: dict[str, Any]) -> dict[str, Any]:

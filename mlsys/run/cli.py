@@ -45,9 +45,9 @@ def call(run: Callable[[], object]) -> int:
         keys.check_words(sys.argv[1:])
         sys.argv[1:] = words.readable(sys.argv[1:])
         choices.check(sys.argv[1:])
-        with ranks.together() as peers:
-            if peers.rank > 0:
-                follower.follow(peers)
+        with ranks.together() as group:
+            if group.rank > 0:
+                follower.follow(group)
             else:
                 run()
     except KeyboardInterrupt:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlsys import progress
-from mlsys.ranks import Alone, LostRank
+from mlsys.ranks import Group, LostRank
 
 
-def follow(peers: Alone) -> None:
+def follow(group: Group) -> None:
     """Take part in rank 0's jobs until it has no more. Raises LostRank if it goes without a word."""
     from mlsys.run.build import build
 
     progress.console.quiet = True
-    for config in peers.configurations():
+    for config in group.configurations():
         try:
-            with peers.part():
+            with group.part():
                 for _ in build(config, Path()).measure():
                     pass
         except LostRank:

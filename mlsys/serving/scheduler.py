@@ -1,4 +1,4 @@
-"""The straight line that `queue` and `batch` share: admission, waiting line, policy, engines, answers."""
+"""What `queue` and `batch` share: admission, waiting line, policy, workers, answers."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from mlsys.serving.meters import Meters
 from mlsys.serving.modes import Answer
 from mlsys.serving.options import Server
 from mlsys.serving.request import Expired, Failed, Request, ServiceError, Unavailable
-from mlsys.serving.worker import Engine, Pipeline
+from mlsys.serving.worker import Pipeline, Worker
 
 PROBE = "Is everything there?"
 
 
-class Line:
+class Scheduler:
     """A service with one waiting line and one worker thread for each pipeline."""
 
     def __init__(self, options: Server, pipelines: list[Pipeline], policy: Policy) -> None:
         self.options, self.policy = options, policy
-        self.engines = [Engine(pipeline) for pipeline in pipelines]
-        self.pools = [ThreadPoolExecutor(1, thread_name_prefix=f"engine-{i}") for i in range(len(pipelines))]
+        self.workers = [Worker(pipeline) for pipeline in pipelines]
+        self.pools = [ThreadPoolExecutor(1, thread_name_prefix=f"worker-{i}") for i in range(len(pipelines))]
         self.admission = Admission(options.max_queue, len(pipelines))
         self.waiting: deque[Request] = deque()
         self.running = 0
         self.meters = Meters()
         self.meters.gauge("queue_length", "Requests waiting in line.", self.queued)
-        self.meters.gauge("requests_running", "Requests in the engines.", lambda: self.running)
+        self.meters.gauge("requests_running", "Requests in the workers.", lambda: self.running)
         self.meters.gauge("ready", "1 when ready.", lambda: self.state() == "ready")
         self._state = "loading"
         self._changed = asyncio.Event()
-        self._workers: list[asyncio.Task[None]] = []
+        self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Load and warm each pipeline in its own thread, then answer one real request."""
         loop = asyncio.get_running_loop()
-        for engine, pool in zip(self.engines, self.pools, strict=True):
-            await loop.run_in_executor(pool, engine.pipeline.load)
-            await loop.run_in_executor(pool, engine.pipeline.warm, self.policy.max_size)
-        self._workers = self._start_workers()
+        for worker, pool in zip(self.workers, self.pools, strict=True):
+            await loop.run_in_executor(pool, worker.pipeline.load)
+            await loop.run_in_executor(pool, worker.pipeline.warm, self.policy.max_size)
+        self._loops = self._start_loops()
         await self._enter(Request(PROBE, 1, counted=False))
         self._state = "ready"
 
     def state(self) -> str:
         """`ready`, `loading`, `draining` or `stalled`."""
-        if self._state == "ready" and any(e.stalled(self.options.stall_timeout_s) for e in self.engines):
+        if self._state == "ready" and any(e.stalled(self.options.stall_timeout_s) for e in self.workers):
             return "stalled"
         return self._state
 
@@ -107,15 +107,15 @@ class Line:
             with contextlib.suppress(ValueError):
                 self.waiting.remove(request)
 
-    def _start_workers(self) -> list[asyncio.Task[None]]:
-        pairs = zip(self.engines, self.pools, strict=True)
-        return [asyncio.create_task(self._work(engine, pool)) for engine, pool in pairs]
+    def _start_loops(self) -> list[asyncio.Task[None]]:
+        pairs = zip(self.workers, self.pools, strict=True)
+        return [asyncio.create_task(self._work(worker, pool)) for worker, pool in pairs]
 
     def _dispatch(self, request: Request) -> None:
         self.policy.arrived(request.arrived_at)
         self._changed.set()
 
-    async def _work(self, engine: Engine, pool: ThreadPoolExecutor) -> None:
+    async def _work(self, worker: Worker, pool: ThreadPoolExecutor) -> None:
         began: float | None = None
         while True:
             batch, reason = await self._next_batch()
@@ -123,27 +123,27 @@ class Line:
             if began is not None:
                 self.meters.cycle(now - began)
             self.running += len(batch)
-            later = await self._run(engine, pool, batch)
+            later = await self._run(worker, pool, batch)
             self.running -= len(batch)
-            size = engine.last_size
+            size = worker.last_size
             if size and any(request.counted for request in batch):
                 self.meters.batch(size, "budget" if later else reason)
             self.waiting.extendleft(r for r in reversed(later) if not r.cancelled)
-            self.admission.served(size, engine.last_s)
+            self.admission.served(size, worker.last_s)
             self.policy.answered(sum(map(_answered, batch)), time.perf_counter())
-            began = now if self.waiting else None  # an engine that idles in between makes no cycle
+            began = now if self.waiting else None  # a worker that idles in between makes no cycle
 
-    async def _run(self, engine: Engine, pool: ThreadPoolExecutor, batch: list[Request]) -> list[Request]:
+    async def _run(self, worker: Worker, pool: ThreadPoolExecutor, batch: list[Request]) -> list[Request]:
         loop = asyncio.get_running_loop()
 
         def settle(request: Request, error: ServiceError | None) -> None:
             loop.call_soon_threadsafe(self._settle, request, error)
 
         try:
-            return await loop.run_in_executor(pool, engine.run, batch, self.policy.cut, settle)
+            return await loop.run_in_executor(pool, worker.run, batch, self.policy.cut, settle)
         except Exception as error:
             for request in batch:
-                self._settle(request, Failed(f"the engine failed: {type(error).__name__}: {error}"))
+                self._settle(request, Failed(f"the worker failed: {type(error).__name__}: {error}"))
             return []
 
     def _settle(self, request: Request, error: ServiceError | None) -> None:
@@ -178,8 +178,8 @@ class Line:
             **self.meters.stats(),
             "waiting": self.queued(),
             "running": self.running,
-            "workers": len(self.engines),
-            "pipeline": {} if self._state == "loading" else self.engines[0].pipeline.describe(),
+            "workers": len(self.workers),
+            "pipeline": {} if self._state == "loading" else self.workers[0].pipeline.describe(),
         }
 
     def drain(self) -> None:
@@ -188,9 +188,9 @@ class Line:
 
     async def close(self, drained: bool) -> None:
         """Stop the workers; wait for the threads only if they have nothing left to do."""
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
         for pool in self.pools:
             pool.shutdown(wait=drained, cancel_futures=True)
 

@@ -29,8 +29,8 @@ class Pipeline(Protocol):
     def describe(self) -> dict[str, float | int | str | bool | None]: ...  # noqa: D102
 
 
-class Engine:
-    """One pipeline and the thread that drives it. `busy_since` tells a stalled engine from an idle one."""
+class Worker:
+    """One pipeline and the thread that drives it. `busy_since` tells a stalled worker from an idle one."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline

@@ -180,6 +180,6 @@ def test_one_process_is_alone_with_and_without_torchrun(monkeypatch: pytest.Monk
     assert (ranks.size(), ranks.rank()) == (1, 0)
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    with ranks.together() as peers:
-        assert peers is ranks.ALONE
-        assert (peers.slowest([1.0, 2.0]), peers.total([3.0])) == ([1.0, 2.0], [3.0])
+    with ranks.together() as group:
+        assert group is ranks.SINGLE
+        assert (group.slowest([1.0, 2.0]), group.total([3.0])) == ([1.0, 2.0], [3.0])

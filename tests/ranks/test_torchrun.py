@@ -13,11 +13,12 @@ from mlsys.ranks.torchrun import Failure, error_of
 PROGRAM = """
 import sys, time
 import torch
-from mlsys import rank_group, ranks
+from mlsys import ranks
+from mlsys.ranks import torchrun
 from mlsys.distance.distributed import RankPlan, agreed
 from mlsys.distance import metrics, plan
 from mlsys.errors import UserError
-rank_group.DATA_S = 2.0
+torchrun.DATA_S = 2.0
 
 def disk(rank):
     if rank == 1:
@@ -27,40 +28,40 @@ def in_the_call(rank):
     part = plan(torch.ones(3), torch.zeros(3))
     if rank == 1:
         part.running.add = lambda *arguments: disk(1)
-    RankPlan(part, metrics.get("l2"), peers.data)()
+    RankPlan(part, metrics.get("l2"), group.data)()
 
 def alike(rank):
     raise UserError("size=0 must be at least 1")
 
 def disagree(rank):
-    agreed(float(rank), peers)
+    agreed(float(rank), group)
 
 def hang(rank):
     if rank == 1:
         time.sleep(4)
-    peers.barrier()
+    group.barrier()
 
 def well(rank):
-    assert peers.exchange(rank) == [0, 1]
-    assert peers.slowest([1.0 + rank, 5.0 - rank]) == [2.0, 5.0]
-    assert peers.total([1.0, rank]) == [2.0, 1.0]
-    peers.barrier()
+    assert group.exchange(rank) == [0, 1]
+    assert group.slowest([1.0 + rank, 5.0 - rank]) == [2.0, 5.0]
+    assert group.total([1.0, rank]) == [2.0, 1.0]
+    group.barrier()
 
 def outcome(job, scope):
     try:
         with scope:
-            job(peers.rank)
+            job(group.rank)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "ok"
 
 jobs = [disk, in_the_call, alike, disagree, hang, well]
-with ranks.together() as peers:
-    if peers.rank == 0:
-        said = [outcome(job, peers.job({"job": i})) for i, job in enumerate(jobs)]
+with ranks.together() as group:
+    if group.rank == 0:
+        said = [outcome(job, group.job({"job": i})) for i, job in enumerate(jobs)]
     else:
-        said = [outcome(jobs[config["job"]], peers.part()) for config in peers.configurations()]
-open(f"{sys.argv[1]}/{peers.rank}", "w").write("\\n".join(said))
+        said = [outcome(jobs[config["job"]], group.part()) for config in group.configurations()]
+open(f"{sys.argv[1]}/{group.rank}", "w").write("\\n".join(said))
 """
 
 

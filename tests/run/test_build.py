@@ -10,7 +10,7 @@ from mlsys.errors import UserError
 from mlsys.run import build
 
 
-class Two(ranks.Alone):
+class Two(ranks.Group):
     rank = local_rank = 1
     size = local_size = 2
 

@@ -11,7 +11,7 @@ from mlsys.run import live
 HOLD = """
 import sys, time
 from pathlib import Path
-from mlsys import live
+from mlsys.run import live
 held = live.claim(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

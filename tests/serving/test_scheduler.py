@@ -11,7 +11,7 @@ from mlsys.serving.batching.hybrid import Hybrid
 from mlsys.serving.batching.single import Single
 from mlsys.serving.modes.baseline import Contended
 from mlsys.serving.request import Expired, Failed, Refused, Request, Unavailable
-from mlsys.serving.scheduler import Line
+from mlsys.serving.scheduler import Scheduler
 
 MODES = ["baseline", "queue", "batch"]
 STAGES = ("embed", "retrieve", "prompt", "generate")
@@ -21,8 +21,8 @@ def make(mode, pipeline, max_queue=64, policy=None):
     if mode == "baseline":
         return Contended(options.Baseline(max_queue=max_queue), pipeline)
     if mode == "queue":
-        return Line(options.Queue(max_queue=max_queue), [pipeline], Single())
-    return Line(options.Batch(max_queue=max_queue), [pipeline], policy or Hybrid(max_size=8))
+        return Scheduler(options.Queue(max_queue=max_queue), [pipeline], Single())
+    return Scheduler(options.Batch(max_queue=max_queue), [pipeline], policy or Hybrid(max_size=8))
 
 
 class Started:
@@ -124,10 +124,10 @@ class Told(Single):
 
 async def test_each_of_several_workers_reports_its_own_answers():
     policy = Told()
-    line = Line(options.Queue(workers=2), [FakePipeline(), FakePipeline()], policy)
+    line = Scheduler(options.Queue(workers=2), [FakePipeline(), FakePipeline()], policy)
     await line.start()
     await eventually(lambda: policy.counts == [1])
-    gates = [hold_after_answering(engine) for engine in line.engines]
+    gates = [hold_after_answering(engine) for engine in line.workers]
     try:
         answers = [asyncio.create_task(ask(line, query)) for query in ("one", "two")]
         await asyncio.gather(*answers, *(gate.reached() for gate in gates))
@@ -224,7 +224,7 @@ async def test_an_error_in_the_machinery_fails_the_batch_not_the_loop():
     policy = Hybrid(max_size=8)
     async with Started("batch", FakePipeline(), policy=policy) as line:
         cut, policy.cut = policy.cut, lambda tokens: 1 // 0
-        with pytest.raises(Failed, match="the engine failed: ZeroDivisionError"):
+        with pytest.raises(Failed, match="the worker failed: ZeroDivisionError"):
             await ask(line, "a")
         policy.cut = cut
         assert (await ask(line, "b"))["result"] == "answer to b"
@@ -233,7 +233,7 @@ async def test_an_error_in_the_machinery_fails_the_batch_not_the_loop():
 
 async def test_two_workers_share_one_line():
     gates, pipelines = [Gate(), Gate()], [FakePipeline(), FakePipeline()]
-    line = Line(options.Queue(workers=2), pipelines, Single())
+    line = Scheduler(options.Queue(workers=2), pipelines, Single())
     await line.start()
     for pipeline, gate in zip(pipelines, gates, strict=True):
         pipeline.hooks["embed"] = gate
@@ -266,7 +266,7 @@ async def test_not_ready_before_the_start_nor_while_draining():
 
 async def test_a_stalled_engine_makes_the_line_unready():
     pipeline, gate = gated()
-    line = Line(options.Batch(stall_timeout_s=0.01), [pipeline], Hybrid())
+    line = Scheduler(options.Batch(stall_timeout_s=0.01), [pipeline], Hybrid())
     await line.start()
     pipeline.hooks["embed"] = gate
     running = asyncio.create_task(ask(line, "running"))

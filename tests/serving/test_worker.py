@@ -4,7 +4,7 @@ import pytest
 from serving_doubles import FakePipeline
 
 from mlsys.serving.request import Expired, Failed, Request
-from mlsys.serving.worker import Engine
+from mlsys.serving.worker import Worker
 
 
 class Clock:
@@ -21,7 +21,7 @@ def run(pipeline, requests, cut=len):
         assert request not in settled, "settled twice"
         settled[request] = error
 
-    later = Engine(pipeline).run(requests, cut, settle)
+    later = Worker(pipeline).run(requests, cut, settle)
     return settled, later
 
 
@@ -93,7 +93,7 @@ def test_all_gone_leaves_the_later_stages_alone():
 
 def test_what_does_not_fit_comes_back_prepared_and_in_order():
     pipeline = FakePipeline()
-    engine, settled = Engine(pipeline), []
+    engine, settled = Worker(pipeline), []
     requests = requests_for("a", "b", "c", "d")
     later = engine.run(
         requests, lambda tokens: 2, lambda request, error: settled.append((request.query, error))
@@ -118,7 +118,7 @@ def test_waiting_between_preparation_and_generation_counts_as_queue():
         return lambda items: setattr(clock, "now", clock.now + seconds)
 
     pipeline = FakePipeline(embed=takes(1), prompt=takes(2), generate=takes(4))
-    engine = Engine(pipeline)
+    engine = Worker(pipeline)
     clock.now += 8
     assert engine.run([request], lambda tokens: 0, lambda *_: None) == [request]
     clock.now += 16
@@ -132,7 +132,7 @@ def test_waiting_between_preparation_and_generation_counts_as_queue():
 def test_a_stalled_engine_can_be_told_from_an_idle_one():
     seen = []
     pipeline = FakePipeline()
-    engine = Engine(pipeline)
+    engine = Worker(pipeline)
     pipeline.hooks["generate"] = lambda items: seen.append((engine.stalled(0), engine.stalled(1000)))
     assert not engine.stalled(0)
     engine.run(requests_for("a"), len, lambda *_: None)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from mlsys.rag.item import Hit, Item
 from mlsys.serving.http import server as server
-from mlsys.serving.http.handler import Desk
+from mlsys.serving.http.handler import Handler
 from mlsys.serving.modes import Service
 from mlsys.serving.options import Server
 
@@ -82,17 +82,17 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = 300) -> N
 
 
 @asynccontextmanager
-async def served(service: Service, options: Server) -> AsyncIterator[tuple[str, Desk]]:
+async def served(service: Service, options: Server) -> AsyncIterator[tuple[str, Handler]]:
     """The service behind real HTTP on a free port of 127.0.0.1, in this event loop."""
-    desk = Desk(service, options)
+    handler = Handler(service, options)
     await service.start()
-    http = server.Http(server.configured(desk))
+    http = server.Http(server.configured(handler))
     listener = server.bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     task = asyncio.create_task(http.serve([listener]))
     await eventually(lambda: http.started)
     try:
-        yield f"http://127.0.0.1:{port}", desk
+        yield f"http://127.0.0.1:{port}", handler
     finally:
         http.should_exit = True
         await task

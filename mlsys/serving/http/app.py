@@ -1,4 +1,4 @@
-"""The HTTP side: routes, their documents and how errors look. What happens behind them is the desk's
+"""The HTTP side: routes, their documents and how errors look. What happens behind them is the handler's
 business.
 
 Annotations are evaluated here (no `from __future__`): FastAPI reads the model of a body, made for this
@@ -15,9 +15,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
 from mlsys.serving.http import docs, schema
-from mlsys.serving.http.handler import CLIENT_LEFT, Desk, Left
+from mlsys.serving.http.handler import CLIENT_LEFT, Handler, Left
 from mlsys.serving.http.jobs import Job
-from mlsys.serving.http.middleware import Guard
+from mlsys.serving.http.middleware import Middleware
 from mlsys.serving.http.page import PAGE
 from mlsys.serving.modes import Answer
 from mlsys.serving.request import ServiceError
@@ -37,44 +37,44 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create(desk: Desk) -> FastAPI:
-    """The application for one desk."""
+def create(handler: Handler) -> FastAPI:
+    """The application for one handler."""
     app = FastAPI(title="mlsys RAG service", docs_url=None, redoc_url=None)  # theirs load from a CDN
-    options = desk.options
-    app.add_middleware(Guard, key=options.key, max_body_bytes=options.max_body_bytes)
+    options = handler.options
+    app.add_middleware(Middleware, key=options.key, max_body_bytes=options.max_body_bytes)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    _add_rag(app, desk, schema.question(options.max_query_chars, options.max_k))
-    _add_watching(app, desk)
+    _add_rag(app, handler, schema.question(options.max_query_chars, options.max_k))
+    _add_watching(app, handler)
     return app
 
 
-def _add_rag(app: FastAPI, desk: Desk, ask: Any) -> None:
+def _add_rag(app: FastAPI, handler: Handler, ask: Any) -> None:
     @app.post("/rag", response_model=None, responses={200: {"model": schema.Rag}, **ERRORS})
     async def rag(question: ask, http: Request) -> Response:
         """Answer a question from the corpus."""
         try:
-            return _response(await desk.ask(question, http.receive))
+            return _response(await handler.ask(question, http.receive))
         except Left:
             return Response(status_code=CLIENT_LEFT)
 
     @app.post("/rag/jobs", status_code=202, response_model=schema.Submitted, responses=ERRORS)
     async def submit(question: ask) -> dict[str, Any]:
         """Ask now, fetch the answer later."""
-        return {"id": desk.submit(question).id, "status": "pending"}
+        return {"id": handler.submit(question).id, "status": "pending"}
 
     job_errors = {**INVALID, 401: ERRORS[401], 404: {**PROBLEM, "description": "Unknown, or no longer kept"}}
 
     @app.get("/rag/jobs/{job_id}", response_model=schema.Outcome, responses=job_errors)
     async def job(job_id: UUID) -> dict[str, Any]:
         """How a job stands."""
-        found = desk.jobs.get(job_id)
+        found = handler.jobs.get(job_id)
         if found is None:
             raise HTTPException(404, f"no job {job_id}: unknown, or kept no longer than server.jobs_ttl_s")
         return _outcome(found)
 
 
-def _add_watching(app: FastAPI, desk: Desk) -> None:
+def _add_watching(app: FastAPI, handler: Handler) -> None:
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> str:
         return PAGE
@@ -91,18 +91,18 @@ def _add_watching(app: FastAPI, desk: Desk) -> None:
     @app.get("/ready", response_model=schema.State, responses={503: ERRORS[503]})
     async def ready() -> dict[str, str]:
         """Models are loaded, a probe was answered, and nothing is stalled."""
-        desk.ready()
+        handler.ready()
         return {"status": "ready"}
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """Everything that is counted, for Prometheus."""
-        return Response(desk.service.meters.exposition(), media_type=CONTENT_TYPE_LATEST)
+        return Response(handler.service.meters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/stats", responses={401: ERRORS[401]})
     async def stats() -> dict[str, Any]:
         """Everything that is counted, as JSON, and what the pipeline is made of."""
-        return {**await desk.service.stats(), "in_flight": desk.in_flight, "jobs": len(desk.jobs)}
+        return {**await handler.service.stats(), "in_flight": handler.in_flight, "jobs": len(handler.jobs)}
 
 
 def _response(answer: Answer) -> Response:

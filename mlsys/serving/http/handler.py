@@ -22,7 +22,7 @@ class Left(Exception):
     """The client closed the connection before its answer was ready."""
 
 
-class Desk:
+class Handler:
     """One for a server process."""
 
     def __init__(self, service: Service, options: Server) -> None:

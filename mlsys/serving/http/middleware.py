@@ -18,7 +18,7 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 GUARDED = ("/rag", "/stats")
 
 
-class Guard:
+class Middleware:
     """ASGI middleware. The key comes as `Authorization: Bearer KEY` or `X-API-Key: KEY`; it is never
     logged.
     """

@@ -21,7 +21,7 @@ import uvicorn
 from mlsys.errors import UserError
 from mlsys.progress import say
 from mlsys.serving.http import app, bounds, connection
-from mlsys.serving.http.handler import Desk
+from mlsys.serving.http.handler import Handler
 from mlsys.serving.modes import Service
 from mlsys.serving.options import Server
 from mlsys.serving.process import READY
@@ -86,18 +86,18 @@ class _Stop:
             _exit(1)
 
 
-def configured(desk: Desk) -> uvicorn.Config:
-    """Uvicorn's settings for the application of one desk."""
+def configured(handler: Handler) -> uvicorn.Config:
+    """Uvicorn's settings for the application of one handler."""
     return uvicorn.Config(
-        app.create(desk), http=connection.protocol(bounds.of(desk.options)), ws="none",
+        app.create(handler), http=connection.protocol(bounds.of(handler.options)), ws="none",
         access_log=False, log_level="warning", lifespan="off", backlog=BACKLOG, timeout_keep_alive=75,
         server_header=False, timeout_graceful_shutdown=CLOSE_S,
     )  # fmt: skip
 
 
 async def _serve(service: Service, options: Server, listener: socket.socket) -> int:
-    desk = Desk(service, options)
-    http = Http(configured(desk))
+    handler = Handler(service, options)
+    http = Http(configured(handler))
     stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
@@ -107,7 +107,7 @@ async def _serve(service: Service, options: Server, listener: socket.socket) -> 
     if serving.done():
         await serving  # raises what was missing
         raise RuntimeError("the HTTP server ended as it began")
-    drained = await _until_stopped(desk, stop, listener)
+    drained = await _until_stopped(handler, stop, listener)
     http.should_exit = True
     await service.close(drained)
     if not drained:
@@ -117,26 +117,26 @@ async def _serve(service: Service, options: Server, listener: socket.socket) -> 
     return 0
 
 
-async def _until_stopped(desk: Desk, stop: _Stop, listener: socket.socket) -> bool:
+async def _until_stopped(handler: Handler, stop: _Stop, listener: socket.socket) -> bool:
     """Start the service, announce it, wait for the signal, drain. Returns whether all work has ended."""
-    starting = asyncio.create_task(desk.service.start())
+    starting = asyncio.create_task(handler.service.start())
     stopping = asyncio.create_task(stop.event.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        await desk.service.close(drained=False)
+        await handler.service.close(drained=False)
         _exit(0)  # a thread that loads models cannot be asked to stop
     try:
         starting.result()
         await _answers(listener)
     except BaseException:
         stopping.cancel()
-        await desk.service.close(drained=False)
+        await handler.service.close(drained=False)
         raise
     print(f"{READY}{_address(listener)}", flush=True)
     await stopping
-    return await desk.drain()
+    return await handler.drain()
 
 
 async def _answers(listener: socket.socket) -> None:

@@ -1,8 +1,8 @@
 """`server=baseline`: each request by itself, as it comes, the way a plain web framework serves a blocking
 function.
 
-Every request gets a thread of a pool at once, and there the threads contend for the one engine. There is no
-line, so nobody promises an order; only the number that may wait for the engine is bounded.
+Every request gets a thread of a pool at once, and there the threads contend for the one worker. There is no
+line, so nobody promises an order; only the number that may wait for the worker is bounded.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from mlsys.serving import options
 from mlsys.serving.batching.single import Single
 from mlsys.serving.modes import Parts, Service
 from mlsys.serving.request import Request
-from mlsys.serving.scheduler import Line
-from mlsys.serving.worker import Engine, Pipeline, Settle
+from mlsys.serving.scheduler import Scheduler
+from mlsys.serving.worker import Pipeline, Settle, Worker
 
 
 class Baseline:
@@ -31,37 +31,37 @@ class Baseline:
         return Contended(self.options, parts.pipeline())
 
 
-class Locked(Engine):
-    """An engine for one thread at a time."""
+class Locked(Worker):
+    """A worker for one thread at a time."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__(pipeline)
         self._lock = threading.Lock()
 
     def run(self, batch: list[Request], cut: Any, settle: Settle) -> list[Request]:
-        """Wait for the engine, then run."""
+        """Wait for the worker, then run."""
         with self._lock:
             return super().run(batch, cut, settle)
 
 
-class Contended(Line):
-    """A line without an order: `waiting` holds whoever is in the pool, the one with the engine included."""
+class Contended(Scheduler):
+    """A line without an order: `waiting` holds whoever is in the pool, the one with the worker included."""
 
     def __init__(self, options: options.Server, pipeline: Pipeline) -> None:
         super().__init__(options, [pipeline], Single())
-        self.engines = [Locked(pipeline)]
+        self.workers = [Locked(pipeline)]
         self._threads = ThreadPoolExecutor(options.max_queue + 1, thread_name_prefix="request")
         self._tasks: set[asyncio.Task[list[Request]]] = set()
 
     def queued(self) -> int:
-        """How many wait for the engine."""
+        """How many wait for the worker."""
         return max(0, len(self.waiting) - 1)
 
-    def _start_workers(self) -> list[asyncio.Task[None]]:
+    def _start_loops(self) -> list[asyncio.Task[None]]:
         return []
 
     def _dispatch(self, request: Request) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(self.engines[0], self._threads, [request]))
+        task = asyncio.get_running_loop().create_task(self._run(self.workers[0], self._threads, [request]))
         self._tasks.add(task)
         task.add_done_callback(lambda _: self._count(task, request))
 
@@ -69,7 +69,7 @@ class Contended(Line):
         self._tasks.discard(task)
         if request.batch_size and request.counted:
             self.meters.batch(1, "full")
-            self.admission.served(1, self.engines[0].last_s)
+            self.admission.served(1, self.workers[0].last_s)
 
     async def close(self, drained: bool) -> None:
         """Let the threads go."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlsys.serving import options
 from mlsys.serving.modes import Parts, Service
-from mlsys.serving.scheduler import Line
+from mlsys.serving.scheduler import Scheduler
 
 
 class Batch:
@@ -18,4 +18,4 @@ class Batch:
     def service(self, parts: Parts) -> Service:
         """One pipeline behind the chosen batching policy."""
         policy = parts.batching()
-        return Line(self.options, [parts.pipeline()], policy)
+        return Scheduler(self.options, [parts.pipeline()], policy)

@@ -59,7 +59,7 @@ class LoadBalancer:
 
 
 class Balancer:
-    """The service: what `Line` is to an engine, this is to replicas."""
+    """The service: what `Scheduler` is to an engine, this is to replicas."""
 
     def __init__(
         self, options: options.LoadBalancer, backends: list[Backend], policy: Policy, replicas: list[Replica]

@@ -9,7 +9,7 @@ from typing import Any
 from mlsys.serving import options
 from mlsys.serving.batching.single import Single
 from mlsys.serving.modes import Parts, Service
-from mlsys.serving.scheduler import Line
+from mlsys.serving.scheduler import Scheduler
 
 
 class Queue:
@@ -20,4 +20,4 @@ class Queue:
 
     def service(self, parts: Parts) -> Service:
         """As many pipelines as workers, one request at a time in each."""
-        return Line(self.options, [parts.pipeline() for _ in range(self.options.workers)], Single())
+        return Scheduler(self.options, [parts.pipeline() for _ in range(self.options.workers)], Single())

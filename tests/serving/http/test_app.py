@@ -13,12 +13,12 @@ from mlsys.rag.item import Hit
 from mlsys.serving import options
 from mlsys.serving.batching.hybrid import Hybrid
 from mlsys.serving.modes import Answer
-from mlsys.serving.scheduler import Line
+from mlsys.serving.scheduler import Scheduler
 
 
 def batch(pipeline, **knobs):
     chosen = options.Batch(**{"max_queue": 64, "max_k": 5, "max_query_chars": 50, **knobs})
-    return Line(chosen, [pipeline], Hybrid(max_size=8)), chosen
+    return Scheduler(chosen, [pipeline], Hybrid(max_size=8)), chosen
 
 
 async def post(session, url, body, path="/rag", **knobs):
@@ -176,7 +176,7 @@ async def test_the_servers_own_deadline():
 async def test_a_third_of_the_clients_leave_and_nothing_is_done_for_them():
     pipeline, gate = FakePipeline(), Gate()
     service, chosen = batch(pipeline)
-    async with served(service, chosen) as (url, desk):
+    async with served(service, chosen) as (url, handler):
         pipeline.hooks["embed"] = gate
         sessions = [aiohttp.ClientSession() for _ in range(30)]
         asks = [
@@ -184,12 +184,12 @@ async def test_a_third_of_the_clients_leave_and_nothing_is_done_for_them():
             for number, session in enumerate(sessions)
         ]
         await gate.reached()
-        await eventually(lambda: desk.in_flight == 30)
+        await eventually(lambda: handler.in_flight == 30)
         leaving = [number for number in range(30) if number % 3 == 1]
         for number in leaving:
             asks[number].cancel()
             await sessions[number].close()
-        await eventually(lambda: desk.in_flight == 20)
+        await eventually(lambda: handler.in_flight == 20)
         gate.opened.set()
         answers = await asyncio.gather(*(ask for n, ask in enumerate(asks) if n not in leaving))
         assert [answer[1]["result"] for answer in answers] == [
@@ -197,7 +197,7 @@ async def test_a_third_of_the_clients_leave_and_nothing_is_done_for_them():
         ]
         generated = {query for queries in pipeline.batches() for query in queries}
         assert generated.isdisjoint(f"q{number}" for number in leaving)
-        await eventually(lambda: service.running == 0 and desk.in_flight == 0)
+        await eventually(lambda: service.running == 0 and handler.in_flight == 0)
         assert service.queued() == 0
         assert service.meters.codes == {200: 20, 499: 10}
         for session in sessions:
@@ -208,7 +208,10 @@ async def test_ten_times_overload_is_refused_not_queued():
     pipeline, gate = FakePipeline(), Gate()
     service, chosen = batch(pipeline, max_queue=16)
     connector = aiohttp.TCPConnector(limit=0)
-    async with served(service, chosen) as (url, desk), aiohttp.ClientSession(connector=connector) as session:
+    async with (
+        served(service, chosen) as (url, handler),
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
         pipeline.hooks["embed"] = gate
         asks = [asyncio.create_task(post(session, url, {"query": f"q{number}"})) for number in range(170)]
         await eventually(lambda: sum(ask.done() for ask in asks) >= 170 - 16 - 8)
@@ -223,17 +226,17 @@ async def test_ten_times_overload_is_refused_not_queued():
             if status == 429:
                 assert int(headers["retry-after"]) >= 1
                 assert body["detail"] == "the queue is full: 16 of server.max_queue=16 requests wait"
-        assert desk.in_flight == 0
+        assert handler.in_flight == 0
         assert (await post(session, url, {"query": "after the storm"}))[0] == 200
 
 
 async def test_draining_refuses_new_work_and_ends_the_old():
     pipeline, gate = FakePipeline(), Gate()
-    async with served(*batch(pipeline)) as (url, desk), aiohttp.ClientSession() as session:
+    async with served(*batch(pipeline)) as (url, handler), aiohttp.ClientSession() as session:
         pipeline.hooks["embed"] = gate
         running = asyncio.create_task(post(session, url, {"query": "running"}))
         await gate.reached()
-        draining = asyncio.create_task(desk.drain())
+        draining = asyncio.create_task(handler.drain())
         await asyncio.sleep(0)
         assert (await get(session, f"{url}/ready"))[0] == 503
         assert (await get(session, f"{url}/health"))[0] == 200
@@ -249,13 +252,13 @@ async def test_draining_refuses_new_work_and_ends_the_old():
 async def test_draining_gives_up_in_the_end():
     pipeline, gate = FakePipeline(), Gate()
     async with (
-        served(*batch(pipeline, drain_timeout_s=0.05)) as (url, desk),
+        served(*batch(pipeline, drain_timeout_s=0.05)) as (url, handler),
         aiohttp.ClientSession() as session,
     ):
         pipeline.hooks["embed"] = gate
         running = asyncio.create_task(post(session, url, {"query": "running"}))
         await gate.reached()
-        assert await desk.drain() is False
+        assert await handler.drain() is False
         gate.opened.set()
         await running
 

@@ -12,7 +12,7 @@ from serving_doubles import FakePipeline, Gate, served
 from mlsys.serving import options
 from mlsys.serving.batching.hybrid import Hybrid
 from mlsys.serving.http import connection
-from mlsys.serving.scheduler import Line
+from mlsys.serving.scheduler import Scheduler
 
 QUESTION = b'{"query": "who?"}'
 POST = b"POST /rag HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -61,7 +61,7 @@ class Talk:
 async def serving(pipeline=None, **knobs):
     """`await connect()` gives a Talk to a batch server."""
     chosen = options.Batch(**knobs)
-    service = Line(chosen, [pipeline or FakePipeline()], Hybrid(max_size=8))
+    service = Scheduler(chosen, [pipeline or FakePipeline()], Hybrid(max_size=8))
     writers = []
 
     async def connect(receive_buffer=None):

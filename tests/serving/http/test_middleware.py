@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mlsys.serving.http.middleware import Guard
+from mlsys.serving.http.middleware import Middleware
 
 
 async def application(scope, receive, send):
@@ -37,7 +37,7 @@ async def call(guard, path="/rag", headers=(), chunks=(b"",)):
     return sent[0]["status"], sent[1]["body"]
 
 
-KEYED = Guard(application, "s3cret", 100)
+KEYED = Middleware(application, "s3cret", 100)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,9 @@ async def test_the_key_is_compared_in_constant_time(monkeypatch):
 
 
 async def test_a_stated_length_is_refused_unread():
-    status, body = await call(Guard(application, None, 100), headers=[(b"content-length", b"101")], chunks=())
+    status, body = await call(
+        Middleware(application, None, 100), headers=[(b"content-length", b"101")], chunks=()
+    )
     assert status == 413
     assert json.loads(body) == {"detail": "body: larger than server.max_body_bytes=100"}
 
@@ -98,7 +100,7 @@ async def test_a_stated_length_is_refused_unread():
 async def test_an_unstated_length_is_counted():
     from starlette.exceptions import HTTPException
 
-    guard = Guard(application, None, 100)
+    guard = Middleware(application, None, 100)
     assert await call(guard, chunks=[b"x" * 50, b"x" * 50]) == (200, b"in")
     with pytest.raises(HTTPException) as caught:
         await call(guard, chunks=[b"x" * 50, b"x" * 51, b"never read"])
