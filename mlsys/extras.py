@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from importlib import metadata
+from importlib import metadata, util
 
 DISTRIBUTIONS = {"bs4": "beautifulsoup4", "faiss": "faiss-cpu", "yaml": "pyyaml"}
 SPLIT = re.compile(r"^([\w.-]+).*; *(?:.* and )?extra *== *['\"]([\w-]+)['\"]")
@@ -22,6 +22,13 @@ def missing(module: str) -> str | None:
         if (found := SPLIT.match(requirement)) and _plain(found[1]) == wanted and found[2] not in GATHERED:
             return f"{top} is not installed: pip install 'mlsys[{found[2]}]'"
     return None
+
+
+def absent(module: str) -> str | None:
+    """The line of `missing` where `module` is not installed; None where it is."""
+    if util.find_spec(module) is not None:
+        return None
+    return missing(module) or f"{module} is not installed"
 
 
 def _plain(name: str) -> str:

@@ -48,6 +48,7 @@ def main(path: Path) -> None:
     config, load = content["config"], Load(**content["load"])
     for name in THREAD_VARIABLES:
         os.environ[name] = str(config["server"].get("threads", 1))
+    from mlsys.rag.quality import hit_rates
     from mlsys.run import build
 
     pipeline = build.pipeline(config)
@@ -59,7 +60,7 @@ def main(path: Path) -> None:
         pipeline.engine_rate(batch, 1)
         rate_rps = pipeline.engine_rate(batch, max(FEWEST_BATCHES, -(-load.engine_requests // batch)))
         _say("rate", batch=batch, rate_rps=rate_rps)
-    values = pipeline.quality(load.quality_questions) if load.quality_questions else {}
+    values = hit_rates(pipeline, load.quality_questions) if load.quality_questions else {}
     _say(
         "end",
         values={name: value for name, value in values.items() if name.startswith(("hit_rate", "recall"))},

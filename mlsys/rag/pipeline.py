@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlsys.errors import UserError
-from mlsys.rag import index, quality
+from mlsys.rag import index
 from mlsys.rag.corpus import Corpus, Question
 from mlsys.rag.embedder import Embedder
 from mlsys.rag.generator import Generator
@@ -123,10 +123,6 @@ class Pipeline:
             described.update({f"{group}.{name}": value for name, value in part.describe().items()})
         described.update({f"load_s.{part}": round(seconds, 3) for part, seconds in self.load_s.items()})
         return described
-
-    def quality(self, limit: int | None = None) -> dict[str, Scalar]:
-        """`hit_rate.1/3/5/10`, `retrieval_hit_rate` (at the k in use) of the first `limit` questions."""
-        return quality.hit_rates(self, limit)
 
     def engine_rate(self, batch: int, repeats: int) -> float:
         """Requests a second of the bare pipeline, `repeats` batches of `batch` of the corpus's questions."""

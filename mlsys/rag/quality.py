@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.rag.pipeline import Pipeline
 from mlsys.rag.retriever.exact import Exact
-
-if TYPE_CHECKING:
-    from mlsys.rag.pipeline import Pipeline
 
 HIT_RATES_AT = (1, 3, 5, 10)
 BATCH = 32

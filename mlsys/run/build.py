@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import pkgutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.utils import instantiate
 
-from mlsys import progress, ranks, signatures
+from mlsys import device, ranks, signatures
 from mlsys.distance import baselines
 from mlsys.errors import UserError
 from mlsys.quantities import check_threads, parse_bytes
@@ -21,9 +21,6 @@ GROUPS = {
     "search": ("metric",),
     "serving": ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator"),
 }
-
-if TYPE_CHECKING:
-    import torch
 
 
 def build(config: dict[str, Any], directory: Path, asked: frozenset[str] = frozenset()) -> Workload:
@@ -46,7 +43,7 @@ def build(config: dict[str, Any], directory: Path, asked: frozenset[str] = froze
     if kind == "tune":
         from mlsys.distance.tuner import Tuning
 
-        return Tuning(resolve_device(config["device"]), directory)
+        return Tuning(device.resolve(config["device"]), directory)
     return search(config) if kind == "search" else distance(config, asked)
 
 
@@ -90,7 +87,7 @@ def distance(config: dict[str, Any], asked: frozenset[str] = frozenset()) -> Wor
         data=piece(config, "data"),
         n=config["n"],
         dtype=getattr(torch, config["dtype"]),
-        device=resolve_device(config["device"]),
+        device=device.resolve(config["device"]),
         placement=config["placement"],
         memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
         baselines=config["baselines"],
@@ -111,7 +108,7 @@ def search(config: dict[str, Any]) -> Workload:
         )
     return SearchBenchmark(
         metric=config["metric"]["name"],
-        device=resolve_device(config["device"]),
+        device=device.resolve(config["device"]),
         threads=config["threads"],
         placement=config["placement"],
         memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
@@ -129,38 +126,10 @@ def pipeline(config: dict[str, Any]) -> Any:
         embedder=piece(config, "embedder"),
         retriever=piece(config, "retriever"),
         generator=piece(config, "generator"),
-        device=str(resolve_device(config["device"])),
+        device=str(device.resolve(config["device"])),
         threads=config["server"]["threads"],
         seed=config["seed"],
     )
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device that `device=name` means here. Raises UserError for a GPU that is not there."""
-    import torch
-
-    present = torch.cuda.is_available()
-    if name == "cuda" and not present:
-        raise UserError("device=cuda: this machine has no CUDA device that torch can use; device=cpu or auto")
-    if name == "auto" and not present:
-        progress.say("device=auto: no GPU here, the CPU computes")
-    if not present or name == "cpu":
-        return torch.device("cpu")
-    return _own_gpu(name) if ranks.here().size > 1 else torch.device("cuda")
-
-
-def _own_gpu(name: str) -> torch.device:
-    """The GPU of this rank, current from now on."""
-    import torch
-
-    group, gpus = ranks.here(), torch.cuda.device_count()
-    if group.local_size > gpus:
-        raise UserError(
-            f"device={name}: {group.local_size} ranks on a machine with {gpus} GPU(s), which need one each; "
-            "device=cpu computes without"
-        )
-    torch.cuda.set_device(group.local_rank)
-    return torch.device("cuda", group.local_rank)
 
 
 def _timing(config: dict[str, Any]) -> dict[str, Any]:

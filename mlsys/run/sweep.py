@@ -13,7 +13,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from mlsys import progress, record
+from mlsys import extras, progress, record
 from mlsys.errors import cause
 from mlsys.run import interleave, live
 
@@ -46,14 +46,14 @@ class Report(Callback):
 
 
 def draw(directory: Path) -> Path | None:
-    """Draw what the records below `directory` say; the page's path, None where there is no record."""
+    """Draw what the records below `directory` say; the page's path, None where there is no record or no page."""
     from mlsys.report import page, table
 
     runs = record.find([directory])
     if not runs:
         return None
     table.write(directory, runs)
-    return page.write(directory, runs)
+    return None if extras.absent("plotly") else page.write(directory, runs)
 
 
 def finish(directory: Path) -> None:
@@ -110,7 +110,8 @@ def _show(directory: Path, runs: Sequence[tuple[Path, record.Record]]) -> None:
     from mlsys.report import table
 
     print(table.console(runs))
-    print(f"page: {draw(directory)}")
+    drawn = draw(directory)
+    print(f"page: {drawn}" if drawn else f"no page: {extras.absent('plotly')}")
 
 
 def _tried(what: str, action: Callable[[], object]) -> str | None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mlsys import extras, progress
 from mlsys.errors import UserError
 from mlsys.record import FILE_NAME, Record
 from mlsys.report.rows import Row, is_number, rows
@@ -52,8 +53,16 @@ class WandbSink:
         self._directory: Path | None = None
 
     def open(self, record: Record, directory: Path) -> None:
-        """Online: make sure of key and server now, not after hours of measuring. Raises UserError."""
+        """Online: make sure of key and server now, not after hours of measuring. Raises UserError.
+
+        Offline without wandb: say so and write nothing, since the record holds everything.
+        """
         self._directory = None
+        if self.mode != "disabled" and (lacking := extras.absent("wandb")):
+            if self.mode == "online":
+                raise UserError(f"tracking.mode=online: {lacking}")
+            progress.say(f"this run is not kept for W&B: {lacking}")
+            return
         if self.mode == "online":
             with surroundings(self.mode, directory):
                 check_server(self.timeout_s)

@@ -9,6 +9,7 @@ from mlsys.rag.corpus.animals import Animals
 from mlsys.rag.embedder.hashing import Hashing
 from mlsys.rag.generator.simulated import Simulated
 from mlsys.rag.pipeline import Item, Pipeline
+from mlsys.rag.quality import hit_rates
 from mlsys.rag.retriever.exact import Exact
 
 
@@ -76,12 +77,12 @@ def test_the_description_says_what_is_not_real(pipeline: Pipeline):
 
 
 def test_quality_counts_the_known_answers(pipeline: Pipeline):
-    quality = pipeline.quality()
+    quality = hit_rates(pipeline)
     assert quality["retrieval_questions"] == 6
     assert quality["hit_rate.3"] == 1.0
     assert quality["retrieval_hit_rate"] >= quality["hit_rate.1"] >= 0.5
     assert "hit_rate.10" not in quality
-    assert pipeline.quality(limit=2)["retrieval_questions"] == 2
+    assert hit_rates(pipeline, limit=2)["retrieval_questions"] == 2
 
 
 def test_the_engine_rate_counts_requests(pipeline: Pipeline, slept: list[float]):

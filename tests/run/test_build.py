@@ -1,41 +1,11 @@
-"""What `build` chooses, mostly among several ranks, and what it refuses."""
+"""What `build` refuses."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 
-from mlsys import ranks
 from mlsys.errors import UserError
 from mlsys.run import build
-
-
-class Two(ranks.Group):
-    rank = local_rank = 1
-    size = local_size = 2
-
-
-@pytest.fixture(autouse=True)
-def among_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks, "_here", [Two()])
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-
-
-def test_each_rank_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    current: list[int] = []
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", current.append)
-    assert build.resolve_device("auto") == torch.device("cuda", 1)
-    assert current == [1]
-    assert build.resolve_device("cpu") == torch.device("cpu")
-
-
-def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(
-        UserError, match=r"device=auto: 2 ranks on a machine with 1 GPU\(s\), which need one each"
-    ):
-        build.resolve_device("auto")
 
 
 def test_a_search_does_not_leave_files_out_in_silence() -> None:

@@ -106,3 +106,20 @@ def test_the_hint_after_ctrl_c_is_a_command_for_a_shell_and_for_hydra(
     override = OverridesParser.create().parse_override(words[-1])
     assert override.key_or_group == "hydra.sweep.dir"
     assert override.value() == str(directory)
+
+
+def test_without_the_extra_that_draws_pages_there_is_the_table_and_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthetic.save(tmp_path, [synthetic.distance()])
+    monkeypatch.setattr("mlsys.extras.util.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "mlsys.extras.missing", lambda name: f"{name} is not installed: pip install 'mlsys[page]'"
+    )
+    ended(tmp_path)
+    assert sweep.failures == []
+    assert (tmp_path / "table.csv").exists()
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == "no page: plotly is not installed: pip install 'mlsys[page]'"
+    )

@@ -321,3 +321,17 @@ def test_the_runs_of_a_sweep_do_not_share_the_id_that_an_agent_gives(
 )
 def test_run_name(made: Record, name: str) -> None:
     assert run_name(rows([(Path("/x"), made)])[0]) == name
+
+
+def test_without_wandb_an_offline_run_goes_on_and_an_online_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = "wandb is not installed: pip install 'mlsys[wandb]'"
+    monkeypatch.setattr("mlsys.extras.absent", lambda name: lacking)
+    sink = WandbSink("offline")
+    sink.open(synthetic.distance(), tmp_path)
+    sink.close(synthetic.distance())
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err == f"this run is not kept for W&B: {lacking}\n"
+    with pytest.raises(UserError, match="tracking.mode=online: wandb is not installed"):
+        WandbSink("online").open(synthetic.distance(), tmp_path)
