@@ -233,7 +233,7 @@ def test_online_without_key_or_server_is_one_line_at_once(
     client: Client, listener: tuple[str, list[Any]], variables: dict[str, str], said: str
 ) -> None:
     variables = {name: value.replace("LISTENER", listener[0]) for name, value in variables.items()}
-    done = client("-c", TRY, **variables | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+    done = client("-c", TRY, **variables | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'support'}"})
     assert said in done.stdout, done.stderr
     assert done.stdout.startswith("tracking=online")
     assert done.stdout.count("\n") == 1
@@ -242,7 +242,7 @@ def test_online_without_key_or_server_is_one_line_at_once(
 def test_a_refused_key_is_said(client: Client) -> None:
     with wandb_double.serve(key="another") as store:
         variables = {"WANDB_API_KEY": "x" * 40, "WANDB_BASE_URL": store.address}
-        done = client("-c", TRY, **variables, PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}")
+        done = client("-c", TRY, **variables, PYTHONPATH=f"{ROOT}:{ROOT / 'tests' / 'support'}")
     assert done.stdout == f"tracking=online: the W&B server at {store.address} refuses the key\n"
 
 
@@ -333,5 +333,5 @@ def test_without_wandb_an_offline_run_goes_on_and_an_online_one_is_refused(
     sink.close(synthetic.distance())
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().err == f"this run is not kept for W&B: {lacking}\n"
-    with pytest.raises(UserError, match="tracking.mode=online: wandb is not installed"):
+    with pytest.raises(UserError, match=r"tracking\.mode=online: wandb is not installed"):
         WandbSink("online").open(synthetic.distance(), tmp_path)
