@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from mlsys.serving.request import Request
 
 MAX_TIMEOUT_MS = 3_600_000
 DEFAULT_K = 2
@@ -106,3 +110,28 @@ def question(max_query_chars: int, max_k: int) -> type[Question]:
             ),
         ),
     )
+
+
+def rag_body(request: Request, replica: str | None) -> bytes:
+    """The answer to a finished request as `Rag`'s JSON; writing it is what the stage `respond` measures."""
+    item = request.item
+    content: dict[str, Any] = {
+        "query": request.query,
+        "result": item.result,
+        "passages": [
+            {"id": int(hit.id), "score": _finite(hit.score), "text": hit.text, "source": hit.source}
+            for hit in item.passages
+        ],
+        "batch_size": request.batch_size,
+        "tokens": int(item.tokens),
+        "request_id": request.id,
+        "replica": replica,
+    }
+    text = json.dumps(content, allow_nan=False)
+    request.mark("respond")
+    return f'{text[:-1]}, "timings_ms": {json.dumps(request.timings_ms())}}}'.encode()
+
+
+def _finite(score: float) -> float | None:
+    """JSON has no nan, which is the cosine of a question without any word the embedder knows."""
+    return float(score) if math.isfinite(score) else None

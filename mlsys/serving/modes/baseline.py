@@ -13,10 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlsys.serving import options
-from mlsys.serving.batching.single import Single
 from mlsys.serving.modes import Parts, Service
+from mlsys.serving.pipeline_service import PipelineService
 from mlsys.serving.request import Request
-from mlsys.serving.scheduler import Scheduler
 from mlsys.serving.worker import Pipeline, Settle, Worker
 
 
@@ -44,29 +43,33 @@ class Locked(Worker):
             return super().run(batch, cut, settle)
 
 
-class Contended(Scheduler):
-    """A line without an order: `waiting` holds whoever is in the pool, the one with the worker included."""
+class Contended(PipelineService):
+    """No line and no order: each request runs in a thread of its own, and the threads contend for the worker."""
 
     def __init__(self, options: options.Server, pipeline: Pipeline) -> None:
-        super().__init__(options, [pipeline], Single())
-        self.workers = [Locked(pipeline)]
+        self.waiting: set[Request] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__(options, [Locked(pipeline)], largest=1)
         self._threads = ThreadPoolExecutor(options.max_queue + 1, thread_name_prefix="request")
-        self._tasks: set[asyncio.Task[list[Request]]] = set()
 
     def queued(self) -> int:
-        """How many wait for the worker."""
+        """How many wait for the worker: all that are inside but one."""
         return max(0, len(self.waiting) - 1)
 
-    def _start_loops(self) -> list[asyncio.Task[None]]:
-        return []
+    def _begin(self) -> None:
+        pass
 
-    def _dispatch(self, request: Request) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(self.workers[0], self._threads, [request]))
+    def _take(self, request: Request) -> None:
+        self.waiting.add(request)
+        task = asyncio.get_running_loop().create_task(self._serve(request))
         self._tasks.add(task)
-        task.add_done_callback(lambda _: self._count(task, request))
+        task.add_done_callback(self._tasks.discard)
 
-    def _count(self, task: asyncio.Task[list[Request]], request: Request) -> None:
-        self._tasks.discard(task)
+    def _drop(self, request: Request) -> None:
+        self.waiting.discard(request)
+
+    async def _serve(self, request: Request) -> None:
+        await self._run(self.workers[0], self._threads, [request], len)
         if request.batch_size and request.counted:
             self.meters.batch(1, "full")
             self.admission.served(1, self.workers[0].last_s)

@@ -1,0 +1,140 @@
+"""What the modes with pipelines of their own share: admission, a place inside, a batch on a worker's thread, the answer.
+
+A mode adds where requests wait and when they run: in one line under a policy (`mlsys.serving.scheduler`), or each in a
+thread of its own (`mlsys.serving.modes.baseline`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mlsys.serving.admission import Admission
+from mlsys.serving.http import schema
+from mlsys.serving.meters import Meters
+from mlsys.serving.modes import Answer
+from mlsys.serving.options import Server
+from mlsys.serving.request import Expired, Failed, Request, ServiceError, Unavailable
+from mlsys.serving.worker import Cut, Worker
+
+PROBE = "Is everything there?"
+
+
+class PipelineService(ABC):
+    """A service that answers by workers in its own process. `largest`: requests of one batch, for warming."""
+
+    def __init__(self, options: Server, workers: list[Worker], largest: int) -> None:
+        self.options, self.workers, self.largest = options, workers, largest
+        self.pools = [ThreadPoolExecutor(1, thread_name_prefix=f"worker-{i}") for i in range(len(workers))]
+        self.admission = Admission(options.max_queue, len(workers))
+        self.running = 0
+        self.meters = Meters()
+        self.meters.gauge("queue_length", "Requests waiting in line.", self.queued)
+        self.meters.gauge("requests_running", "Requests in the workers.", lambda: self.running)
+        self.meters.gauge("ready", "1 when ready.", lambda: self.state() == "ready")
+        self._state = "loading"
+
+    @abstractmethod
+    def queued(self) -> int:
+        """How many wait for a worker."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Everything is loaded: requests may come."""
+
+    @abstractmethod
+    def _take(self, request: Request) -> None:
+        """A request has come, `request.future` will tell of its end."""
+
+    @abstractmethod
+    def _drop(self, request: Request) -> None:
+        """A request has its answer, or nobody waits for it any more."""
+
+    async def start(self) -> None:
+        """Load and warm each pipeline in its own thread, then answer one real request."""
+        loop = asyncio.get_running_loop()
+        for worker, pool in zip(self.workers, self.pools, strict=True):
+            await loop.run_in_executor(pool, worker.pipeline.load)
+            await loop.run_in_executor(pool, worker.pipeline.warm, self.largest)
+        self._begin()
+        await self._enter(Request(PROBE, 1, counted=False))
+        self._state = "ready"
+
+    def state(self) -> str:
+        """`ready`, `loading`, `draining` or `stalled`."""
+        if self._state == "ready" and any(e.stalled(self.options.stall_timeout_s) for e in self.workers):
+            return "stalled"
+        return self._state
+
+    def check(self) -> None:
+        """Raise Unavailable or Refused if nothing can enter."""
+        if self._state != "ready":
+            raise Unavailable(f"the service is {self._state}", self.admission.retry_after_s(self.queued()))
+        self.admission.admit(self.queued())
+
+    async def answer(self, request: Request) -> Answer:
+        """Wait in line, be served, answer. Leaving early, for whatever reason, frees the place at once."""
+        self.check()
+        await self._enter(request)
+        body = schema.rag_body(request, self.options.label)
+        self.meters.parts(request.parts_s)
+        return Answer(body, replica=self.options.label)
+
+    async def _enter(self, request: Request) -> None:
+        request.future = asyncio.get_running_loop().create_future()
+        self._take(request)
+        try:
+            async with asyncio.timeout(request.remaining_s):
+                await request.future
+        except TimeoutError:
+            raise Expired("the deadline (timeout_ms) passed before the answer was ready") from None
+        finally:
+            request.cancelled = True
+            self._drop(request)
+
+    async def _run(
+        self, worker: Worker, pool: ThreadPoolExecutor, batch: list[Request], cut: Cut
+    ) -> list[Request]:
+        loop = asyncio.get_running_loop()
+
+        def settle(request: Request, error: ServiceError | None) -> None:
+            loop.call_soon_threadsafe(self._settle, request, error)
+
+        try:
+            return await loop.run_in_executor(pool, worker.run, batch, cut, settle)
+        except Exception as error:
+            for request in batch:
+                self._settle(request, Failed(f"the worker failed: {type(error).__name__}: {error}"))
+            return []
+
+    def _settle(self, request: Request, error: ServiceError | None) -> None:
+        future = request.future
+        if future is None or future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters and the pipeline's description."""
+        return {
+            "mode": self.options.name,
+            "state": self.state(),
+            **self.meters.stats(),
+            "waiting": self.queued(),
+            "running": self.running,
+            "workers": len(self.workers),
+            "pipeline": {} if self._state == "loading" else self.workers[0].pipeline.describe(),
+        }
+
+    def drain(self) -> None:
+        """Refuse what comes from now on; what is in line is still answered."""
+        self._state = "draining"
+
+    async def close(self, drained: bool) -> None:
+        """Stop; wait for the threads only if they have nothing left to do."""
+        for pool in self.pools:
+            pool.shutdown(wait=drained, cancel_futures=True)
