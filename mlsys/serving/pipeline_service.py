@@ -1,4 +1,4 @@
-"""What the modes with pipelines of their own share: admission, a place inside, a batch on a worker's thread, the answer.
+"""What the modes with pipelines of their own share: admission, a place inside, a batch on a worker's thread, answers.
 
 A mode adds where requests wait and when they run: in one line under a policy (`mlsys.serving.scheduler`), or each in a
 thread of its own (`mlsys.serving.modes.baseline`).
