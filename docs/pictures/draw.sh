@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Draws every picture of README and docs/ from the records in experiments/: bash docs/pictures/draw.sh
+# Needs Chromium and the extras page and test.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+pages=$(mktemp -d)
+trap 'rm -rf "$pages"' EXIT
+draw() { # NAME HEIGHT DASHBOARD-ARGUMENTS…
+    python -m mlsys.dashboard "${@:3}" --out "$pages/$1.html"
+    python docs/pictures/shoot.py "$pages/$1.html" "docs/pictures/$1.png" --height "$2"
+}
+draw h100 1000 experiments/h100_distance/records/libraries
+draw search 1200 experiments/h100_search/records/run
+draw streaming 1200 experiments/h100_streaming/records
+draw serving 1400 experiments/seed_serving/records/float32 --published experiments/seed_serving/expected.csv
+draw balancing 1400 experiments/balancing_policies/records
