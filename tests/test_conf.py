@@ -16,7 +16,7 @@ from mlsys.run import build, config
 from mlsys.run.config import ROOT
 
 CONF = ROOT / "conf"
-OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
+OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/[!_]*.yaml"))
 CHOICES = [option for option in OPTIONS if option.parts[0] != "experiment"]
 PRESETS = [option for option in OPTIONS if option.parts[0] == "experiment"]
 
@@ -78,7 +78,7 @@ def test_every_metric_runs_with_every_reduction(
 
 @pytest.mark.parametrize("group", ["corpus", "embedder", "retriever", "generator"])
 def test_parts_of_the_pipeline_are_cheap_to_construct(group: str) -> None:
-    for path in (CONF / group).glob("*.yaml"):
+    for path in (CONF / group).glob("[!_]*.yaml"):
         if path.stem not in {"files", "model"}:  # these need a path or a model's name
             assert instantiate(compose(f"{group}={path.stem}")[group]).name == path.stem
 

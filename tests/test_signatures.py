@@ -18,6 +18,11 @@ class Mine:
         raise AssertionError("checked before it is made")
 
 
+class Bounded:
+    def __init__(self, size: int, names: list[str]) -> None:
+        self.size = size
+
+
 class Bare:
     def __init__(self, min_size=4, share=0.5, anything=None, name="bare"):  # type: ignore[no-untyped-def]
         raise AssertionError("checked before it is made")
@@ -42,6 +47,14 @@ class Open:
             {"name": "mine", "max_size": 3},
             "batching=mine has no max_size; it has min_size, wait_ms, name, eager",
         ),
+        (Bounded, {"names": "a"}, "batching.names=a is no list: write batching.names=[a]"),
+        (Bounded, {"names": ["a", 1]}, "batching.names=['a', 1] must be a list, each text"),
+        (
+            Bounded,
+            {"name": "bounded", "names": []},
+            "batching=bounded has no name; it has size, names",
+        ),
+        (Bounded, {"names": []}, "batching=None needs batching.size, of which nothing is said"),
         (Bare, {"min_size": "abc"}, "batching.min_size=abc must be a number"),
         (Bare, {"share": [1]}, "batching.share=[1] must be a number"),
     ],

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import pkgutil
 from pathlib import Path
 from typing import Any
-
-from hydra.utils import instantiate
 
 from mlsys import device, ranks, signatures
 from mlsys.distance import baselines
@@ -69,10 +66,7 @@ def serving(config: dict[str, Any], directory: Path) -> Workload:
 
 def piece(config: dict[str, Any], group: str) -> Any:
     """What `group` chooses, made from its knobs. Raises UserError naming the knob for a value of another type."""
-    section = config[group]
-    target = pkgutil.resolve_name(section["_target_"])
-    signatures.check(group, section, target)
-    return instantiate(section)
+    return signatures.make(group, config[group])
 
 
 def distance(config: dict[str, Any], asked: frozenset[str] = frozenset()) -> Workload:

@@ -160,7 +160,7 @@ def groups() -> str:
     """The groups of conf/ and their options, a line each, for --help."""
     rows = []
     for group in sorted(path for path in conf().iterdir() if path.is_dir()):
-        options = " ".join(sorted(path.stem for path in group.glob("*.yaml")))
+        options = " ".join(sorted(path.stem for path in group.glob("[!_]*.yaml")))
         if options:
             rows.append(f"  {group.name:<12} {options}")
     return "\n".join(rows)

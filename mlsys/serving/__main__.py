@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from mlsys import interrupts
+from mlsys import interrupts, signatures
 from mlsys.errors import ProcessEnded, UserError
 from mlsys.serving.options import Server
 from mlsys.serving.process import USER_ERROR_CODE
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
 def serve(path: Path) -> int:
     """Check everything, take the port, then build and serve."""
     config = _read(path)
-    mode = _make(config["server"])
+    mode = signatures.make("server", config["server"])
     if not isinstance(mode.options, Server):
         raise UserError(f"server={mode.options.name} is somebody else's service, it is not served")
     config["server"] = asdict(mode.options)
@@ -54,8 +54,8 @@ def serve(path: Path) -> int:
 
     parts = Parts(
         pipeline=lambda: _pipeline(config),
-        batching=lambda: _make(config["batching"]),
-        balancer=lambda: _make(config["balancer"]),
+        batching=lambda: signatures.make("batching", config["batching"]),
+        balancer=lambda: signatures.make("balancer", config["balancer"]),
         config=config,
         directory=path.resolve().parent,
     )
@@ -64,14 +64,8 @@ def serve(path: Path) -> int:
         return server.run(mode.service(parts), mode.options, listener)
 
 
-def _make(section: dict[str, Any]) -> Any:
-    from hydra.utils import instantiate
-
-    return instantiate(section)
-
-
 def _mistake(error: BaseException | None) -> UserError | None:
-    """The user's mistake at the bottom of an error: Hydra wraps what a constructor raises."""
+    """The user's mistake at the bottom of an error, whatever wraps it."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error

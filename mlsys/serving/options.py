@@ -1,4 +1,4 @@
-"""The knobs of `server`, with their types, defaults and limits, and the schemas of all that serving chooses from.
+"""The knobs of `server`, with their types, defaults and limits.
 
 Making one of these objects checks its values, so a mistake is one line before any model loads. Only the
 standard library is imported here: the configuration needs it before anything heavy is.
@@ -13,8 +13,6 @@ from typing import Any
 from mlsys import keys
 from mlsys.errors import UserError
 from mlsys.quantities import check_threads
-from mlsys.serving.balancer import options as balancer
-from mlsys.serving.batching import options as batching
 
 MODES = "mlsys.serving.modes"
 
@@ -181,6 +179,4 @@ SCHEMAS: dict[str, type] = {
     "server/batch": Batch,
     "server/lb": LoadBalancer,
     "server/external": External,
-    **{f"batching/{name}": knobs for name, knobs in batching.SCHEMAS.items()},
-    **{f"balancer/{name}": knobs for name, knobs in balancer.SCHEMAS.items()},
 }

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-from load_config import config
+from sections import simulated
 
 from mlsys.errors import UserError
 from mlsys.loadtest.benchmark import ServingBenchmark
@@ -50,7 +50,7 @@ def left_over(directory: Path) -> list[int]:
 
 
 def test_a_batch_server_under_two_loads(tmp_path: Path) -> None:
-    plain = config(
+    plain = simulated(
         "batch",
         loadtest={"concurrency": [1, 4], "requests": 12, "engine_requests": 8, "slo_ms": 1e6},
         generator={"base_ms": 150.0},
@@ -87,7 +87,7 @@ def test_a_batch_server_under_two_loads(tmp_path: Path) -> None:
 
 
 def test_overload_of_an_open_loop_is_rejected_with_retry_after(tmp_path: Path) -> None:
-    plain = config(
+    plain = simulated(
         "queue",
         "poisson",
         server={"max_queue": 4},
@@ -109,7 +109,7 @@ def test_the_record_says_which_gpu_each_replica_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    plain = config(
+    plain = simulated(
         "lb",
         server={"replicas": 2},
         loadtest={"concurrency": 2, "requests": 4, "engine_ceiling": False, "quality_questions": 0},
@@ -124,15 +124,15 @@ def test_what_a_pipeline_warns_of_is_said_on_the_console_and_recorded(
 ) -> None:
     service = Service("http://127.0.0.1:1", None, None, 1.0)
     monkeypatch.setattr(service, "stats", lambda: Stats(pipeline={"generator.warning": "it is slow"}))
-    described = ServingBenchmark(config("batch"), tmp_path)._describe(service)
+    described = ServingBenchmark(simulated("batch"), tmp_path)._describe(service)
     assert described["pipeline.generator.warning"] == "it is slow"
     assert capsys.readouterr().err == "it is slow\n"
 
 
 def test_an_external_service_is_measured_and_left_running(tmp_path: Path) -> None:
-    ours = config("baseline")
+    ours = simulated("baseline")
     with running(ours, tmp_path / "service") as service:
-        plain = config("external", server={"url": service.url}, loadtest={"concurrency": 2, "requests": 6})
+        plain = simulated("external", server={"url": service.url}, loadtest={"concurrency": 2, "requests": 6})
         record = measure(plain, tmp_path / "load")
         service.check()
     assert record.levels[0]["succeeded"] == 6
@@ -145,12 +145,12 @@ def test_nobody_at_an_external_address(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(UserError) as caught:
-        measure(config("external", server={"url": url}), tmp_path)
+        measure(simulated("external", server={"url": url}), tmp_path)
     assert str(caught.value) == f"server.url={url} cannot be reached: [Errno 111] Connection refused"
 
 
 def test_a_server_that_refuses_its_configuration_is_the_users_mistake(tmp_path: Path) -> None:
-    plain = config("batch")
+    plain = simulated("batch")
     plain["batching"]["max_size"] = 0
     with pytest.raises(UserError, match=r"^batching.max_size=0 must be at least 1$"):
         measure(plain, tmp_path)
@@ -159,20 +159,20 @@ def test_a_server_that_refuses_its_configuration_is_the_users_mistake(tmp_path: 
 
 def test_nothing_to_start_and_nothing_to_send(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^loadtest=none with server=external"):
-        ServingBenchmark(config("external", "none", server={"url": "http://127.0.0.1:1"}), tmp_path)
+        ServingBenchmark(simulated("external", "none", server={"url": "http://127.0.0.1:1"}), tmp_path)
 
 
 def test_a_search_without_an_slo(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"^loadtest.slo_ms=null: loadtest=slo_search needs a latency to meet$"
     ):
-        ServingBenchmark(config("batch", "slo_search", loadtest={"slo_ms": None}), tmp_path)
+        ServingBenchmark(simulated("batch", "slo_search", loadtest={"slo_ms": None}), tmp_path)
 
 
 def test_the_highest_rate_within_an_slo_is_found(tmp_path: Path) -> None:
     """The service takes 20 ms, one by one. Which rate it keeps up with is the machine's affair."""
     load = {"slo_ms": 60.0, "request_rate": 25.0, "requests": 30, "tolerance": 0.5, "engine_ceiling": False}
-    plain = config("queue", "slo_search", loadtest=load, generator={"base_ms": 2.0})
+    plain = simulated("queue", "slo_search", loadtest=load, generator={"base_ms": 2.0})
     record = measure(plain, tmp_path)
     rates = {
         float(level["offered_rate_rps"] or 0): level["valid"] and float(level["goodput"] or 0) >= 0.95
@@ -227,7 +227,7 @@ def wait_for(happened: Callable[[], Any]) -> None:
 
 
 def test_ctrl_c_keeps_finished_levels_and_leaves_no_process(tmp_path: Path) -> None:
-    plain = config(
+    plain = simulated(
         "batch",
         loadtest={"concurrency": [2, 4], "requests": 4, "timeout_s": 500.0},
         generator={"base_ms": 1000.0},
@@ -243,7 +243,7 @@ def test_ctrl_c_keeps_finished_levels_and_leaves_no_process(tmp_path: Path) -> N
 
 
 def test_without_a_load_it_serves_until_ctrl_c(tmp_path: Path) -> None:
-    with started(config("baseline", "none"), tmp_path) as child:
+    with started(simulated("baseline", "none"), tmp_path) as child:
         assert child.stdout is not None
         line = child.stdout.readline()
         assert line.startswith("serving on http://127.0.0.1:")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from load_config import config
+from sections import simulated
 
 from mlsys.loadtest.answer import parse
 from mlsys.loadtest.questions import Question
@@ -24,7 +24,7 @@ def engine() -> dict[str, Any]:
 
 
 def test_the_engine_answers_as_our_client_demands(engine: dict[str, Any]) -> None:
-    answer = engine["Engine"](config("batch"))
+    answer = engine["Engine"](simulated("batch"))
     asked = [{"query": "Are dogs wild animals?"}, {"query": "What do cats look like?", "k": 1}]
     first, second = answer(asked)
     assert parse(Question(0, asked[0]["query"], 1), first, 32).tokens == 32
@@ -35,7 +35,7 @@ def test_the_engine_answers_as_our_client_demands(engine: dict[str, Any]) -> Non
 def test_a_peer_reads_the_configuration_of_a_run(
     engine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "server.yaml").write_text(yaml.safe_dump(config("batch", server={"threads": 1})))
+    (tmp_path / "server.yaml").write_text(yaml.safe_dump(simulated("batch", server={"threads": 1})))
     monkeypatch.setattr(sys, "argv", ["with_ray.py", str(tmp_path / "server.yaml"), "--port", "8102"])
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "2")

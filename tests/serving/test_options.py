@@ -1,57 +1,65 @@
 """Bad values are one line naming option and value, YAML and dataclasses agree."""
 
+import inspect
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 import yaml
+from sections import made, section
 
 from mlsys import keys
 from mlsys.errors import UserError
 from mlsys.serving import options
-from mlsys.serving.batching.hybrid import Hybrid
-from mlsys.serving.batching.size import Size
-from mlsys.serving.batching.time import Time
 
 CONF = Path(__file__).parents[2] / "conf"
 
 BAD_SERVER = [
-    (options.Batch, {"port": 65536}, "server.port=65536 must be between 0 (a free one) and 65535"),
-    (options.Batch, {"max_queue": 0}, "server.max_queue=0 must be at least 1"),
-    (options.Batch, {"threads": 0}, "server.threads=0 must be at least 1"),
-    (options.Batch, {"default_timeout_ms": 0.0}, "server.default_timeout_ms=0 must be more than 0"),
+    ("server/batch", {"port": 65536}, "server.port=65536 must be between 0 (a free one) and 65535"),
+    ("server/batch", {"max_queue": 0}, "server.max_queue=0 must be at least 1"),
+    ("server/batch", {"threads": 0}, "server.threads=0 must be at least 1"),
+    ("server/batch", {"default_timeout_ms": 0.0}, "server.default_timeout_ms=0 must be more than 0"),
     (
-        options.Batch,
+        "server/batch",
         {"default_timeout_ms": float("nan")},
         "server.default_timeout_ms=nan must be more than 0",
     ),
-    (options.Batch, {"api_key": "s3cret"}, keys.REFUSED),
-    (options.External, {"url": "http://127.0.0.1:8000", "api_key": "s3cret"}, keys.REFUSED),
-    (options.Queue, {"workers": 0}, "server.workers=0 must be at least 1"),
-    (options.LoadBalancer, {"replicas": 0}, "server.replicas=0 must be at least 1"),
-    (options.LoadBalancer, {"replica": "lb"}, "server.replica=lb is none of baseline, queue, batch"),
-    (options.LoadBalancer, {"eject_max_s": 1.0}, "server.eject_max_s=1 must be at least 30"),
+    ("server/batch", {"api_key": "s3cret"}, keys.REFUSED),
+    ("server/external", {"url": "http://127.0.0.1:8000", "api_key": "s3cret"}, keys.REFUSED),
+    ("server/queue", {"workers": 0}, "server.workers=0 must be at least 1"),
+    ("server/lb", {"replicas": 0}, "server.replicas=0 must be at least 1"),
+    ("server/lb", {"replica": "lb"}, "server.replica=lb is none of baseline, queue, batch"),
+    ("server/lb", {"eject_max_s": 1.0}, "server.eject_max_s=1 must be at least 30"),
     (
-        options.LoadBalancer,
+        "server/lb",
         {"backends": ["localhost:80"]},
         "server.backends: localhost:80 is not an address such as http://127.0.0.1:8000",
     ),
-    (options.External, {}, "server.url=None is not an address such as http://127.0.0.1:8000"),
+    (
+        "server/external",
+        {"url": "example.org"},
+        "server.url=example.org is not an address such as http://127.0.0.1:8000",
+    ),
 ]
 BAD_BATCHING = [
-    (Hybrid, {"max_size": 0}, "batching.max_size=0 must be at least 1"),
-    (Hybrid, {"timeout_ms": -1.0}, "batching.timeout_ms=-1 must be at least 0"),
-    (Hybrid, {"linger_ms": float("inf")}, "batching.linger_ms=inf must be at least 0"),
-    (Hybrid, {"max_padded_tokens": 0}, "batching.max_padded_tokens=0 must be more than 0"),
-    (Size, {"max_wait_ms": -1.0}, "batching.max_wait_ms=-1 must be at least 0"),
-    (Time, {"timeout_ms": -0.5}, "batching.timeout_ms=-0.5 must be at least 0"),
+    ("batching/hybrid", {"max_size": 0}, "batching.max_size=0 must be at least 1"),
+    ("batching/hybrid", {"timeout_ms": -1.0}, "batching.timeout_ms=-1 must be at least 0"),
+    ("batching/hybrid", {"linger_ms": float("inf")}, "batching.linger_ms=inf must be at least 0"),
+    ("batching/hybrid", {"max_padded_tokens": 0}, "batching.max_padded_tokens=0 must be more than 0"),
+    ("batching/size", {"max_wait_ms": -1.0}, "batching.max_wait_ms=-1 must be at least 0"),
+    ("batching/time", {"timeout_ms": -0.5}, "batching.timeout_ms=-0.5 must be at least 0"),
 ]
 
 
-@pytest.mark.parametrize(("kind", "knobs", "line"), BAD_SERVER + BAD_BATCHING)
-def test_a_mistake_is_one_line(kind, knobs, line):
+POLICIES = sorted(
+    f"{group}/{path.stem}" for group in ("batching", "balancer") for path in (CONF / group).glob("[!_]*.yaml")
+)
+
+
+@pytest.mark.parametrize(("option", "knobs", "line"), BAD_SERVER + BAD_BATCHING)
+def test_a_mistake_is_one_line(option, knobs, line):
     with pytest.raises(UserError) as caught:
-        kind(**knobs)
+        made(option, **knobs)
     assert str(caught.value) == line
 
 
@@ -66,15 +74,13 @@ def test_yaml_and_dataclass_agree(path):
     assert content["name"] == path.split("/")[1]
 
 
-@pytest.mark.parametrize("path", [path for path in options.SCHEMAS if not path.startswith("server/ext")])
-def test_yaml_builds_what_it_names(path):
-    from hydra.utils import instantiate
-
-    content = yaml.safe_load((CONF / f"{path}.yaml").read_text())
-    del content["defaults"]
-    made = instantiate(content)
-    assert f"{type(made).__module__}.{type(made).__qualname__}" == content["_target_"]
-    assert content["_target_"].split(".")[-2] == content["name"], "a file is named after its option"
+@pytest.mark.parametrize("option", POLICIES)
+def test_an_option_is_one_module_and_one_yaml_and_only_the_yaml_states_defaults(option):
+    content = section(option)
+    knobs = inspect.signature(type(made(option))).parameters
+    assert set(content) == {"_target_", *knobs}
+    assert not [name for name, knob in knobs.items() if knob.default is not knob.empty]
+    assert content["name"] == content["_target_"].split(".")[-2] == option.split("/")[1]
 
 
 def test_schemas_compose():

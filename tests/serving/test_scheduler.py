@@ -4,10 +4,10 @@ import asyncio
 import json
 
 import pytest
+from sections import made
 from serving_doubles import FakePipeline, Gate, eventually
 
 from mlsys.serving import options
-from mlsys.serving.batching.hybrid import Hybrid
 from mlsys.serving.batching.single import Single
 from mlsys.serving.modes.baseline import Contended
 from mlsys.serving.request import Expired, Failed, Refused, Request, Unavailable
@@ -22,7 +22,9 @@ def make(mode, pipeline, max_queue=64, policy=None):
         return Contended(options.Baseline(max_queue=max_queue), pipeline)
     if mode == "queue":
         return Scheduler(options.Queue(max_queue=max_queue), [pipeline], Single())
-    return Scheduler(options.Batch(max_queue=max_queue), [pipeline], policy or Hybrid(max_size=8))
+    return Scheduler(
+        options.Batch(max_queue=max_queue), [pipeline], policy or made("batching/hybrid", max_size=8)
+    )
 
 
 class Started:
@@ -98,7 +100,9 @@ async def test_what_waits_while_the_worker_is_busy_goes_together():
 
 async def test_a_budget_sends_the_rest_to_the_front():
     pipeline, gate = gated()
-    async with Started("batch", pipeline, policy=Hybrid(max_size=8, max_padded_tokens=20)) as line:
+    async with Started(
+        "batch", pipeline, policy=made("batching/hybrid", max_size=8, max_padded_tokens=20)
+    ) as line:
         pipeline.hooks["generate"] = gate
         asks = [asyncio.create_task(ask(line, "first"))]
         await gate.reached()
@@ -221,7 +225,7 @@ async def test_a_failing_request_fails_alone_and_the_line_goes_on(mode):
 
 
 async def test_an_error_in_the_machinery_fails_the_batch_not_the_loop():
-    policy = Hybrid(max_size=8)
+    policy = made("batching/hybrid", max_size=8)
     async with Started("batch", FakePipeline(), policy=policy) as line:
         cut, policy.cut = policy.cut, lambda tokens: 1 // 0
         with pytest.raises(Failed, match="the worker failed: ZeroDivisionError"):
@@ -266,7 +270,7 @@ async def test_not_ready_before_the_start_nor_while_draining():
 
 async def test_a_stalled_engine_makes_the_line_unready():
     pipeline, gate = gated()
-    line = Scheduler(options.Batch(stall_timeout_s=0.01), [pipeline], Hybrid())
+    line = Scheduler(options.Batch(stall_timeout_s=0.01), [pipeline], made("batching/hybrid"))
     await line.start()
     pipeline.hooks["embed"] = gate
     running = asyncio.create_task(ask(line, "running"))

@@ -14,9 +14,9 @@ from mlsys.serving.balancer.round_robin import RoundRobin
 class LeastInFlight:
     """Counts come with the candidates; only the turns among equals are kept here."""
 
-    def __init__(self, name: str = "least_in_flight") -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._ties = RoundRobin()
+        self._ties = RoundRobin(name)
 
     def choose(self, candidates: Sequence[C]) -> C:
         """One of those with the fewest in flight."""

@@ -15,7 +15,7 @@ from mlsys.serving.balancer import C
 class PowerOfTwo:
     """`seed` decides the draws."""
 
-    def __init__(self, seed: int = 0, name: str = "power_of_two") -> None:
+    def __init__(self, name: str, seed: int) -> None:
         self.name = name
         self._random = random.Random(seed)
 

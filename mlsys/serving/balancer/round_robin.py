@@ -18,7 +18,7 @@ from mlsys.serving.balancer import C
 class RoundRobin:
     """Keeps the order of choices by name."""
 
-    def __init__(self, name: str = "round_robin") -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self._turn, self._chosen_at = 0, dict[str, int]()
 

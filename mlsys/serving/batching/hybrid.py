@@ -31,11 +31,11 @@ class Hybrid:
 
     def __init__(
         self,
-        max_size: int = 32,
-        timeout_ms: float = 20.0,
-        linger_ms: float = 25.0,
-        max_padded_tokens: int | None = None,
-        name: str = "hybrid",
+        name: str,
+        max_size: int,
+        timeout_ms: float,
+        linger_ms: float,
+        max_padded_tokens: int | None,
     ) -> None:
         at_least("batching.max_size", max_size, 1)
         at_least("batching.timeout_ms", timeout_ms, 0)

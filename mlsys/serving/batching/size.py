@@ -13,13 +13,7 @@ from mlsys.serving.options import above, at_least
 class Size:
     """Batches of exactly `max_size`, smaller ones only when the oldest has waited `max_wait_ms`."""
 
-    def __init__(
-        self,
-        max_size: int = 8,
-        max_wait_ms: float = 1000.0,
-        max_padded_tokens: int | None = None,
-        name: str = "size",
-    ) -> None:
+    def __init__(self, name: str, max_size: int, max_wait_ms: float, max_padded_tokens: int | None) -> None:
         at_least("batching.max_size", max_size, 1)
         at_least("batching.max_wait_ms", max_wait_ms, 0)
         above("batching.max_padded_tokens", max_padded_tokens, 0)

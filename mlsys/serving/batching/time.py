@@ -13,13 +13,7 @@ from mlsys.serving.options import above, at_least
 class Time:
     """A fixed window. `max_size` only bounds what one batch takes; it does not close a batch early."""
 
-    def __init__(
-        self,
-        max_size: int = 32,
-        timeout_ms: float = 20.0,
-        max_padded_tokens: int | None = None,
-        name: str = "time",
-    ) -> None:
+    def __init__(self, name: str, max_size: int, timeout_ms: float, max_padded_tokens: int | None) -> None:
         at_least("batching.max_size", max_size, 1)
         at_least("batching.timeout_ms", timeout_ms, 0)
         above("batching.max_padded_tokens", max_padded_tokens, 0)

@@ -78,7 +78,7 @@ async def balanced(*moods, budget=None, poll_s=0.0):
                 await site.stop()
             replicas.append(replica)
             backends.append(Backend(f"replica-{number}", f"http://{host}:{port}", OPTIONS))
-        group = Backends(backends, RoundRobin())
+        group = Backends(backends, RoundRobin("round_robin"))
         proxy = await stack.enter_async_context(
             Proxy(group, budget or RetryBudget(0.2, 100), 2.0, poll_s * 4)
         )

@@ -1,14 +1,14 @@
 """The hybrid policy, decision by decision, and in whole closed and open loops."""
 
 import pytest
+from sections import made
 from simulation import simulate
 
 from mlsys.serving.batching import Close, Wait
-from mlsys.serving.batching.hybrid import Hybrid
 
 
 def policy(**knobs):
-    return Hybrid(**{"max_size": 4, "timeout_ms": 20.0, "linger_ms": 25.0, **knobs})
+    return made("batching/hybrid", **{"max_size": 4, "timeout_ms": 20.0, "linger_ms": 25.0, **knobs})
 
 
 def test_an_idle_worker_dispatches_at_once():

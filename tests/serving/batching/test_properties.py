@@ -23,13 +23,13 @@ def make(kind, draw):
     size, budget = draw(st.integers(1, 10)), draw(BUDGETS)
     if kind == "size":
         wait = draw(MS)
-        return Size(size, wait, budget), budget, wait / 1000
+        return Size("size", size, wait, budget), budget, wait / 1000
     timeout = draw(MS)
     if kind == "time":
-        return Time(size, timeout, budget), budget, timeout / 1000
+        return Time("time", size, timeout, budget), budget, timeout / 1000
     linger = draw(MS)
     longest = linger + 1000 * RETURN_S * size if linger else 0.0
-    return Hybrid(size, timeout, linger, budget), budget, max(timeout, longest) / 1000
+    return Hybrid("hybrid", size, timeout, linger, budget), budget, max(timeout, longest) / 1000
 
 
 @pytest.mark.parametrize("kind", KINDS)

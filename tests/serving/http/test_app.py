@@ -7,18 +7,18 @@ import uuid
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sections import made
 from serving_doubles import FakePipeline, Gate, eventually, served
 
 from mlsys.rag.item import Hit
 from mlsys.serving import options
-from mlsys.serving.batching.hybrid import Hybrid
 from mlsys.serving.modes import Answer
 from mlsys.serving.scheduler import Scheduler
 
 
 def batch(pipeline, **knobs):
     chosen = options.Batch(**{"max_queue": 64, "max_k": 5, "max_query_chars": 50, **knobs})
-    return Scheduler(chosen, [pipeline], Hybrid(max_size=8)), chosen
+    return Scheduler(chosen, [pipeline], made("batching/hybrid", max_size=8)), chosen
 
 
 async def post(session, url, body, path="/rag", **knobs):

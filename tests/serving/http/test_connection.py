@@ -7,10 +7,10 @@ import socket
 from contextlib import asynccontextmanager
 
 import pytest
+from sections import made
 from serving_doubles import FakePipeline, Gate, served
 
 from mlsys.serving import options
-from mlsys.serving.batching.hybrid import Hybrid
 from mlsys.serving.http import connection
 from mlsys.serving.scheduler import Scheduler
 
@@ -61,7 +61,7 @@ class Talk:
 async def serving(pipeline=None, **knobs):
     """`await connect()` gives a Talk to a batch server."""
     chosen = options.Batch(**knobs)
-    service = Scheduler(chosen, [pipeline or FakePipeline()], Hybrid(max_size=8))
+    service = Scheduler(chosen, [pipeline or FakePipeline()], made("batching/hybrid", max_size=8))
     writers = []
 
     async def connect(receive_buffer=None):

@@ -6,11 +6,11 @@ import socket
 
 import aiohttp
 import pytest
+from sections import made
 from serving_doubles import FakePipeline
 
 from mlsys.errors import UserError
 from mlsys.serving import options
-from mlsys.serving.batching.hybrid import Hybrid
 from mlsys.serving.http import server
 from mlsys.serving.scheduler import Scheduler
 
@@ -54,7 +54,7 @@ async def test_a_server_that_lacks_a_package_is_never_ready(monkeypatch, capsys)
 
     monkeypatch.setattr(server.Http, "serve", serve)
     pipeline = FakePipeline()
-    service = Scheduler(options.Batch(), [pipeline], Hybrid())
+    service = Scheduler(options.Batch(), [pipeline], made("batching/hybrid"))
     with server.bind("127.0.0.1", 0) as listener, pytest.raises(ModuleNotFoundError, match="httptools"):
         await server._serve(service, options.Batch(), listener)
     assert pipeline.calls == []

@@ -1,0 +1,47 @@
+"""What the YAML files say, as a run would have it: tests change knobs of that, and repeat no default."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+
+from mlsys import signatures
+from mlsys.run import config
+
+SIMULATED = ("corpus=animals", "embedder=hashing", "generator=simulated", "device=cpu")
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    config.register()
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config.conf()), version_base="1.3"):
+        return config.resolved(hydra.compose("config", ["tracking=off", *overrides]))
+
+
+def composed(*overrides: str, **sections: dict[str, Any]) -> dict[str, Any]:
+    """The resolved configuration of a command line, with other knobs in some of its sections."""
+    plain = deepcopy(_composed(overrides))
+    for group, knobs in sections.items():
+        plain[group].update(knobs)
+    return plain
+
+
+def section(option: str, /, **knobs: Any) -> dict[str, Any]:
+    """What `option` (`batching/size`) says, with other knobs."""
+    group, name = option.split("/")
+    return {**composed(f"{group}={name}")[group], **knobs}
+
+
+def made(option: str, /, **knobs: Any) -> Any:
+    """The object that `option` names, made as a run makes it."""
+    return signatures.make(option.split("/")[0], section(option, **knobs))
+
+
+def simulated(server: str, load: str = "closed", /, **sections: dict[str, Any]) -> dict[str, Any]:
+    """A serving run whose models cost what a test says, on the CPU."""
+    return composed(f"server={server}", f"loadtest={load}", *SIMULATED, **sections)
