@@ -106,6 +106,13 @@ def extension(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def run(extension: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, str(ROOT / "run.py"), *words, f"hydra.searchpath=[file://{extension}/conf]"]
+    line += ["tracking=off", "size=3000", "repeats=2", "baselines=[numpy,torch_dot]", "warmup=1"]
+    environment = {**os.environ, "PYTHONPATH": f"{extension}:{ROOT}", "TRITON_INTERPRET": "1"}
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -117,13 +124,63 @@ def extension(tmp_path: Path) -> Path:
     ids=" ".join,
 )
 def test_one_module_and_one_yaml_are_all_it_takes(extension: Path, outputs: Path, words: list[str]) -> None:
-    line = [sys.executable, str(ROOT / "run.py"), *words, f"hydra.searchpath=[file://{extension}/conf]"]
-    line += ["tracking=off", "size=3000", "repeats=2", "baselines=[numpy,torch_dot]", "warmup=1"]
-    environment = {**os.environ, "PYTHONPATH": f"{extension}:{ROOT}", "TRITON_INTERPRET": "1"}
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    done = run(extension, words)
     assert done.returncode == 0, done.stderr
     (path,) = outputs.rglob("record.json")
     content = json.loads(path.read_text())
     assert f"metric={content['config']['metric']['name']}" == words[0]
     assert content["results"]["relative_error"] <= 1e-6
     assert f"reduction={content['results']['reduction']}" == words[1]
+
+
+WRONG = '''
+"""l1 times two, in all its forms."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlsys.distance.language import jit, tl
+from mlsys.distance.metrics import Metric
+
+
+@jit
+def wrong_terms(x, y):
+    return (2.0 * tl.abs(x - y).to(tl.float64),)
+
+
+@jit
+def wrong_finish(a, b, c):
+    return a
+
+
+@dataclass(frozen=True)
+class Wrong(Metric):
+    name: str = "wrong"
+    sums = 1
+    terms = wrong_terms
+    finish = wrong_finish
+    definition = "sum(abs(x - y))"
+
+    @staticmethod
+    def element(x, y):
+        return (2 * np.float64(abs(x - y)),)
+
+    def rows(self, x, y, scratch, out):
+        np.sum(2 * np.abs(x - y), axis=1, out=out[0])
+
+    def distance(self, sums):
+        return float(sums[0])
+'''
+
+
+@pytest.mark.parametrize("words", [["reduction=blocked"], ["reduction=single_pass"]], ids=" ".join)
+def test_a_metric_that_is_wrong_in_all_its_forms_has_its_error_in_the_record(
+    tmp_path: Path, outputs: Path, words: list[str]
+) -> None:
+    (tmp_path / "conf" / "metric").mkdir(parents=True)
+    (tmp_path / "wrong.py").write_text(WRONG)
+    (tmp_path / "conf" / "metric" / "wrong.yaml").write_text("_target_: wrong.Wrong\nname: wrong\n")
+    done = run(tmp_path, ["metric=wrong", *words])
+    (path,) = outputs.rglob("record.json")
+    assert 0.5 <= json.loads(path.read_text())["results"]["relative_error"] <= 1.01, done.stderr

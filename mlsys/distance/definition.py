@@ -23,6 +23,7 @@ class Definition:
 
     def __init__(self, expression: str) -> None:
         tree = ast.parse(expression, mode="eval")
+        self._whole = _compiled(tree.body)
         self._inner: list[CodeType] = []
         self._outer = _compiled(_Cut(self._inner).visit(tree.body))
 
@@ -35,6 +36,10 @@ class Definition:
         """Each sum over a stretch of both vectors, in the vectors' precision."""
         words = {"abs": np.abs, "sqrt": np.sqrt, "x": x, "y": y}
         return [np.sum(eval(code, {}, words)) for code in self._inner]
+
+    def lines(self, x: Any, y: Any, **words: Any) -> Any:
+        """What the expression is for whole vectors, or for many at once where `words` says what a sum adds up."""
+        return eval(self._whole, {}, {"x": x, "y": y, **words})
 
     def finish(self, sums: list[Any], **values: Any) -> Any:
         """What the expression is for finished sums; `values` are further names in it."""

@@ -20,7 +20,6 @@ from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric
 from mlsys.distance.source import Source
 from mlsys.distance.threads import spread
-from mlsys.errors import UserError
 
 BLOCK = 1 << 16  # elements, whose temporaries stay in the second-level cache
 WIDER = np.finfo(np.longdouble).maxexp > 1024  # not so on Windows and on Apple's ARM
@@ -55,9 +54,7 @@ def reference(
     that states no definition.
     """
     chosen = metrics.get(metric)
-    if chosen.definition is None:
-        raise UserError(f"metric={chosen.name} states no definition, which a record's reference comes from")
-    value, scale = define(chosen.definition), define(chosen.scale)
+    value, scale = define(chosen.stated()), define(chosen.scale)
     with np.errstate(all="ignore"):
         sums = total([*map(float, _sums(x, y, (value, scale), np.float64))])
         if WIDER and x.dtype == torch.float64 and not all(SMALL < abs(item) < math.inf for item in sums):

@@ -101,7 +101,7 @@ def search(config: dict[str, Any]) -> Workload:
             "mlsys.distance.search takes arrays"
         )
     return SearchBenchmark(
-        metric=config["metric"]["name"],
+        metric=piece(config, "metric"),
         device=device.resolve(config["device"]),
         threads=config["threads"],
         placement=config["placement"],

@@ -23,7 +23,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
-@pytest.mark.parametrize("metric", metrics.NAMES)
+@pytest.mark.parametrize("metric", metrics.names())
 def test_is_exact(pair: tuple[torch.Tensor, torch.Tensor], metric: str) -> None:
     a, b = (vector.double().numpy() for vector in pair)
     sums = {"l1": np.abs(a - b), "dot": a * b}.get(metric, (a - b) ** 2)

@@ -13,16 +13,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from mlsys.distance import folder
 from mlsys.errors import UserError
 
 PIECE, LOCKED = 256, 500  # see row_dots
-NAMES = ("l2", "sqeuclidean", "l1", "cosine", "dot")
+MEANING = frozenset({"terms", "finish", "element", "definition", "rows", "distance"})
 
 Array = npt.NDArray[Any]
 
@@ -39,6 +39,10 @@ class Metric(ABC):
     `definition` is the distance as one expression of the vectors x and y with the words sum, abs and sqrt; `scale`, of
     the same words and `value`, is what an error is measured against. A record's reference and the plain baselines come
     from them and from nothing else here, see `mlsys.distance.definition`.
+
+    `search` is the form in which rows are searched, see `mlsys.distance.search.ranking`; without one they are not. It
+    holds for the class that states it: a subclass with terms or a definition of its own must state it again.
+    `larger_is_nearer` tells a similarity from a distance.
     """
 
     name: str
@@ -48,6 +52,12 @@ class Metric(ABC):
     element: ClassVar[Any] = None
     definition: ClassVar[str | None] = None
     scale: ClassVar[str] = "abs(value)"
+    search: ClassVar[str | None] = None
+    larger_is_nearer: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        if "search" not in vars(cls) and not MEANING.isdisjoint(vars(cls)):
+            cls.search = None
 
     @abstractmethod
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
@@ -60,23 +70,39 @@ class Metric(ABC):
     def distance(self, sums: Sequence[float]) -> float:
         """The distance for finished sums: what `finish` computes, on the host."""
 
+    def stated(self) -> str:
+        """The definition. Raises UserError for a metric that states none."""
+        if self.definition is None:
+            raise UserError(f"metric={self.name} states no definition, which a record's reference comes from")
+        return self.definition
+
     def wide(self) -> Metric:
         """The metric for float64 vectors, whose squares may leave float64; most need nothing else."""
         return self
+
+
+def names() -> list[str]:
+    """All metrics there are, by the modules of this folder. Costs no torch."""
+    return folder.names(__path__)
+
+
+def searchable() -> list[str]:
+    """Those of them that rows are searched by. Costs no torch."""
+    return [name for name in names() if get(name).search is not None]
 
 
 def get(metric: str | Metric) -> Metric:
     """The metric called `metric`, or the instance itself. Raises UserError for an unknown name."""
     if isinstance(metric, Metric):
         return metric
-    if metric not in NAMES:
-        raise UserError(f"metric={metric} is none of {', '.join(NAMES)}")
+    if not isinstance(metric, str):
+        raise UserError(f"metric={metric!r} must be a name or a Metric")
     return _named(metric)
 
 
 @lru_cache
 def _named(name: str) -> Metric:
-    found: Metric = getattr(import_module(f"mlsys.distance.metrics.{name}"), name.capitalize())()
+    found: Metric = folder.make("metric", __name__, __path__, name)
     return found
 
 

@@ -39,6 +39,7 @@ class Cosine(Metric):
     terms = cosine_terms
     finish = cosine_finish
     definition = "1 - sum(x * y) / sqrt(sum(x * x) * sum(y * y))"
+    search = "cosine"
     scale = "abs(value) + 1e-15"  # below it 1 − cos is float64's rounding
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:

@@ -33,6 +33,8 @@ class Dot(Metric):
     terms = dot_terms
     finish = dot_finish
     definition = "sum(x * y)"
+    search = "dot"
+    larger_is_nearer = True
     scale = "sum(abs(x * y))"  # under cancellation an error relative to the value means nothing
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:

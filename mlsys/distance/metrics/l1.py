@@ -33,6 +33,7 @@ class L1(Metric):
     terms = l1_terms
     finish = l1_finish
     definition = "sum(abs(x - y))"
+    search = "l1"
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ |x − y| of each row; by NumPy, because BLAS' `asum` depends on where in memory a row begins."""

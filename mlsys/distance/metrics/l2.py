@@ -56,6 +56,7 @@ class L2(Metric):
     terms = squared_difference
     finish = l2_finish
     definition = "sqrt(sum((x - y) ** 2))"
+    search = "l2"
     element = staticmethod(Sqeuclidean.element)
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:

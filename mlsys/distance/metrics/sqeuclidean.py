@@ -34,6 +34,7 @@ class Sqeuclidean(Metric):
     terms = squared_difference
     finish = sqeuclidean_finish
     definition = "sum((x - y) ** 2)"
+    search = "sqeuclidean"
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ (x − y)² of each row."""

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from typing import Protocol
 
 import torch
 
+from mlsys.distance import folder
 from mlsys.distance.metrics import Metric
 from mlsys.errors import UserError
-
-NAMES = ("auto", "atomic", "hierarchical", "single_pass", "blocked")
 
 
 @dataclass(frozen=True)
@@ -77,17 +75,21 @@ class Reduction(Protocol):
         ...
 
 
+def names() -> list[str]:
+    """All reductions there are, by the modules of this folder."""
+    return folder.names(__path__)
+
+
 def get(reduction: str | Reduction) -> Reduction:
     """The reduction called `reduction`, or the instance itself. Raises UserError for an unknown name."""
-    if isinstance(reduction, str) and reduction in NAMES:
+    if isinstance(reduction, str):
         return _named(reduction)
-    if isinstance(reduction, str) or not hasattr(reduction, "start"):
-        raise UserError(f"reduction={reduction} is none of {', '.join(NAMES)}")
+    if not hasattr(reduction, "start"):
+        raise UserError(f"reduction={reduction!r} must be a name or a Reduction")
     return reduction
 
 
 @lru_cache
 def _named(name: str) -> Reduction:
-    module = import_module(f"mlsys.distance.reductions.{name}")
-    found: Reduction = getattr(module, "".join(part.capitalize() for part in name.split("_")))()
+    found: Reduction = folder.make("reduction", __name__, __path__, name)
     return found

@@ -16,8 +16,8 @@ from mlsys.distance.language import tl
 from mlsys.distance.launch import Launch
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
-from mlsys.distance.reductions.kernels import finish_sums, kernel, own_sums, sum_rows
-from mlsys.distance.reductions.segments import SegmentRun, Tuned
+from mlsys.distance.reductions.kernels.segments import SegmentRun, Tuned
+from mlsys.distance.reductions.kernels.sums import finish_sums, kernel, own_sums, sum_rows
 
 SLOTS = 64  # accumulators over which the adds spread, so that they seldom meet
 

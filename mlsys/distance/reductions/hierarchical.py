@@ -15,8 +15,8 @@ from mlsys.distance.language import tl
 from mlsys.distance.launch import Launch
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
-from mlsys.distance.reductions.kernels import FAN, finish_sums, kernel, own_sums, store_sums, sum_rows
-from mlsys.distance.reductions.segments import SegmentRun, Tuned
+from mlsys.distance.reductions.kernels.segments import SegmentRun, Tuned
+from mlsys.distance.reductions.kernels.sums import FAN, finish_sums, kernel, own_sums, store_sums, sum_rows
 
 
 @kernel

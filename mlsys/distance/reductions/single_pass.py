@@ -14,8 +14,8 @@ from mlsys.distance.language import tl
 from mlsys.distance.launch import ALIGNMENT, Launch
 from mlsys.distance.metrics import Metric
 from mlsys.distance.reductions import Running, Shape
-from mlsys.distance.reductions.kernels import FAN, finish_sums, kernel, own_sums, store_sums, sum_rows
-from mlsys.distance.reductions.segments import SegmentRun, Tuned
+from mlsys.distance.reductions.kernels.segments import SegmentRun, Tuned
+from mlsys.distance.reductions.kernels.sums import FAN, finish_sums, kernel, own_sums, store_sums, sum_rows
 
 X_Y_OUT = (0, 1, 6)  # where these stand among the kernel's arguments
 RESULTS, RESULT_STRIDE = 64, 4  # each result is aligned to 16 bytes, as the compiled kernel expects

@@ -11,6 +11,7 @@ import torch
 
 from mlsys import progress
 from mlsys.distance.baseline import Unavailable
+from mlsys.distance.metrics import Metric, get
 from mlsys.distance.search.index import Index
 from mlsys.distance.search.peers import PEERS, Peer, Problem
 from mlsys.distance.search.ranking import ranking
@@ -30,7 +31,7 @@ class SearchBenchmark:
     """Measures the exact k nearest of `rows` normal random rows (rows, dim) to `queries` queries.
 
     Args:
-        metric: l2, sqeuclidean, l1, cosine or dot.
+        metric: one that states a form of search and a definition.
         storage: float32, float16 or bfloat16.
         peers: names of `peers.PEERS`; those that cannot compute this are left out, with the reason.
         reference_queries: for how many queries the answer is compared with a float64 search of every row.
@@ -38,7 +39,7 @@ class SearchBenchmark:
         placement: `host` leaves the rows in host memory and streams them within `memory_budget` bytes of the GPU's.
     """
 
-    metric: str
+    metric: str | Metric
     queries: float
     rows: float
     dim: int
@@ -58,7 +59,9 @@ class SearchBenchmark:
 
     def __post_init__(self) -> None:
         self.queries, self.rows = whole("search.queries", self.queries), whole("search.rows", self.rows)
-        ranking(self.metric)
+        self.metric = get(self.metric)
+        self.metric.stated()
+        self._form = ranking(self.metric).name
         for name, value in (("dim", self.dim), ("k", self.k), ("reference_queries", self.reference_queries)):
             if value < 1:
                 raise UserError(f"search.{name}={value} must be at least 1")
@@ -96,7 +99,7 @@ class SearchBenchmark:
             )
             for count in (self.rows, self.queries)
         )
-        return Problem(queries, rows, self.k, self.metric)
+        return Problem(queries, rows, self.k, self._form)
 
     def _index(self, rows: torch.Tensor) -> Index | StreamedIndex:
         if self.placement == "host":
@@ -129,7 +132,7 @@ class SearchBenchmark:
         calls = {"search": lambda: index.search(problem.queries, self.k)}
         calls |= {name: peer.call for name, peer in peers.items()}
         clock = Clock(self.device, self.repeats, self.warmup, self.time_limit_s, problem.rows.nbytes)
-        with progress.step(f"timing {self.metric} search beside {', '.join(peers) or 'nothing'}"):
+        with progress.step(f"timing {self._form} search beside {', '.join(peers) or 'nothing'}"):
             times = clock.cold(calls)
             walls = clock.wall(calls)
         ours, wall = times.pop("search"), walls.pop("search")
@@ -173,7 +176,7 @@ class SearchBenchmark:
         limits = {"memory": read / copy / 1e6}
         if matmul is not None:
             limits["matrix product"] = matmul.median_ms
-        elif self.metric == "l1" and self.device.type == "cuda":
+        elif self._form == "l1" and self.device.type == "cuda":
             limits["additions"] = FADDS_A_TERM * terms / _additions_per_ms(self.device)
         bound = max(limits, key=lambda name: limits[name])
         values: dict[str, Scalar] = {"bytes_read": read, "flops": 2 * terms, "copy_bandwidth_gbps": copy}

@@ -10,6 +10,7 @@ import torch
 from mlsys.distance.arrays import as_tensor, becomes_numpy
 from mlsys.distance.isolation import isolated
 from mlsys.distance.language import why_not
+from mlsys.distance.metrics import Metric
 from mlsys.distance.search.blocks.cityblock import MaximumScorer
 from mlsys.distance.search.blocks.scores import ProductScorer, check_squares
 from mlsys.distance.search.blocks.settle import margin, propose, settle
@@ -20,19 +21,18 @@ from mlsys.distance.search.ranking import ranking
 from mlsys.errors import UserError
 
 QUERY_BLOCK = 256
-SQUARED = ("l2", "sqeuclidean", "cosine")  # metrics whose keys are sums of squares
 METHODS = ("auto", "kernels", "blocks")
 
 
 @isolated
-def search(queries: Any, rows: Any, k: int, metric: object = "l2") -> tuple[Any, Any]:
+def search(queries: Any, rows: Any, k: int, metric: str | Metric = "l2") -> tuple[Any, Any]:
     """The k nearest of `rows` (N, d) to each of `queries` (Q, d).
 
     Args:
         queries, rows: what `distance` takes, finite: torch tensors, numpy arrays, lists and more of float16, bfloat16,
             float32, float64 or int8. Their dtypes may differ.
         k: from 1 to N.
-        metric: l2, sqeuclidean, l1, cosine (1 - cos) or dot (inner product), by name or as a metric object.
+        metric: one that states a form of search, by name or as an object: l2, sqeuclidean, l1, cosine (1 - cos), dot.
 
     Returns:
         Distances (Q, k) float32, where one side is float64 float64, and row numbers (Q, k) int64; tensors on the
@@ -63,7 +63,7 @@ class Index:
     """
 
     @isolated
-    def __init__(self, rows: Any, metric: object = "l2", method: str = "auto") -> None:
+    def __init__(self, rows: Any, metric: str | Metric = "l2", method: str = "auto") -> None:
         self.ranking = ranking(metric)
         self.rows = checked_rows(rows)
         self.method = _method(method, self.rows)
@@ -133,7 +133,7 @@ class Index:
         # a float64 query's length may overflow although its elements do not
         if not (bool(torch.isfinite(lengths).all()) or bool(torch.isfinite(queries).all())):
             raise UserError("queries hold nan or infinity")
-        if self.ranking.name in SQUARED:
+        if self.ranking.squared:
             check_squares("queries", queries, lengths)
         queries = queries.to(self._scorer.precision(queries, lengths))
         found = propose(self._scorer, queries, len(self.rows), margin(k, len(self.rows)))
@@ -162,7 +162,7 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 def scorer_of(rows: torch.Tensor, metric: str) -> ProductScorer | MaximumScorer:
-    """What scores rows (N, d) for a metric, after reading them once."""
+    """What scores rows (N, d) for a form of search, after reading them once."""
     return MaximumScorer.of(rows) if metric == "l1" else ProductScorer.of(rows, metric)
 
 

@@ -13,12 +13,15 @@ from mlsys.distance.baseline import Unavailable
 
 @dataclass(frozen=True)
 class Problem:
-    """What is searched: queries (Q, d) and rows (N, d) of one dtype on one device, for the k nearest by `metric`."""
+    """What is searched: queries (Q, d) and rows (N, d) of one dtype on one device, for the k nearest.
+
+    form: the metric's form of search, see `mlsys.distance.search.ranking`.
+    """
 
     queries: torch.Tensor
     rows: torch.Tensor
     k: int
-    metric: str
+    form: str
 
     @property
     def on_gpu(self) -> bool:
@@ -38,11 +41,11 @@ class Peer:
 def torch_matmul_topk(problem: Problem) -> Peer:
     """The usual way on a GPU: the whole score matrix in the storage's dtype, then its k largest."""
     x, y, k = problem.queries, problem.rows, problem.k
-    if problem.metric == "l1":
+    if problem.form == "l1":
         raise Unavailable("torch_matmul_topk: l1 is no matrix product")
-    if problem.metric == "dot":
+    if problem.form == "dot":
         return Peer(lambda: torch.matmul(x, y.T).topk(k), "torch.matmul(x, y.T).topk(k)", _indices)
-    if problem.metric == "cosine":
+    if problem.form == "cosine":
         unit = torch.nn.functional.normalize(y, dim=1)
         return Peer(lambda: torch.matmul(x, unit.T).topk(k), "torch.matmul(x, unit_y.T).topk(k)", _indices)
     bias = (y.float().square().sum(1) / -2).to(y.dtype)
@@ -51,16 +54,16 @@ def torch_matmul_topk(problem: Problem) -> Peer:
 
 def torch_matmul(problem: Problem) -> Peer:
     """The matrix product alone: what no search that uses one goes below by much."""
-    if problem.metric == "l1":
+    if problem.form == "l1":
         raise Unavailable("torch_matmul: l1 is no matrix product")
     return Peer(lambda: torch.matmul(problem.queries, problem.rows.T), "torch.matmul(x, y.T)")
 
 
 def torch_cdist_topk(problem: Problem) -> Peer:
     """torch's distances in float32, then the k smallest."""
-    p = {"l2": 2.0, "sqeuclidean": 2.0, "l1": 1.0}.get(problem.metric)
+    p = {"l2": 2.0, "sqeuclidean": 2.0, "l1": 1.0}.get(problem.form)
     if p is None:
-        raise Unavailable(f"torch_cdist_topk: torch.cdist has no {problem.metric}")
+        raise Unavailable(f"torch_cdist_topk: torch.cdist has no {problem.form}")
     x, y, k = problem.queries.float(), problem.rows.float(), problem.k
     text = f"torch.cdist(x, y, p={p:g}).topk(k, largest=False)"
     return Peer(lambda: torch.cdist(x, y, p=p).topk(k, largest=False), text, _indices)
@@ -72,11 +75,10 @@ def faiss(problem: Problem) -> Peer:
         raise Unavailable("faiss: the CPU package is measured on a CPU")
     import faiss as library
 
-    kind = {"l1": library.METRIC_L1, "l2": library.METRIC_L2, "sqeuclidean": library.METRIC_L2}
     x, y = problem.queries.float(), problem.rows.float()
-    if problem.metric == "cosine":
+    if problem.form == "cosine":
         x, y = torch.nn.functional.normalize(x, dim=1), torch.nn.functional.normalize(y, dim=1)
-    index = library.IndexFlat(y.shape[1], kind.get(problem.metric, library.METRIC_INNER_PRODUCT))
+    index = library.IndexFlat(y.shape[1], faiss_metric(problem.form))
     index.add(y.numpy())
     library.omp_set_num_threads(torch.get_num_threads())
     queries = x.numpy()
@@ -85,9 +87,18 @@ def faiss(problem: Problem) -> Peer:
     )
 
 
+def faiss_metric(form: str | None) -> int:
+    """What faiss calls a form of search; it knows cosine as the inner product of unit vectors, and l2 by its square."""
+    import faiss as library
+
+    kinds = {"l1": library.METRIC_L1, "l2": library.METRIC_L2, "sqeuclidean": library.METRIC_L2}
+    kind: int = kinds.get(str(form), library.METRIC_INNER_PRODUCT)
+    return kind
+
+
 def scipy_cdist(problem: Problem) -> Peer:
     """scipy's distances in float64, without any selection: for l1, which matrix products do not help."""
-    if problem.metric != "l1" or problem.on_gpu:
+    if problem.form != "l1" or problem.on_gpu:
         raise Unavailable("scipy_cdist: measured for l1 on a CPU")
     from scipy.spatial.distance import cdist
 

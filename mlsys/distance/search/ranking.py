@@ -1,4 +1,6 @@
-"""What a metric means to a search: the float64 key that orders rows, and the distance that a key stands for.
+"""The forms of search: the float64 key that orders rows, and the distance that a key stands for.
+
+A metric's module says which of them is its own; scores, kernels and their error bounds are made for these forms.
 
 Keys are computed directly from a query and a row, never through expanded squares, so near-duplicates keep all
 their digits. The smaller key is the nearer row; equal keys go by the lower index.
@@ -11,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
+from mlsys.distance import metrics
+from mlsys.distance.metrics import Metric
 from mlsys.errors import UserError
 
 Keys = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -18,11 +22,15 @@ Keys = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Ranking:
-    """One metric's order: `keys(x, y)` of float64 (..., d) gives (...); `finish` makes distances of keys."""
+    """One form: `keys(x, y)` of float64 (..., d) gives (...); `finish` makes distances of keys.
+
+    squared: whether keys are sums of squares, which must stay in float64's range.
+    """
 
     name: str
     keys: Keys
     finish: Callable[[torch.Tensor], torch.Tensor]
+    squared: bool = False
 
 
 def _sum(terms: torch.Tensor) -> torch.Tensor:
@@ -67,20 +75,25 @@ def _undefined_is_nan(keys: torch.Tensor) -> torch.Tensor:
 
 
 RANKINGS = {
-    "l2": Ranking("l2", _squares, torch.sqrt),
-    "sqeuclidean": Ranking("sqeuclidean", _squares, _same),
+    "l2": Ranking("l2", _squares, torch.sqrt, squared=True),
+    "sqeuclidean": Ranking("sqeuclidean", _squares, _same, squared=True),
     "l1": Ranking("l1", _absolutes, _same),
-    "cosine": Ranking("cosine", _angles, _undefined_is_nan),
+    "cosine": Ranking("cosine", _angles, _undefined_is_nan, squared=True),
     "dot": Ranking("dot", _products, torch.neg),
 }
 
 
-def ranking(metric: object) -> Ranking:
-    """The ranking of a metric, a name or an object with a `name`. Raises `UserError` for an unknown one."""
-    name = metric if isinstance(metric, str) else getattr(metric, "name", None)
-    if name not in RANKINGS:
-        raise UserError(f"metric={name or metric} cannot be searched: choose one of {', '.join(RANKINGS)}")
-    return RANKINGS[name]
+def ranking(metric: str | Metric) -> Ranking:
+    """The form in which a metric, by its name or as an object, is searched. Raises `UserError` where it has none."""
+    chosen = metrics.get(metric)
+    if chosen.search is None:
+        raise UserError(
+            f"metric={chosen.name} cannot be searched: {type(chosen).__name__} states no form of search; "
+            f"{', '.join(metrics.searchable())} do"
+        )
+    if chosen.search not in RANKINGS:
+        raise UserError(f"metric={chosen.name}: search={chosen.search} is none of {', '.join(RANKINGS)}")
+    return RANKINGS[chosen.search]
 
 
 def nearest(

@@ -17,6 +17,7 @@ import torch
 
 from mlsys.distance.copy_pipeline import relay
 from mlsys.distance.isolation import isolated
+from mlsys.distance.metrics import Metric
 from mlsys.distance.search.index import (
     Index,
     checked_queries,
@@ -25,7 +26,7 @@ from mlsys.distance.search.index import (
     nothing_found,
     result_dtype,
 )
-from mlsys.distance.search.ranking import Ranking, ranking
+from mlsys.distance.search.ranking import ranking
 from mlsys.errors import UserError
 
 PIECE_BYTES, PIECES = 32 << 20, 3  # page-locked
@@ -48,7 +49,9 @@ class StreamedIndex:
     """
 
     @isolated
-    def __init__(self, rows: Any, metric: object, device: torch.device | str, memory_budget: int) -> None:
+    def __init__(
+        self, rows: Any, metric: str | Metric, device: torch.device | str, memory_budget: int
+    ) -> None:
         self.rows, self.metric = checked_rows(rows), metric
         self.ranking = ranking(metric)
         self.device = torch.device(device)
@@ -68,7 +71,7 @@ class StreamedIndex:
         wanted = checked_queries(queries, self.rows, k)
         if not len(wanted):
             return nothing_found(queries, wanted, self.rows, int(k))
-        best = _Best(self.ranking, wanted.to(self.device), int(k))
+        best = _Best(self.metric, wanted.to(self.device), int(k))
         if self.device.type == "cuda":
             _Passage(self.rows, self.chunk, best).run()
         else:
@@ -81,14 +84,14 @@ class StreamedIndex:
 class _Best:
     """The nearest of the rows taken so far: keys and row numbers (Q, up to k)."""
 
-    def __init__(self, ranking: Ranking, queries: torch.Tensor, k: int) -> None:
-        self.ranking, self.queries, self.k = ranking, queries, k
+    def __init__(self, metric: str | Metric, queries: torch.Tensor, k: int) -> None:
+        self.metric, self.queries, self.k = metric, queries, k
         self.keys = torch.empty(len(queries), 0, dtype=torch.float64, device=queries.device)
         self.index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
 
     def take(self, start: int, rows: torch.Tensor) -> None:
         """Search these rows, the first of which has the number `start`, after all rows before them."""
-        new, _, numbers = Index(rows, self.ranking.name).nearest(self.queries, min(self.k, len(rows)))
+        new, _, numbers = Index(rows, self.metric).nearest(self.queries, min(self.k, len(rows)))
         keys, order = torch.sort(torch.cat([self.keys, new], 1), dim=1, stable=True)
         self.keys = keys[:, : self.k]
         self.index = torch.cat([self.index, numbers + start], 1).gather(1, order[:, : self.k])

@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.distance import metrics
 from mlsys.errors import UserError
 
-METRICS = ("l2", "l1", "cosine", "dot")
 Rows = NDArray[np.float32]
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -35,13 +35,15 @@ class Retriever(Protocol):
 
 def check_metric(metric: str) -> str:
     """The metric, or a `UserError` that lists what there is."""
-    if metric not in METRICS:
-        raise UserError(f"retriever.metric={metric} is none of {', '.join(METRICS)}")
+    there = metrics.searchable()
+    if metric not in there:
+        raise UserError(f"retriever.metric={metric} is none of {', '.join(there)}")
     return metric
 
 
 def scores(metric: str, distances: NDArray[np.float32]) -> NDArray[np.float32]:
     """Distances as scores, larger is nearer: the inner product, the cosine similarity, minus the distance."""
-    if metric == "dot":
+    chosen = metrics.get(metric)
+    if chosen.larger_is_nearer:
         return distances
-    return 1 - distances if metric == "cosine" else -distances
+    return 1 - distances if chosen.search == "cosine" else -distances

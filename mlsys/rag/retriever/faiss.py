@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlsys.distance import metrics
 from mlsys.errors import UserError
 from mlsys.rag import cache
 from mlsys.rag.retriever import Found, Rows, check_metric, scores
@@ -39,6 +40,7 @@ class Faiss:
             raise UserError(f"retriever.ef_search={ef_search} must be at least 1")
         self.name, self.metric, self.kind = name, check_metric(metric), index
         self._hnsw_m, self._ef_construction, self._ef_search = hnsw_m, ef_construction, ef_search
+        self._form = metrics.get(metric).search
         self._index: Any = None
 
     def load(self, rows: Rows, device: str, digest: str) -> None:
@@ -46,17 +48,19 @@ class Faiss:
         import faiss
         import torch
 
+        from mlsys.distance.search.peers import faiss_metric
+
         faiss.omp_set_num_threads(torch.get_num_threads())
         rows = self._prepared(rows)
         if self.kind == "flat":
-            self._index = faiss.IndexFlat(rows.shape[1], self._faiss_metric())
+            self._index = faiss.IndexFlat(rows.shape[1], faiss_metric(self._form))
             self._index.add(rows)
             return
         graph = f"{digest}-{self.metric}-hnsw{self._hnsw_m}-{self._ef_construction}.faiss"
         path = cache.directory("index") / graph
         with cache.locked(path):
             if not path.exists():
-                built = faiss.IndexHNSWFlat(rows.shape[1], self._hnsw_m, self._faiss_metric())
+                built = faiss.IndexHNSWFlat(rows.shape[1], self._hnsw_m, faiss_metric(self._form))
                 built.hnsw.efConstruction = self._ef_construction
                 built.add(rows)
                 with cache.replacing(path) as temporary:
@@ -75,15 +79,8 @@ class Faiss:
             raise UserError(f"MLSYS_CACHE: {path} does not hold vectors of the shape {shape}: delete it")
         return index
 
-    def _faiss_metric(self) -> int:
-        import faiss
-
-        metrics = {"l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
-        metric: int = metrics.get(self.metric, faiss.METRIC_INNER_PRODUCT)
-        return metric
-
     def _prepared(self, rows: Rows) -> Rows:
-        if self.metric != "cosine":
+        if self._form != "cosine":
             return np.ascontiguousarray(rows)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.ascontiguousarray(rows / np.where(norms > 0, norms, np.float32(1)))
@@ -95,9 +92,9 @@ class Faiss:
         if self.kind == "hnsw":
             self._index.hnsw.efSearch = max(self._ef_search, k)
         found, rows = self._index.search(self._prepared(queries), k)
-        if self.metric == "l2":
+        if self._form == "l2":
             found = np.sqrt(np.maximum(found, 0))  # faiss returns squares
-        return (found if self.metric == "cosine" else scores(self.metric, found)), rows
+        return (found if self._form == "cosine" else scores(self.metric, found)), rows
 
     def describe(self) -> dict[str, float | int | str | bool | None]:
         """Metric and how the index was built."""

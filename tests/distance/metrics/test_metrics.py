@@ -13,7 +13,7 @@ from definitions import SCIPY
 from mlsys.distance import distance
 from mlsys.distance.definition import define, spelled
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import NAMES, Array, Metric, get
+from mlsys.distance.metrics import Array, Metric, get, names
 from mlsys.distance.reductions.single_pass import SinglePass
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -54,7 +54,7 @@ def test_a_metric_of_ones_own_needs_only_its_class() -> None:
     assert float(distance(x.to(DEVICE), y.to(DEVICE), Cubes(), kernels)) == 2 * 5_003
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 def test_the_definition_is_scipys_and_that_of_every_library(name: str) -> None:
     x, y = np.random.default_rng(1).standard_normal((2, 1000))
     text = get(name).definition
@@ -69,7 +69,7 @@ def test_the_definition_is_scipys_and_that_of_every_library(name: str) -> None:
     assert float(eval(spelled(text, "torch"), space)) == expected
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 def test_rows_and_finish_agree_with_a_plain_sum(name: str) -> None:
     metric = get(name)
     x, y, scratch = np.random.default_rng(0).standard_normal((3, 4, 100))

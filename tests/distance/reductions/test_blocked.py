@@ -41,7 +41,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 def test_threads_do_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     before = torch.get_num_threads()
     try:
-        for metric in metrics.NAMES:
+        for metric in metrics.names():
             values = set()
             for threads in (1, 2, 5):
                 torch.set_num_threads(threads)
@@ -56,15 +56,15 @@ def test_one_thread_alone_gives_the_same_bits(
     pair: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for vectors in (pair, [vector.double() for vector in pair], [vector.bfloat16() for vector in pair]):
-        spread = [plan(vectors[0], vectors[1], metric)() for metric in metrics.NAMES]
+        spread = [plan(vectors[0], vectors[1], metric)() for metric in metrics.names()]
         with monkeypatch.context() as patch:
             patch.setattr(blocked, "ALONE", 100)
-            alone = [plan(vectors[0], vectors[1], metric)() for metric in metrics.NAMES]
+            alone = [plan(vectors[0], vectors[1], metric)() for metric in metrics.names()]
         assert torch.equal(torch.stack(spread), torch.stack(alone))
 
 
 def test_the_place_in_memory_does_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
-    for metric in metrics.NAMES:
+    for metric in metrics.names():
         values = set()
         for shift in range(0, 20, 3):
             moved = [torch.empty(N + shift)[shift:].copy_(vector) for vector in pair]
@@ -74,7 +74,7 @@ def test_the_place_in_memory_does_not_change_the_bits(pair: tuple[torch.Tensor, 
 
 def test_pieces_do_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     x, y = pair
-    for metric in metrics.NAMES:
+    for metric in metrics.names():
         whole = plan(x, y, metric)()
         for piece in (BLOCK, 2 * BLOCK, 4 * BLOCK):
             running = Blocked().start(Shape(N, x.dtype, x.device), get(metric))
@@ -84,7 +84,7 @@ def test_pieces_do_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) 
 
 
 def test_where_the_elements_lie_does_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
-    for metric in metrics.NAMES:
+    for metric in metrics.names():
         whole = plan(*pair, metric)()
         spaced = [torch.stack((vector, vector), 1)[:, 0] for vector in pair]
         assert torch.equal(plan(spaced[0], spaced[1], metric)(), whole)
@@ -93,7 +93,7 @@ def test_where_the_elements_lie_does_not_change_the_bits(pair: tuple[torch.Tenso
 
 def test_the_error_does_not_grow_with_n() -> None:
     x, y = (torch.rand(4_000_000, generator=torch.Generator().manual_seed(i)) for i in range(2))
-    for metric in metrics.NAMES:
+    for metric in metrics.names():
         for n in (40_000, 4_000_000):
             a, b = x[:n], y[:n]
             truth = float(plan(a.double(), b.double(), metric)())

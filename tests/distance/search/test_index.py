@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlsys.distance.metrics.cosine import Cosine
+from mlsys.distance.metrics.dot import Dot
+from mlsys.distance.metrics.l1 import L1
 from mlsys.distance.search import Index, search
-from mlsys.distance.search.reference import DISTANCES, reference
+from mlsys.distance.search.ranking import RANKINGS
+from mlsys.distance.search.reference import reference
+from mlsys.distance.search.streamed import StreamedIndex
 from mlsys.errors import UserError
 
-METRICS = sorted(DISTANCES)
+METRICS = sorted(RANKINGS)
 
 
 def check(queries: torch.Tensor, rows: torch.Tensor, k: int, metric: str) -> None:
@@ -137,12 +144,33 @@ def test_numpy_in_numpy_out_and_an_index_keeps_its_rows() -> None:
     assert index.rows.data_ptr() == rows.ctypes.data
 
 
-def test_a_metric_object_is_known_by_its_name() -> None:
-    class Dot:
-        name = "dot"
+class Angle(Cosine):
+    """Called otherwise than the metric whose form of search it has."""
 
-    _, index = search(torch.ones(1, 2), torch.tensor([[1.0, 1.0], [2.0, 2.0]]), 2, Dot())
-    assert index.tolist() == [[1, 0]]
+    name: str = "angle"
+
+
+class Taxi(L1):
+    """Called l2, with the terms of l1, and no form of search."""
+
+    name: str = "l2"
+    terms = L1.terms
+
+
+def test_a_metric_object_is_searched_in_the_form_that_it_states() -> None:
+    rows = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
+    assert search(torch.ones(1, 2), rows, 2, Dot())[1].tolist() == [[1, 0]]
+    generator = torch.Generator().manual_seed(1)
+    queries, rows = torch.randn(3, 4, generator=generator), torch.randn(50, 4, generator=generator)
+    assert search(queries, rows, 5, Angle("angle"))[1].equal(search(queries, rows, 5, "cosine")[1])
+
+
+def test_a_metric_with_terms_of_its_own_is_not_searched_by_its_name_or_its_parents_form() -> None:
+    for build in (Index, partial(StreamedIndex, device="cpu", memory_budget=1 << 20)):
+        with pytest.raises(
+            UserError, match="metric=l2 cannot be searched: Taxi states no form of search; cosine"
+        ):
+            build(ROWS, Taxi("l2"))
 
 
 ROWS = torch.ones(4, 3)
@@ -172,7 +200,7 @@ ROWS = torch.ones(4, 3)
             ROWS,
             1,
             "hamming",
-            "metric=hamming cannot be searched: choose one of l2, sqeuclidean, l1, cos",
+            "metric=hamming is none of cosine, dot, l1, l2, sqeuclidean",
         ),
         ([[1.0], [1.0, 2.0]], ROWS, 1, "l2", "queries=list cannot be read as numbers"),
     ],

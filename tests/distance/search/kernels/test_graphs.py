@@ -12,10 +12,10 @@ from mlsys.distance.language import why_not
 from mlsys.distance.search.index import Index, scorer_of
 from mlsys.distance.search.kernels import graphs
 from mlsys.distance.search.kernels.passes import KernelSearch
-from mlsys.distance.search.reference import DISTANCES
+from mlsys.distance.search.ranking import RANKINGS
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-METRICS = sorted(DISTANCES)
+METRICS = sorted(RANKINGS)
 
 
 def normal(*shape: int, seed: int) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""What the Triton reductions are made of."""
