@@ -21,7 +21,7 @@ from mlsys.loadtest import agreement, rows, server_counters
 from mlsys.loadtest.arrivals import make
 from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client import Client, bearer
-from mlsys.loadtest.client_health import judge
+from mlsys.loadtest.client_health import validity
 from mlsys.loadtest.driver import Driver, Level
 from mlsys.loadtest.options import Load
 from mlsys.loadtest.phases import Phases
@@ -140,8 +140,8 @@ class Generator:
         lags_ms = [lag for repeat in repeats for lag in repeat.watch.lags_ms]
         cpu_share = max(repeat.watch.cpu_share for repeat in repeats)
         open_loop = self.arrivals.process(level, self.spec.seed).open_loop
-        verdict = judge(together, lags_ms, cpu_share, open_loop)
-        return self.arrivals.describe(level) | values | verdict | agreement.describe(together), samples
+        valid = validity(together, lags_ms, cpu_share, open_loop)
+        return self.arrivals.describe(level) | values | valid | agreement.describe(together), samples
 
 
 def allow_connections() -> None:

@@ -1,8 +1,14 @@
-"""Whether a level measured the service or its own client: if the client was the limit, the level says so."""
+"""Whether a level measured the service or its own client: if the client was the limit, the level says so.
+
+The signs are how late the client's event loop is, how much of a core it takes, and what it failed to send.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
+from types import TracebackType
 
 import numpy as np
 
@@ -10,6 +16,7 @@ from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.rows import OK, Row
 from mlsys.loadtest.statistics import Scalar
 
+INTERVAL_S = 0.01
 LAG_SHARE_OF_LATENCY = 0.05
 LAG_FLOOR_MS = 20.0
 CPU_LIMIT = 0.9
@@ -17,7 +24,34 @@ RATE_LIMIT = 0.95
 CLIENT_ERRORS = ("Too many open files", "Cannot assign requested address")
 
 
-def judge(
+class Watch:
+    """Samples the lag of the running event loop while the body of its `async with` runs."""
+
+    def __init__(self) -> None:
+        self.lags_ms: list[float] = []
+        self.cpu_share = 0.0
+
+    async def __aenter__(self) -> Watch:
+        self._started = (time.perf_counter(), time.process_time())
+        self._task = asyncio.create_task(self._sample())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        wall_s = time.perf_counter() - self._started[0]
+        self.cpu_share = (time.process_time() - self._started[1]) / max(wall_s, 1e-9)
+
+    async def _sample(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + INTERVAL_S
+            await asyncio.sleep(INTERVAL_S)
+            self.lags_ms.append(1e3 * max(loop.time() - due, 0.0))
+
+
+def validity(
     rows: Sequence[Row], lags_ms: Sequence[float], cpu_share: float, open_loop: bool
 ) -> dict[str, Scalar]:
     """`valid`, `invalid_reason`, `client.*` and, in an open loop, `achieved_rate_rps`, of all repeats."""

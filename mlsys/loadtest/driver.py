@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from mlsys.loadtest.arrivals import Process
 from mlsys.loadtest.client import Client
+from mlsys.loadtest.client_health import Watch
 from mlsys.loadtest.phases import Phases
 from mlsys.loadtest.questions import Order
 from mlsys.loadtest.rows import ABANDONED, OK, Row
-from mlsys.loadtest.watch import Watch
 
 PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mlsys.loadtest.client_health import judge
+from mlsys.loadtest.client_health import validity
 from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.rows import OK, Row
 
@@ -17,36 +17,36 @@ def rows(count: int = 100, gap_s: float = 0.1, late_s: float = 0.0, error: str |
 
 
 def test_a_quick_client_is_valid() -> None:
-    found = judge(rows(), [0.1] * 100, cpu_share=0.2, open_loop=True)
+    found = validity(rows(), [0.1] * 100, cpu_share=0.2, open_loop=True)
     assert (found["valid"], found["invalid_reason"]) == (True, None)
     assert found["client.max_lag_ms"] == 0.1
 
 
 def test_one_hiccup_is_told_but_does_not_spoil_a_level() -> None:
-    found = judge(rows(), [0.1] * 999 + [300.0], cpu_share=0.2, open_loop=True)
+    found = validity(rows(), [0.1] * 999 + [300.0], cpu_share=0.2, open_loop=True)
     assert (found["valid"], found["client.max_lag_ms"]) == (True, 300.0)
 
 
 def test_a_late_event_loop_is_the_limit() -> None:
-    found = judge(rows(), [0.1] * 90 + [50.0] * 10, cpu_share=0.2, open_loop=False)
+    found = validity(rows(), [0.1] * 90 + [50.0] * 10, cpu_share=0.2, open_loop=False)
     assert found["valid"] is False
     assert found["invalid_reason"] == "the client's event loop was late by 50 ms (p99; limit 20 ms)"
 
 
 def test_a_client_behind_its_schedule_is_the_limit() -> None:
-    found = judge(rows(late_s=0.02), [], cpu_share=0.2, open_loop=True)
+    found = validity(rows(late_s=0.02), [], cpu_share=0.2, open_loop=True)
     assert found["invalid_reason"] == "the client sent 8.333 of the 10 requests/s that were due"
-    assert judge(rows(late_s=0.02), [], cpu_share=0.2, open_loop=False)["valid"] is True
+    assert validity(rows(late_s=0.02), [], cpu_share=0.2, open_loop=False)["valid"] is True
 
 
 def test_a_busy_client_is_the_limit() -> None:
     assert (
-        judge(rows(), [], cpu_share=0.97, open_loop=False)["invalid_reason"]
+        validity(rows(), [], cpu_share=0.97, open_loop=False)["invalid_reason"]
         == "the client took 97 % of a core"
     )
 
 
 def test_a_client_without_sockets_is_the_limit() -> None:
-    found = judge(rows(3, error="ClientOSError: [Errno 24] Too many open files"), [], 0.1, open_loop=False)
+    found = validity(rows(3, error="ClientOSError: [Errno 24] Too many open files"), [], 0.1, open_loop=False)
     lack = "for lack of sockets on the client's side (ulimit -n, local ports)"
     assert found["invalid_reason"] == f"3 requests failed {lack}"

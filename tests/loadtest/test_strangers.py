@@ -16,7 +16,7 @@ from mlsys import bodies
 from mlsys.loadtest import server_counters
 from mlsys.loadtest.agreement import describe
 from mlsys.loadtest.answer import judge, retry_after_s
-from mlsys.loadtest.client_health import judge as judge_client
+from mlsys.loadtest.client_health import validity
 from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, OK, Row, table, write
@@ -85,7 +85,7 @@ def is_finite(value: Any) -> bool:
 def test_no_answer_loses_a_level(told: list[dict[str, Any]]) -> None:
     rows = [answered(body) for body in told]
     values, _ = summarise([rows], slo_ms=100.0)
-    verdict = judge_client(rows, [], 0.1, open_loop=True)
+    verdict = validity(rows, [], 0.1, open_loop=True)
     assert values["succeeded"] + values["failed"] == len(rows)
     assert all(is_finite(value) for value in [*values.values(), *verdict.values(), *describe(rows).values()])
     json.dumps(values, allow_nan=False).encode()
