@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hydra.utils import get_class, instantiate
 
-from mlsys import timing
+from mlsys import signatures, timing
 from mlsys.record import Results
 from mlsys.run import build, config
 from mlsys.run.config import ROOT
@@ -18,6 +18,7 @@ from mlsys.run.config import ROOT
 CONF = ROOT / "conf"
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/[!_]*.yaml"))
 CHOICES = [option for option in OPTIONS if option.parts[0] != "experiment"]
+GROUPS_OF_ONE_FACT = ("embedder", "generator")
 PRESETS = [option for option in OPTIONS if option.parts[0] == "experiment"]
 
 
@@ -37,6 +38,25 @@ def test_every_option_composes_and_names_a_class_that_is_there(option: Path) -> 
     assert chosen["name"] == name
     if "_target_" in chosen:
         assert get_class(chosen["_target_"])
+
+
+@pytest.mark.parametrize("option", [o for o in CHOICES if o.parts[0] in build.TYPED], ids=str)
+def test_each_value_in_yaml_is_what_its_class_takes_and_nothing_is_left_out(option: Path) -> None:
+    group, name = option.parts
+    section = compose(f"{group}={name}")[group]
+    taken = signatures.check(group, section, get_class(section["_target_"]))
+    assert repr(taken) == repr(section), "5 for a number would be another record than 5.0"
+
+
+def test_no_value_stands_in_two_files_of_a_group() -> None:
+    for group in GROUPS_OF_ONE_FACT:
+        lines = [
+            line.partition("#")[0].strip()
+            for path in (CONF / group).glob("*.yaml")
+            for line in path.read_text().splitlines()
+            if "#" in line[1:]
+        ]
+        assert len(lines) == len(set(lines)), group
 
 
 @pytest.mark.parametrize("option", PRESETS, ids=str)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pytest
 
@@ -18,14 +18,28 @@ class Mine:
         raise AssertionError("checked before it is made")
 
 
+class Bare:
+    def __init__(self, min_size=4, share=0.5, anything=None, name="bare"):  # type: ignore[no-untyped-def]
+        raise AssertionError("checked before it is made")
+
+
 class Bounded:
     def __init__(self, size: int, names: list[str]) -> None:
         self.size = size
 
 
-class Bare:
-    def __init__(self, min_size=4, share=0.5, anything=None, name="bare"):  # type: ignore[no-untyped-def]
+class Shared(TypedDict):
+    dtype: str
+    tokens: int
+
+
+class Sharing:
+    def __init__(self, name: str, **shared: Unpack[Shared]) -> None:
         raise AssertionError("checked before it is made")
+
+
+class Heir(Sharing):
+    pass
 
 
 class Open:
@@ -47,6 +61,15 @@ class Open:
             {"name": "mine", "max_size": 3},
             "batching=mine has no max_size; it has min_size, wait_ms, name, eager",
         ),
+        (Mine, {"name": 1.5}, "batching.name=1.5 must be text"),
+        (Mine, {"eager": "maybe"}, "batching.eager=maybe must be true or false"),
+        (Sharing, {"name": "s", "dtype": "f", "tokens": "x"}, "batching.tokens=x must be a whole number"),
+        (
+            Heir,
+            {"name": "s", "dtype": "f", "tokens": 1, "model": "m"},
+            "batching=s has no model; it has name, dtype, tokens",
+        ),
+        (Heir, {"name": "s", "dtype": "f"}, "batching=s needs batching.tokens, of which nothing is said"),
         (Bounded, {"names": "a"}, "batching.names=a is no list: write batching.names=[a]"),
         (Bounded, {"names": ["a", 1]}, "batching.names=['a', 1] must be a list, each text"),
         (
@@ -75,3 +98,21 @@ def test_a_wrong_value_names_knob_and_value(target: type, section: dict[str, Any
 )
 def test_right_values_pass(target: type, section: dict[str, Any]) -> None:
     signatures.check("batching", section, target)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"wait_ms": 5}, {"wait_ms": 5.0}),
+        ({"name": 2024}, {"name": "2024"}),
+        (
+            {"min_size": "8", "wait_ms": "1e3", "eager": "True"},
+            {"min_size": 8, "wait_ms": 1000.0, "eager": True},
+        ),
+    ],
+)
+def test_a_value_is_taken_as_what_the_knob_is(given: dict[str, Any], taken: dict[str, Any]) -> None:
+    found = signatures.check("batching", given, Mine)
+    assert [(knob, value, type(value)) for knob, value in found.items()] == [
+        (knob, value, type(value)) for knob, value in taken.items()
+    ]

@@ -39,7 +39,7 @@ def hit_rates(pipeline: Pipeline, limit: int | None = None) -> dict[str, float |
         "retrieval_questions": len(questions),
     }
     if not isinstance(pipeline.retriever, Exact):
-        exact = Exact(metric=pipeline.retriever.metric)
+        exact = Exact("exact", metric=pipeline.retriever.metric)
         exact.load(pipeline.rows, pipeline.device, "")
         nearest = exact.search(vectors, deepest)[1]
         rates |= {f"recall.{k}": _recall(found[:, :k], nearest[:, :k]) for k in sorted({*depths, used})}

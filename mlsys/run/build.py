@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pkgutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ GROUPS = {
     "search": ("metric",),
     "serving": ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator"),
 }
+SERVED = ("batching", "balancer", "corpus", "embedder", "retriever", "generator")
+TYPED = (*GROUPS["distance"], *SERVED, "tracking")  # whose classes say of which type each knob is
 
 
 def build(config: dict[str, Any], directory: Path, asked: frozenset[str] = frozenset()) -> Workload:
@@ -62,6 +66,23 @@ def serving(config: dict[str, Any], directory: Path) -> Workload:
     for group in ("server", "batching", "balancer"):
         piece(config, group)
     return ServingBenchmark(config, directory)
+
+
+def typed(config: dict[str, Any], named: Iterable[str] = ()) -> dict[str, Any]:
+    """`config` with the knobs of the groups that will be built, and of those `named`, as their classes take them.
+
+    Nothing is loaded. Raises UserError for a knob of another type.
+    """
+    built = GROUPS["distance" if config["server"] is None else "serving"]
+    groups = [group for group in TYPED if group in (*built, *named, "tracking")]
+    return config | {group: _typed(config, group) for group in groups}
+
+
+def _typed(config: dict[str, Any], group: str) -> Any:
+    section = config[group]
+    if not isinstance(section, dict) or "_target_" not in section:  # no option is chosen, see _check_groups
+        return section
+    return signatures.check(group, section, pkgutil.resolve_name(section["_target_"]))
 
 
 def piece(config: dict[str, Any], group: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,9 +26,23 @@ def check(words: Sequence[str]) -> None:
         if not override.key_or_group:
             raise UserError(f"{override.input_line} names no option; --help lists them")
         for value in _values(override) if options(override.key_or_group) else ():
-            if value is None or isinstance(value, (bool, int, float)):
+            if value is None or isinstance(value, (bool, int, float)) or str(value).startswith("_"):
                 shown = "null" if value is None else str(value).lower()
                 raise UserError(_not_an_option(override.key_or_group, shown))
+
+
+def without_bases(words: Sequence[str]) -> list[str]:
+    """`words` where a `glob(*)` over a group leaves out what its options share, the files that begin with `_`."""
+    return [_without_bases(word) for word in words]
+
+
+def _without_bases(word: str) -> str:
+    for override in _overrides([word]):
+        swept: Any = override.value()
+        if isinstance(swept, Glob) and options(override.key_or_group):
+            include, exclude = ",".join(swept.include), ",".join([*swept.exclude, "_*"])
+            return f"{word.partition('=')[0]}=glob([{include}],exclude=[{exclude}])"
+    return word
 
 
 def _not_an_option(group: str, shown: str) -> str:

@@ -30,8 +30,11 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
     overrides = " ".join(map(keys.hide, hydra.overrides.task)) or "the defaults"
     sweep = Path(hydra.sweep.dir) if hydra.mode is not None and hydra.mode.name == "MULTIRUN" else None
     label = f"failed: {overrides}: " if sweep else ""
+    from mlsys.run.build import typed
+
+    asked = frozenset(word.partition("=")[0].lstrip("+") for word in hydra.overrides.task)
     try:
-        plain = resolved(config)
+        plain = typed(resolved(config), {re.split(r"[.@]", name)[0] for name in asked})
         keys.check(plain)
         if ranks.size() > 1:
             plain["ranks"] = ranks.size()
@@ -56,7 +59,6 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
         return
     if claim is None:
         raise UserError(f"{directory}: {MEASURED_ELSEWHERE}; hydra.run.dir=DIR names another directory")
-    asked = frozenset(word.partition("=")[0].lstrip("+") for word in hydra.overrides.task)
     measured = _Job(_entry(plain, command), plain, directory, label, claim, asked)
     if interleaved:
         measured.rounds = interleave.Rounds(plain["compare"]["rounds"])

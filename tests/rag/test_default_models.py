@@ -1,14 +1,10 @@
 """The real default models on the real default corpus: fetched from the package index on first use."""
 
 import pytest
+from sections import made as option
 
-from mlsys.rag.corpus.pydocs import Pydocs
-from mlsys.rag.embedder.minilm import MiniLM
-from mlsys.rag.generator.smollm2 import SmolLM2
 from mlsys.rag.pipeline import Item, Pipeline
 from mlsys.rag.quality import hit_rates
-from mlsys.rag.retriever.exact import Exact
-from mlsys.rag.retriever.faiss import Faiss
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +12,12 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
     made = Pipeline(
-        Pydocs(passages=120), MiniLM(), Exact(), SmolLM2(max_new_tokens=16), threads=1, device="cpu"
+        option("corpus/pydocs", passages=120),
+        option("embedder/minilm"),
+        option("retriever/exact"),
+        option("generator/smollm2", max_new_tokens=16),
+        threads=1,
+        device="cpu",
     )
     made.load()
     made.warm(4)
@@ -40,7 +41,13 @@ def test_the_known_passages_are_found(pipeline: Pipeline):
 
 
 def test_the_library_peer_finds_the_same(pipeline: Pipeline):
-    peer = Pipeline(pipeline.corpus, pipeline.embedder, Faiss(index="hnsw"), pipeline.generator, device="cpu")
+    peer = Pipeline(
+        pipeline.corpus,
+        pipeline.embedder,
+        option("retriever/faiss", index="hnsw"),
+        pipeline.generator,
+        device="cpu",
+    )
     peer.rows, peer.device = pipeline.rows, "cpu"
     peer.retriever.load(pipeline.rows, "cpu", "test")
     assert hit_rates(peer, limit=30)["recall.10"] > 0.95

@@ -4,11 +4,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from sections import made as option
 
 from mlsys.errors import UserError
 from mlsys.rag import hub
-from mlsys.rag.embedder.model import ModelEmbedder
-from mlsys.rag.generator.model import ModelGenerator
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +49,8 @@ def test_a_wrong_path_is_named(model: str):
 @pytest.mark.parametrize(
     ("load", "option"),
     [
-        (lambda name: ModelGenerator(name).load("cpu", 0), "generator.model"),
-        (lambda name: ModelEmbedder(name).load("cpu"), "embedder.model"),
+        (lambda name: option("generator/model", model=name).load("cpu", 0), "generator.model"),
+        (lambda name: option("embedder/model", model=name).load("cpu"), "embedder.model"),
     ],
 )
 def test_a_model_that_is_nowhere_is_one_line(load, option: str):

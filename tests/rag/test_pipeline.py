@@ -2,15 +2,13 @@
 
 import numpy as np
 import pytest
+from sections import made as option
 
 from mlsys.errors import UserError
 from mlsys.rag import cache
-from mlsys.rag.corpus.animals import Animals
 from mlsys.rag.embedder.hashing import Hashing
-from mlsys.rag.generator.simulated import Simulated
 from mlsys.rag.pipeline import Item, Pipeline
 from mlsys.rag.quality import hit_rates
-from mlsys.rag.retriever.exact import Exact
 
 
 @pytest.fixture
@@ -21,8 +19,22 @@ def slept() -> list[float]:
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path, slept: list[float]) -> Pipeline:
     monkeypatch.setenv("MLSYS_CACHE", str(tmp_path))
-    generator = Simulated(base_ms=5, per_request_ms=2, per_token_ms=1, max_new_tokens=10, sleep=slept.append)
-    made = Pipeline(Animals(), Hashing(), Exact(), generator, threads=1, device="cpu")
+    generator = option(
+        "generator/simulated",
+        base_ms=5,
+        per_request_ms=2,
+        per_token_ms=1,
+        max_new_tokens=10,
+        sleep=slept.append,
+    )
+    made = Pipeline(
+        option("corpus/animals"),
+        option("embedder/hashing"),
+        option("retriever/exact"),
+        generator,
+        threads=1,
+        device="cpu",
+    )
     made.load()
     return made
 
@@ -95,7 +107,14 @@ def test_a_damaged_index_is_named(pipeline: Pipeline, content: bytes):
     (kept,) = cache.directory("index").glob("*.npy")
     kept.write_bytes(content)
     with pytest.raises(UserError, match=f"MLSYS_CACHE: {kept} is damaged: delete it"):
-        Pipeline(Animals(), Hashing(), Exact(), Simulated(), device="cpu", threads=1).load()
+        Pipeline(
+            option("corpus/animals"),
+            option("embedder/hashing"),
+            option("retriever/exact"),
+            option("generator/simulated"),
+            device="cpu",
+            threads=1,
+        ).load()
 
 
 def test_the_index_is_computed_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch):
@@ -103,20 +122,49 @@ def test_the_index_is_computed_once(pipeline: Pipeline, monkeypatch: pytest.Monk
         raise RuntimeError("computed again")
 
     monkeypatch.setattr(Hashing, "passages", forbidden)
-    again = Pipeline(Animals(), Hashing(), Exact(), Simulated(), device="cpu", threads=1)
+    again = Pipeline(
+        option("corpus/animals"),
+        option("embedder/hashing"),
+        option("retriever/exact"),
+        option("generator/simulated"),
+        device="cpu",
+        threads=1,
+    )
     again.load()
     with pytest.raises(RuntimeError, match="computed again"):
-        Pipeline(Animals(), Hashing(dim=64), Exact(), Simulated(), device="cpu", threads=1).load()
+        Pipeline(
+            option("corpus/animals"),
+            option("embedder/hashing", dim=64),
+            option("retriever/exact"),
+            option("generator/simulated"),
+            device="cpu",
+            threads=1,
+        ).load()
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Simulated(base_ms=-1), r"generator.base_ms=-1 must be 0 or more"),
-        (lambda: Simulated(max_new_tokens=0), r"generator.max_new_tokens=0 must be at least 1"),
-        (lambda: Hashing(dim=0), r"embedder.dim=0 must be at least 1"),
-        (lambda: Exact(metric="l3"), r"retriever.metric=l3 is none of l2, l1, cosine, dot"),
-        (lambda: Pipeline(Animals(), Hashing(), Exact(), Simulated(), threads=0), r"server.threads=0 must"),
+        (lambda: option("generator/simulated", base_ms=-1), r"generator.base_ms=-1.0 must be 0 or more"),
+        (
+            lambda: option("generator/simulated", max_new_tokens=0),
+            r"generator.max_new_tokens=0 must be at least 1",
+        ),
+        (lambda: option("embedder/hashing", dim=0), r"embedder.dim=0 must be at least 1"),
+        (
+            lambda: option("retriever/exact", metric="l3"),
+            r"retriever.metric=l3 is none of cosine, dot, l1, l2, sqeuclidean",
+        ),
+        (
+            lambda: Pipeline(
+                option("corpus/animals"),
+                option("embedder/hashing"),
+                option("retriever/exact"),
+                option("generator/simulated"),
+                threads=0,
+            ),
+            r"server.threads=0 must",
+        ),
     ],
 )
 def test_bad_knobs_are_named(make, message: str):
@@ -125,7 +173,7 @@ def test_bad_knobs_are_named(make, message: str):
 
 
 def test_hashing_gives_unit_vectors_and_survives_empty_text():
-    rows = Hashing(dim=64).passages(["cats and dogs", "", "Cats AND dogs"])
+    rows = option("embedder/hashing", dim=64).passages(["cats and dogs", "", "Cats AND dogs"])
     assert np.linalg.norm(rows[0]) == pytest.approx(1)
     assert not rows[1].any()
     assert (rows[0] == rows[2]).all()

@@ -22,7 +22,7 @@ QUESTIONS = (
 class Animals:
     """Three passages, six questions."""
 
-    def __init__(self, name: str = "animals") -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.passages = [Passage(i, text, "animals", i) for i, text in enumerate(SENTENCES)]
         self.questions = [Question(text, passage) for text, passage in QUESTIONS]

@@ -24,14 +24,7 @@ class Files:
     questions with known answers. Without such questions the first sentences of the passages are asked.
     """
 
-    def __init__(
-        self,
-        path: str,
-        name: str = "files",
-        chunk_tokens: int = 160,
-        overlap_tokens: int = 32,
-        text_field: str = "text",
-    ) -> None:
+    def __init__(self, path: str, name: str, chunk_tokens: int, overlap_tokens: int, text_field: str) -> None:
         if not path:
             raise UserError("corpus.path is missing: corpus=files corpus.path=DIR")
         if chunk_tokens < 1:

@@ -39,7 +39,7 @@ class _Text:
 class Pydocs:
     """`passages` texts of at most `max_words` words each; one question for every docstring among them."""
 
-    def __init__(self, name: str = "pydocs", passages: int = 300, max_words: int = 50) -> None:
+    def __init__(self, name: str, passages: int, max_words: int) -> None:
         if passages < 1:
             raise UserError(f"corpus.passages={passages} must be at least 1")
         if max_words < FEWEST_WORDS:

@@ -21,7 +21,7 @@ STEM_LETTERS = 6
 class Hashing:
     """Vectors of length `dim`, each of euclidean length 1 (0 for a text without words)."""
 
-    def __init__(self, name: str = "hashing", dim: int = 1024) -> None:
+    def __init__(self, name: str, dim: int) -> None:
         if dim < 1:
             raise UserError(f"embedder.dim={dim} must be at least 1")
         self.name, self.dim = name, dim

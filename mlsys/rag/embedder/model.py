@@ -32,13 +32,13 @@ class ModelEmbedder:
     def __init__(
         self,
         model: str,
-        name: str = "model",
-        query_prefix: str | None = None,
-        passage_prefix: str | None = None,
-        normalize: bool = True,
-        batch_size: int = 32,
-        revision: str | None = None,
-        trust_remote_code: bool = False,
+        name: str,
+        query_prefix: str | None,
+        passage_prefix: str | None,
+        normalize: bool,
+        batch_size: int,
+        revision: str | None,
+        trust_remote_code: bool,
     ) -> None:
         if not model:
             raise UserError("embedder.model is empty: give a hub id, a folder, or use embedder=minilm")

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from mlsys import progress
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
-from mlsys.rag.generator import Answer, Prompt, attention, linear
+from mlsys.rag.generator import Answer, Prompt
 from mlsys.rag.generator.chat import Chat
-from mlsys.rag.generator.decoding import Decoder, Engine, cut
-from mlsys.rag.generator.plain import PlainDecoder
+
+if TYPE_CHECKING:
+    from mlsys.rag.generator.decoding import Engine
 
 DTYPES = ("float32", "bfloat16", "float16")
 # Families whose attention is plain causal attention with explicit positions: the slot decoder may drive them.
 SLOT_FAMILIES = frozenset({"llama", "opt", "qwen2", "qwen3", "mistral"})
+
+
+class Decoding(TypedDict):
+    """The knobs of every generator that decodes with a language model."""
+
+    dtype: str
+    max_new_tokens: int
+    fixed_length: bool
+    max_prompt_tokens: int
+    compile: bool
 
 
 class ModelGenerator:
@@ -27,27 +38,30 @@ class ModelGenerator:
 
     def __init__(
         self,
+        name: str,
         model: str,
-        name: str = "model",
-        dtype: str = "float32",
-        max_new_tokens: int = 32,
-        fixed_length: bool = True,
-        max_prompt_tokens: int = 1024,
-        compile: bool = False,
-        revision: str | None = None,
-        trust_remote_code: bool = False,
+        revision: str | None,
+        trust_remote_code: bool,
+        **decoding: Unpack[Decoding],
     ) -> None:
         if not model:
             raise UserError("generator.model is empty: give a hub id, a folder, or use generator=smollm2")
-        if dtype not in DTYPES:
-            raise UserError(f"generator.dtype={dtype} is none of {', '.join(DTYPES)}")
-        for knob, value in (("max_new_tokens", max_new_tokens), ("max_prompt_tokens", max_prompt_tokens)):
+        if decoding["dtype"] not in DTYPES:
+            raise UserError(f"generator.dtype={decoding['dtype']} is none of {', '.join(DTYPES)}")
+        self.max_new_tokens, self._max_prompt_tokens = (
+            decoding["max_new_tokens"],
+            decoding["max_prompt_tokens"],
+        )
+        for knob, value in (
+            ("max_new_tokens", self.max_new_tokens),
+            ("max_prompt_tokens", self._max_prompt_tokens),
+        ):
             if value < 1:
                 raise UserError(f"generator.{knob}={value} must be at least 1")
-        self.name, self.model, self.dtype, self.compile = name, model, dtype, compile
-        self.max_new_tokens, self.fixed_length = max_new_tokens, fixed_length
+        self.name, self.model = name, model
+        self.dtype, self.fixed_length = decoding["dtype"], decoding["fixed_length"]
+        self.compile = decoding["compile"]
         self.revision, self.trust_remote_code = revision, trust_remote_code
-        self._max_prompt_tokens = max_prompt_tokens
         self._network: Any = None
         self._packed, self._warning = False, dict[str, str]()
         self._engine: Engine
@@ -56,6 +70,8 @@ class ModelGenerator:
     def load(self, device: str, seed: int) -> None:
         """Fetch and load. Raises UserError if the model cannot be had or is too short for what was asked."""
         import torch
+
+        from mlsys.rag.generator import attention, linear
 
         attention.register()
         self._warn(device, getattr(torch, self.dtype))
@@ -72,6 +88,8 @@ class ModelGenerator:
         self._engine = self._make_engine()
 
     def _warn(self, device: str, dtype: Any) -> None:
+        from mlsys.rag.generator import linear
+
         if device == "cpu" and not linear.multiplies(dtype):
             text = (
                 f"generator.dtype={self.dtype}: this processor has no instructions for it: "
@@ -110,17 +128,23 @@ class ModelGenerator:
         self._max_prompt_tokens = min(self._max_prompt_tokens, longest - self.max_new_tokens)
 
     def _make_engine(self) -> Engine:
-        if self._network.config._attn_implementation != attention.IMPLEMENTATION:
+        from mlsys.rag.generator.attention import IMPLEMENTATION
+
+        if self._network.config._attn_implementation != IMPLEMENTATION:
             if self.compile:
                 family = self._network.config.model_type
                 raise UserError(
                     f"generator.compile=true does not know {family} models ({', '.join(SLOT_FAMILIES)})"
                 )
+            from mlsys.rag.generator.plain import PlainDecoder
+
             return PlainDecoder(self._network, self.chat.ends, self.chat.pad)
         if self.compile:
             from mlsys.rag.generator.graphs import GraphDecoder
 
             return GraphDecoder(self._network, self.chat.ends, self.max_prompt_tokens, self.max_new_tokens)
+        from mlsys.rag.generator.decoding import Decoder
+
         return Decoder(self._network, self.chat.ends, self.chat.prefix())
 
     @property
@@ -138,6 +162,8 @@ class ModelGenerator:
 
     def generate(self, prompts: list[Prompt]) -> list[Answer]:
         """Greedy answers of the whole batch."""
+        from mlsys.rag.generator.decoding import cut
+
         rows = self._engine.generate(
             [prompt.ids for prompt in prompts], self.max_new_tokens, self.fixed_length
         )
@@ -164,7 +190,9 @@ class ModelGenerator:
 
 def implementation(config: Any) -> str | None:
     """The slot attention where the model is known to go with it, else what transformers chooses."""
+    from mlsys.rag.generator.attention import IMPLEMENTATION
+
     windowed = getattr(config, "use_sliding_window", False) or (
         config.model_type == "mistral" and getattr(config, "sliding_window", None)
     )
-    return attention.IMPLEMENTATION if config.model_type in SLOT_FAMILIES and not windowed else None
+    return IMPLEMENTATION if config.model_type in SLOT_FAMILIES and not windowed else None

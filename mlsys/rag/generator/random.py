@@ -6,12 +6,12 @@ of tokens costs the same whatever the weights are.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
 from mlsys.rag.generator import Answer, Prompt
-from mlsys.rag.generator.model import ModelGenerator, implementation
+from mlsys.rag.generator.model import Decoding, ModelGenerator, implementation
 from mlsys.rag.generator.shapes import SHAPES, config
 from mlsys.rag.generator.vocabulary import build
 
@@ -21,10 +21,10 @@ SMOLLM2_IDS = 49152
 class Random(ModelGenerator):
     """`shape`: one of `SHAPES`. The pipeline's seed decides the weights."""
 
-    def __init__(self, shape: str = "smollm2-135m", name: str = "random", **knobs: Any) -> None:
+    def __init__(self, name: str, shape: str, **decoding: Unpack[Decoding]) -> None:
         if shape not in SHAPES:
             raise UserError(f"generator.shape={shape} is none of {', '.join(SHAPES)}")
-        super().__init__(model=f"random {shape}", name=name, **knobs)
+        super().__init__(name, f"random {shape}", revision=None, trust_remote_code=False, **decoding)
         self.shape = shape
         self._tokenizer_note = ""
 

@@ -41,12 +41,12 @@ class Simulated:
 
     def __init__(
         self,
-        name: str = "simulated",
-        base_ms: float = 5.0,
-        per_request_ms: float = 1.0,
-        per_token_ms: float = 0.5,
-        max_new_tokens: int = 32,
-        max_prompt_tokens: int = 2048,
+        name: str,
+        base_ms: float,
+        per_request_ms: float,
+        per_token_ms: float,
+        max_new_tokens: int,
+        max_prompt_tokens: int,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         costs = {"base_ms": base_ms, "per_request_ms": per_request_ms, "per_token_ms": per_token_ms}

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mlsys.rag.generator.model import ModelGenerator
 
 
 class SmolLM2(ModelGenerator):
     """The packaged model; `model` may name another, which then is what runs and what the record says."""
-
-    def __init__(self, model: str = "smollm2", name: str = "smollm2", **knobs: Any) -> None:
-        super().__init__(model=model, name=name, **knobs)

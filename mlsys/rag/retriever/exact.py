@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Exact:
     """Exact top-k over all rows; equal distances go to the lowest row."""
 
-    def __init__(self, name: str = "exact", metric: str = "cosine") -> None:
+    def __init__(self, name: str, metric: str) -> None:
         self.name, self.metric = name, check_metric(metric)
         self._index: Index | None = None
 

@@ -24,12 +24,12 @@ class Faiss:
 
     def __init__(
         self,
-        name: str = "faiss",
-        metric: str = "cosine",
-        index: str = "flat",
-        hnsw_m: int = 32,
-        ef_construction: int = 200,
-        ef_search: int = 64,
+        name: str,
+        metric: str,
+        index: str,
+        hnsw_m: int,
+        ef_construction: int,
+        ef_search: int,
     ) -> None:
         if index not in KINDS:
             raise UserError(f"retriever.index={index} is none of {', '.join(KINDS)}")

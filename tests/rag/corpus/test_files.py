@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+from sections import made as option
 
 from mlsys.errors import UserError
 from mlsys.rag.corpus.files import Files
@@ -17,7 +18,7 @@ def words(text: str) -> list[tuple[int, int]]:
 
 
 def loaded(path: Path, **knobs) -> Files:
-    corpus = Files(str(path), **knobs)
+    corpus = option("corpus/files", path=str(path), **knobs)
     corpus.load(words)
     return corpus
 
@@ -115,16 +116,16 @@ def test_nothing_readable_is_an_error(tmp_path: Path):
 
 def test_mistakes_are_named_before_anything_loads(tmp_path: Path):
     with pytest.raises(UserError, match=r"corpus.path is missing: corpus=files corpus.path=DIR"):
-        Files("")
+        option("corpus/files", path="")
     with pytest.raises(UserError, match=r"corpus.path=.*/nowhere does not exist"):
-        Files(str(tmp_path / "nowhere"))
+        option("corpus/files", path=str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"corpus.path=.* holds no file that can be read \(.txt, .md"):
-        Files(str(tmp_path))
+        option("corpus/files", path=str(tmp_path))
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(UserError, match=r"corpus.chunk_tokens=0 must be at least 1"):
-        Files(str(tmp_path), chunk_tokens=0)
+        option("corpus/files", path=str(tmp_path), chunk_tokens=0)
     with pytest.raises(UserError, match=r"corpus.overlap_tokens=8 must be from 0 to below chunk_tokens=8"):
-        Files(str(tmp_path), chunk_tokens=8, overlap_tokens=8)
+        option("corpus/files", path=str(tmp_path), chunk_tokens=8, overlap_tokens=8)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Python's own documentation as a corpus: known answers, bounds, the same each time."""
 
 import pytest
+from sections import made as option
 
 from mlsys.errors import UserError
 from mlsys.rag.corpus import pydocs
@@ -18,7 +19,7 @@ def in_cache(monkeypatch: pytest.MonkeyPatch, cache):
 
 
 def loaded(**knobs: int) -> Pydocs:
-    corpus = Pydocs(**knobs)
+    corpus = option("corpus/pydocs", **knobs)
     corpus.load(lambda text: pytest.fail("this corpus needs no tokens"))
     return corpus
 
@@ -62,4 +63,4 @@ def test_a_known_docstring_is_its_own_answer():
 )
 def test_bad_knobs_are_named(knobs, message: str):
     with pytest.raises(UserError, match=message):
-        Pydocs(**knobs)
+        option("corpus/pydocs", **knobs)

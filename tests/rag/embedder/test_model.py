@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sections import made as option
 
 from mlsys.errors import UserError
-from mlsys.rag.embedder.minilm import MiniLM
 from mlsys.rag.embedder.model import E5_INSTRUCT, ModelEmbedder
 from mlsys.rag.generator.vocabulary import build
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded(path: Path, **knobs) -> ModelEmbedder:
-    embedder = ModelEmbedder(str(path), **knobs)
+    embedder = option("embedder/model", model=str(path), **knobs)
     embedder.load("cpu")
     return embedder
 
@@ -116,9 +116,9 @@ def test_token_spans_cover_the_words(folder: Path):
 
 def test_mistakes_are_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"embedder.model is empty"):
-        ModelEmbedder("")
+        option("embedder/model", model="")
     with pytest.raises(UserError, match=r"embedder.batch_size=0 must be at least 1"):
-        MiniLM(batch_size=0)
-    nothing = ModelEmbedder(str(tmp_path))
+        option("embedder/minilm", batch_size=0)
+    nothing = option("embedder/model", model=str(tmp_path))
     with pytest.raises(UserError, match=r"^embedder.model=/.* cannot be loaded: [^\n]+$"):
         nothing.load("cpu")

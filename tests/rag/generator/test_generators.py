@@ -2,14 +2,12 @@
 
 import pytest
 import torch
+from sections import made as option
 
 from mlsys.errors import UserError
 from mlsys.rag.generator import linear
 from mlsys.rag.generator.chat import Chat
-from mlsys.rag.generator.model import ModelGenerator
 from mlsys.rag.generator.random import Random
-from mlsys.rag.generator.simulated import Simulated
-from mlsys.rag.generator.smollm2 import SmolLM2
 from mlsys.rag.generator.vocabulary import build
 from mlsys.rag.prompt import INSTRUCTION
 
@@ -24,7 +22,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def generator() -> Random:
     torch.set_num_threads(1)
-    made = Random("tiny", max_new_tokens=8)
+    made = option("generator/random", shape="tiny", max_new_tokens=8)
     made.load("cpu", seed=3)
     return made
 
@@ -38,7 +36,10 @@ def test_batches_answer_as_single_requests_do(generator: Random):
 
 def test_the_seed_decides_the_weights(generator: Random):
     state = torch.random.get_rng_state()
-    same, other = Random("tiny", max_new_tokens=8), Random("tiny", max_new_tokens=8)
+    same, other = (
+        option("generator/random", shape="tiny", max_new_tokens=8),
+        option("generator/random", shape="tiny", max_new_tokens=8),
+    )
     same.load("cpu", seed=3)
     other.load("cpu", seed=4)
     prompts = generator.prompts(CONTENTS)
@@ -60,7 +61,7 @@ def test_a_type_without_instructions_is_said_once_and_in_the_record(
     native: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(linear, "multiplies", lambda _: native)
-    made = Random("tiny", dtype="bfloat16", max_new_tokens=2)
+    made = option("generator/random", shape="tiny", dtype="bfloat16", max_new_tokens=2)
     made.load("cpu", seed=0)
     line = "generator.dtype=bfloat16: this processor has no instructions for it"
     assert capsys.readouterr().err.count(line) == (not native)
@@ -68,7 +69,7 @@ def test_a_type_without_instructions_is_said_once_and_in_the_record(
 
 
 def test_static_shapes_give_the_same_answers(generator: Random):
-    static = Random("tiny", max_new_tokens=8, compile=True, max_prompt_tokens=200)
+    static = option("generator/random", shape="tiny", max_new_tokens=8, compile=True, max_prompt_tokens=200)
     static.load("cpu", seed=3)
     static.warm(2)
     prompts = generator.prompts(CONTENTS)
@@ -110,13 +111,13 @@ def test_any_bytes_survive_the_vocabulary(tokenizer):
 def test_a_local_folder_is_a_model(tmp_path, generator: Random):
     generator._network.save_pretrained(tmp_path)
     build(1024).save_pretrained(tmp_path)
-    loaded = ModelGenerator(str(tmp_path), max_new_tokens=8)
+    loaded = option("generator/model", model=str(tmp_path), max_new_tokens=8)
     loaded.load("cpu", 0)
     prompts = generator.prompts(CONTENTS)
     ids = [answer.ids for answer in generator.generate(prompts)]
     assert [answer.ids for answer in loaded.generate(prompts)] == ids
-    assert SmolLM2(model=str(tmp_path)).model == str(tmp_path)
-    too_long = ModelGenerator(str(tmp_path), max_new_tokens=4096)
+    assert option("generator/smollm2", model=str(tmp_path)).model == str(tmp_path)
+    too_long = option("generator/model", model=str(tmp_path), max_new_tokens=4096)
     with pytest.raises(UserError, match=r"generator.max_new_tokens=4096: .* has 4096 positions in all"):
         too_long.load("cpu", 0)
 
@@ -129,18 +130,18 @@ def test_a_family_that_is_not_known_decodes_through_transformers(tmp_path):
     )
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     build(1024).save_pretrained(tmp_path)
-    loaded = ModelGenerator(str(tmp_path), max_new_tokens=4)
+    loaded = option("generator/model", model=str(tmp_path), max_new_tokens=4)
     loaded.load("cpu", 0)
     answers = loaded.generate(loaded.prompts(CONTENTS))
     assert [answer.tokens for answer in answers] == [4, 4, 4]
     assert loaded.describe()["decoder"] == "transformers generate"
     assert loaded.max_prompt_tokens == 252
     with pytest.raises(UserError, match=r"generator.compile=true does not know gpt2 models"):
-        ModelGenerator(str(tmp_path), compile=True).load("cpu", 0)
+        option("generator/model", model=str(tmp_path), compile=True).load("cpu", 0)
 
 
 def test_a_model_that_cannot_be_had_is_one_line(tmp_path):
-    generator = ModelGenerator(str(tmp_path))
+    generator = option("generator/model", model=str(tmp_path))
     with pytest.raises(UserError, match=r"^generator.model=/.* cannot be loaded: [^\n]*$"):
         generator.load("cpu", 0)
 
@@ -148,12 +149,27 @@ def test_a_model_that_cannot_be_had_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SmolLM2(dtype="int4"), r"generator.dtype=int4 is none of float32, bfloat16, float16"),
-        (lambda: SmolLM2(max_new_tokens=0), r"generator.max_new_tokens=0 must be at least 1"),
-        (lambda: SmolLM2(max_prompt_tokens=-1), r"generator.max_prompt_tokens=-1 must be at least 1"),
-        (lambda: ModelGenerator(""), r"generator.model is empty"),
-        (lambda: Random("gpt-9"), r"generator.shape=gpt-9 is none of smollm2-135m, "),
-        (lambda: Simulated(per_token_ms=float("nan")), r"generator.per_token_ms=nan must be 0 or more"),
+        (
+            lambda: option("generator/smollm2", dtype="int4"),
+            r"generator.dtype=int4 is none of float32, bfloat16, float16",
+        ),
+        (
+            lambda: option("generator/smollm2", max_new_tokens=0),
+            r"generator.max_new_tokens=0 must be at least 1",
+        ),
+        (
+            lambda: option("generator/smollm2", max_prompt_tokens=-1),
+            r"generator.max_prompt_tokens=-1 must be at least 1",
+        ),
+        (lambda: option("generator/model", model=""), r"generator.model is empty"),
+        (
+            lambda: option("generator/random", shape="gpt-9"),
+            r"generator.shape=gpt-9 is none of smollm2-135m, ",
+        ),
+        (
+            lambda: option("generator/simulated", per_token_ms=float("nan")),
+            r"generator.per_token_ms=nan must be 0 or more",
+        ),
     ],
 )
 def test_bad_knobs_are_named(make, message: str):
@@ -162,7 +178,7 @@ def test_bad_knobs_are_named(make, message: str):
 
 
 def test_the_simulated_cost_is_affine():
-    model = Simulated(base_ms=2, per_request_ms=3, per_token_ms=0.5, max_new_tokens=10)
+    model = option("generator/simulated", base_ms=2, per_request_ms=3, per_token_ms=0.5, max_new_tokens=10)
     assert [model.cost_ms(batch) for batch in (1, 2, 8)] == [10, 13, 31]
 
 
@@ -180,4 +196,4 @@ def test_a_damaged_file_of_a_model_is_one_line(tmp_path, generator: Random, file
     build(1024).save_pretrained(tmp_path)
     (tmp_path / file).write_bytes(content)
     with pytest.raises(UserError, match=r"^generator.model=/.* cannot be loaded: [^\n]*$"):
-        ModelGenerator(str(tmp_path), max_new_tokens=8).load("cpu", 0)
+        option("generator/model", model=str(tmp_path), max_new_tokens=8).load("cpu", 0)

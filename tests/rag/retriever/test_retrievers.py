@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from sections import made as option
 
 from mlsys.distance.metrics import searchable
 from mlsys.errors import UserError
-from mlsys.rag.retriever.exact import Exact
-from mlsys.rag.retriever.faiss import Faiss
 
 ROWS = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
 QUERIES = np.random.default_rng(1).normal(size=(7, 16)).astype(np.float32)
@@ -31,9 +30,9 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path):
 
 
 @pytest.mark.parametrize("metric", searchable())
-@pytest.mark.parametrize("made", [Exact, Faiss])
-def test_the_nearest_come_first_with_their_scores(made, metric: str):
-    retriever = made(metric=metric)
+@pytest.mark.parametrize("name", ["exact", "faiss"])
+def test_the_nearest_come_first_with_their_scores(name: str, metric: str):
+    retriever = option(f"retriever/{name}", metric=metric)
     retriever.load(ROWS, "cpu", "digest")
     scores, rows = retriever.search(QUERIES, 5)
     expected = np.argsort(-defined(metric), axis=1, kind="stable")[:, :5]
@@ -43,13 +42,16 @@ def test_the_nearest_come_first_with_their_scores(made, metric: str):
 
 @pytest.mark.parametrize("metric", searchable())
 def test_equal_rows_go_to_the_lowest(metric: str):
-    retriever = Exact(metric=metric)
+    retriever = option("retriever/exact", metric=metric)
     retriever.load(np.ones((6, 4), np.float32), "cpu", "digest")
     assert retriever.search(np.ones((1, 4), np.float32), 3)[1].tolist() == [[0, 1, 2]]
 
 
 def test_a_graph_is_built_once_and_finds_nearly_all(monkeypatch: pytest.MonkeyPatch, tmp_path):
-    exact, graph = Exact(metric="l2"), Faiss(metric="l2", index="hnsw", hnsw_m=8, ef_construction=40)
+    exact, graph = (
+        option("retriever/exact", metric="l2"),
+        option("retriever/faiss", metric="l2", index="hnsw", hnsw_m=8, ef_construction=40),
+    )
     exact.load(ROWS, "cpu", "digest")
     graph.load(ROWS, "cpu", "digest")
     found, nearest = graph.search(QUERIES, 10)[1], exact.search(QUERIES, 10)[1]
@@ -59,7 +61,7 @@ def test_a_graph_is_built_once_and_finds_nearly_all(monkeypatch: pytest.MonkeyPa
     )
     assert len(list((tmp_path / "index").glob("*.faiss"))) == 1
     monkeypatch.setattr("faiss.IndexHNSWFlat", lambda *_: pytest.fail("built again"))
-    again = Faiss(metric="l2", index="hnsw", hnsw_m=8, ef_construction=40)
+    again = option("retriever/faiss", metric="l2", index="hnsw", hnsw_m=8, ef_construction=40)
     again.load(ROWS, "cpu", "digest")
     assert (again.search(QUERIES, 10)[1] == found).all()
     assert again.describe()["index"] == "hnsw"
@@ -73,10 +75,13 @@ def test_a_graph_is_built_once_and_finds_nearly_all(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Faiss(index="ivf"), r"retriever.index=ivf is none of flat, hnsw"),
-        (lambda: Faiss(metric="l3"), r"retriever.metric=l3 is none of cosine, dot, l1, l2, sqeuclidean"),
-        (lambda: Faiss(hnsw_m=1), r"retriever.hnsw_m=1 must be at least 2"),
-        (lambda: Faiss(ef_search=0), r"retriever.ef_search=0 must be at least 1"),
+        (lambda: option("retriever/faiss", index="ivf"), r"retriever.index=ivf is none of flat, hnsw"),
+        (
+            lambda: option("retriever/faiss", metric="l3"),
+            r"retriever.metric=l3 is none of cosine, dot, l1, l2, sqeuclidean",
+        ),
+        (lambda: option("retriever/faiss", hnsw_m=1), r"retriever.hnsw_m=1 must be at least 2"),
+        (lambda: option("retriever/faiss", ef_search=0), r"retriever.ef_search=0 must be at least 1"),
     ],
 )
 def test_bad_knobs_are_named(make, message: str):

@@ -1,0 +1,57 @@
+"""What options share is no option: it is neither chosen nor swept over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from mlsys.errors import UserError
+from mlsys.run import build, choices, config
+
+
+def test_what_options_share_is_no_option() -> None:
+    assert "_model" not in choices.options("generator")
+    with pytest.raises(UserError, match=r"^generator=_model is not an option; there are: model, random"):
+        choices.check(["generator=_model"])
+    assert " _" not in config.groups()
+
+
+@pytest.mark.parametrize(
+    ("word", "read"),
+    [
+        ("generator=glob(*)", "generator=glob([*],exclude=[_*])"),
+        ("generator=glob([s*,r*],exclude=random)", "generator=glob([s*,r*],exclude=[random,_*])"),
+        ("generator=simulated,random", "generator=simulated,random"),
+        ("generator.dtype=glob(*)", "generator.dtype=glob(*)"),
+        ("-m", "-m"),
+    ],
+)
+def test_a_sweep_over_all_options_leaves_it_out(word: str, read: str) -> None:
+    assert choices.without_bases([word]) == [read]
+
+
+TYPED = """
+import sys
+import hydra
+from mlsys.run import build, config
+config.register()
+with hydra.initialize_config_dir(str(config.conf()), version_base="1.3"):
+    plain = config.resolved(hydra.compose("config", ["server=batch", "generator.max_prompt_tokens=7"]))
+assert "torch" not in sys.modules, "composing"
+build.typed(plain)
+assert "torch" not in sys.modules, "holding knobs against their classes"
+"""
+
+
+def test_composing_and_checking_a_service_cost_no_torch() -> None:
+    subprocess.run([sys.executable, "-c", TYPED], check=True)
+
+
+def test_knobs_of_what_is_not_built_are_checked_where_the_command_line_names_it() -> None:
+    plain = {"server": None} | dict.fromkeys(build.TYPED)
+    plain["generator"] = {"_target_": "mlsys.rag.generator.simulated.Simulated", "base_ms": "x"}
+    assert build.typed(plain)["generator"] == plain["generator"]
+    with pytest.raises(UserError, match=r"^generator.base_ms=x must be a number$"):
+        build.typed(plain, {"generator"})
