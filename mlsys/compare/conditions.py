@@ -8,24 +8,9 @@ from typing import Any
 
 from mlsys.compare.match import Pair
 from mlsys.record import Record
+from mlsys.record.knobs import Meaning, meaning, tells_work
 from mlsys.report.doubts import busy
 from mlsys.report.rows import HARDWARE, flatten, label
-
-# Settings that say what is done, not how: with another of these it is other work.
-WORK = (
-    "data.", "metric.", "search.", "corpus.", "embedder.",
-    "generator.name", "generator.model", "generator.shape", "generator.max_new_tokens",
-    "loadtest.name", "loadtest.k", "loadtest.request_rate",
-)  # fmt: skip
-WORK_RESULTS = (
-    "n",
-    "data.x",
-    "data.y",
-    "pipeline.corpus",
-    "pipeline.embedder",
-    "pipeline.generator.model",
-    "device",
-)
 
 
 @dataclass
@@ -41,16 +26,11 @@ def check(pair: Pair) -> Conditions:
     found = Conditions()
     a, b = pair.a[0][1], pair.b[0][1]
     for key, (left, right) in pair.differs.items():
-        if key == "n" or key.startswith(WORK):
+        if meaning(key) is Meaning.WORK:
             found.other_work.append(f"{label(key)}: {left} against {right}")
     for key in dict.fromkeys([*a.results, *b.results]):
         left, right = a.results.get(key), b.results.get(key)
-        if (
-            key.startswith(WORK_RESULTS)
-            and left != right
-            and not isinstance(left, float)
-            and key not in pair.differs
-        ):
+        if tells_work(key) and left != right and not isinstance(left, float) and key not in pair.differs:
             found.other_work.append(f"{key}: {left} against {right}")
     found.other_work += _different(_hardware(a), _hardware(b), "hardware.")
     found.notes += _different(_part(a, "versions"), _part(b, "versions"), "")

@@ -9,23 +9,12 @@ from typing import Any
 
 from mlsys.errors import UserError
 from mlsys.record import Record, find, read
+from mlsys.record.knobs import is_setting
 from mlsys.report import rows
 from mlsys.report.names import Names
 
 Runs = list[tuple[Path, Record]]
 Settings = dict[str, Any]
-
-# What a run writes and in which order it was measured; a seed makes another repeat of the same configuration.
-NOT_SETTINGS = (
-    "tracking.",
-    "experiment",
-    "compare.",
-    "seed",
-    "size",
-    "workload",
-    "server.port",
-    "time_limit_s",
-)
 
 
 @dataclass(frozen=True)
@@ -73,9 +62,7 @@ def settings(record: Record) -> Settings:
 
 def plain_settings(flat: Mapping[str, Any]) -> Settings:
     """What of a flat configuration bears on what is measured."""
-    return {
-        key: value for key, value in flat.items() if not key.startswith(NOT_SETTINGS) and value is not None
-    }
+    return {key: value for key, value in flat.items() if is_setting(key) and value is not None}
 
 
 def match(a: Runs, b: Runs) -> Matching:

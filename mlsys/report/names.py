@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlsys.record.knobs import is_care
 from mlsys.report.rows import (
     CONFIG,
     MEASURED,
@@ -26,26 +27,6 @@ LEAD = {
     "search": "config.metric.name",
     "serving": "config.server.name",
 }
-# With how much care something was measured, not what: such runs are repeats of each other.
-CARE = tuple(
-    CONFIG + name
-    for name in (
-        "baselines",
-        "repeats",
-        "warmup",
-        "time_limit_s",
-        "seed",
-        "compare.",
-        "loadtest.requests",
-        "loadtest.repeats",
-        "loadtest.warmup",
-        "loadtest.duration",
-        "loadtest.quality",
-        "loadtest.engine",
-        "search.peers",
-        "search.reference_queries",
-    )
-)
 SPEAKING = {
     "reduction",
     "machine",
@@ -86,7 +67,7 @@ class Names:
         told = each_record(told)
         lead = LEAD.get(told[0]["workload"], "") if told else ""
         different = varying(told)
-        keys = [key for key in different if key not in AXES and not key.startswith(CARE)]
+        keys = [key for key in different if key not in AXES and not is_care(key.removeprefix(CONFIG))]
         if "config.reduction.name" in keys or several(told, "reduction"):
             keys = [key for key in keys if key != "config.reduction.name"] + ["reduction"]
         keys = [key for key in keys if key != "config.device" or not any("device" in row for row in told)]

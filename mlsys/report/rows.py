@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from mlsys.errors import UserError
-from mlsys.record import Record
+from mlsys.record import Record, knobs
 
 Runs = Sequence[tuple[Path, Record]]
 Row = dict[str, Any]
@@ -19,15 +19,6 @@ CONFIG = "config."
 WORKLOADS = ("distance", "search", "serving")
 HARDWARE = ("cpu", "cores", "gpu", "memory_gib")
 PUBLISHED_RUN, MEASURED = "published", "measured"
-# Where output goes and how a config is written says nothing about what was measured.
-SILENT = ("config.tracking", "config.experiment", "config.size", "config.workload")
-SERVING = ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator")
-VECTORS = ("reduction", "data", "n", "size", "dtype", "placement", "memory_budget", "baselines")
-UNUSED = {
-    "distance": {"search", *SERVING},
-    "search": {*VECTORS, *SERVING} - {"placement", "memory_budget"},
-    "serving": {"search", "metric", "repeats", "warmup", "time_limit_s", "threads", *VECTORS},
-}
 
 
 def rows(runs: Runs) -> list[Row]:
@@ -115,10 +106,9 @@ def _number_in(text: str) -> Any:
 def settings(record: Record) -> dict[str, Any]:
     """The flat configuration without the groups that this record's workload does not use."""
     flat = flatten(record.config)
-    unused = UNUSED.get(record.workload, set())
     if flat.get("data.name") == "file" and is_number(record.results.get("n")):
         flat["n"] = record.results["n"]  # the file's own, whatever `size` said
-    return {key: value for key, value in flat.items() if key.partition(".")[0] not in unused}
+    return {key: value for key, value in flat.items() if knobs.is_used(key, record.workload)}
 
 
 def machine(record: Record) -> str | None:
@@ -169,12 +159,16 @@ def varying(table: Sequence[Row]) -> list[str]:
     """The `config.` keys that differ between the rows, without those that a `name` beside them explains."""
     table = each_record(table)
     keys = list(dict.fromkeys(key for row in table for key in row if key.startswith(CONFIG)))
-    keys = [key for key in keys if not key.startswith(SILENT) and _differs(table, key)]
+    keys = [key for key in keys if not _silent(key) and _differs(table, key)]
     if any(row["workload"] == "serving" for row in table):
         keys = [
             key for key in keys if key not in {"config.loadtest.concurrency", "config.loadtest.request_rate"}
         ]
     return [key for key in keys if not _explained(table, key, keys)]
+
+
+def _silent(key: str) -> bool:
+    return knobs.meaning(key.removeprefix(CONFIG)) is knobs.Meaning.SILENT
 
 
 def each_record(table: Sequence[Row]) -> list[Row]:

@@ -11,19 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlsys.compare import match
-from mlsys.report.names import CARE, Names, short
+from mlsys.record.knobs import is_care, tells_work
+from mlsys.report.names import Names, short
 from mlsys.report.rows import CONFIG, Row, each_record, finite
 from mlsys.report.table import text
 
 ABOUT = ("server.name", "batching.", "balancer.")
 LOADS = ("loadtest.concurrency", "loadtest.request_rate")
-WORK_RESULTS = (
-    "pipeline.corpus.",
-    "pipeline.embedder.",
-    "pipeline.retriever.",
-    "pipeline.generator.model",
-    "device",
-)
+BESIDES = ("machine", "hardware", "pipeline.retriever.")  # what must be the same as well
 SAME = 1.03  # figures that lie closer than this are called alike
 Levels = dict[float, list[Row]]
 
@@ -176,11 +171,11 @@ class Work:
         kept = {
             key: str(value)
             for key, value in plain.items()
-            if not key.startswith(left_out) and not (CONFIG + key).startswith(CARE)
+            if not key.startswith(left_out) and not is_care(key)
         }
         server = {key: value for key, value in kept.items() if key.startswith("server.")}
         rest = {key: value for key, value in kept.items() if key not in server}
-        rest |= {key: str(row[key]) for key in row if key.startswith(("machine", "hardware", *WORK_RESULTS))}
+        rest |= {key: str(row[key]) for key in row if tells_work(key) or key.startswith(BESIDES)}
         return cls(str(sorted(rest.items())), server)
 
     def same(self, other: Work) -> bool:

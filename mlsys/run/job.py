@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mlsys import environment, keys, progress, ranks, record
 from mlsys.errors import ProcessEnded, UserError, one_line, root
 from mlsys.record import Record
-from mlsys.report.rows import UNUSED
+from mlsys.record.knobs import is_used
 from mlsys.run import interleave, live
 from mlsys.run.config import resolved
 
@@ -71,7 +71,7 @@ def _say_unused(workload: str, words: Iterable[str]) -> None:
     """Name what was written on the command line and bears on another kind of workload, once a command."""
     for word in words:
         name = re.split(r"[.=@]", word.lstrip("+~"), maxsplit=1)[0]
-        if name in UNUSED.get(workload, ()) and name != "server" and (workload, word) not in _unused:
+        if not is_used(name, workload) and name != "server" and (workload, word) not in _unused:
             _unused.add((workload, word))
             progress.say(f"workload={workload} does not use {name}: {word} changes nothing")
 
