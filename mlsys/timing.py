@@ -108,7 +108,7 @@ class Clock:
         if self.device.type != "cuda":
             return self._once_wall(function)
         self._meet()
-        torch.cuda._sleep(HIDE_CYCLES)  # type: ignore[no-untyped-call]
+        torch.cuda._sleep(HIDE_CYCLES)
         return self._events(function)
 
     def _once_hot(self, function: Function) -> float:
@@ -117,11 +117,11 @@ class Clock:
             return self._once_wall(function)
         function()
         self._meet()
-        torch.cuda._sleep(HIDE_CYCLES)  # type: ignore[no-untyped-call]
+        torch.cuda._sleep(HIDE_CYCLES)
         return self._events(function)
 
     def _events(self, function: Function) -> float:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         function()
         end.record()

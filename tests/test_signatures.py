@@ -14,12 +14,12 @@ from mlsys.errors import UserError
 class Mine:
     def __init__(
         self, min_size: int = 4, wait_ms: float | None = None, name: str = "mine", eager: bool = False
-    ):
+    ) -> None:
         raise AssertionError("checked before it is made")
 
 
 class Bare:
-    def __init__(self, min_size=4, share=0.5, anything=None, name="bare"):  # type: ignore[no-untyped-def]
+    def __init__(self, min_size=4, share=0.5, anything=None, name="bare") -> None:  # type: ignore[no-untyped-def]
         raise AssertionError("checked before it is made")
 
 

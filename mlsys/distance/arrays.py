@@ -53,7 +53,7 @@ def loses_gradient(tensor: torch.Tensor) -> bool:
     """Whether a gradient, or in a dual level of forward mode a tangent, would end here."""
     if tensor.requires_grad:
         return torch.is_grad_enabled()
-    return in_dual_level() and forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
+    return in_dual_level() and forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def in_dual_level() -> bool:

@@ -76,7 +76,7 @@ class Plan:
     @isolated
     def capture(self) -> None:
         """From now on a call replays a CUDA graph: less work to launch, on the same buffers."""
-        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        side = torch.cuda.Stream(self.device)
         side.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(side):
             self()  # compiles, and allocates what capturing must not

@@ -76,7 +76,7 @@ class StreamPlan:
         if not self._slots:
             self._slots = [self._slot() for _ in range(self.running.slots)]
             if self.device.type == "cuda":
-                self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+                self._copies = torch.cuda.Stream(self.device)
                 here = torch.cuda.current_stream(self.device)
                 self._copies.wait_stream(here)  # the slots' memory may be in use there
         starts = range(0, max(self.x.n, 1), self.chunk_n)
@@ -150,7 +150,7 @@ class StreamPlan:
         host = torch.empty(2, self.chunk_n, dtype=self.x.dtype, pin_memory=on_gpu)
         if not on_gpu:
             return Slot(host, host)
-        copied, reduced = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied, reduced = torch.cuda.Event(), torch.cuda.Event()
         return Slot(host, torch.empty_like(host, device=self.device, pin_memory=False), copied, reduced)
 
 

@@ -64,7 +64,8 @@ def test_a_real_difference_is_found() -> None:
 def test_more_runs_find_smaller_differences() -> None:
     rng = np.random.default_rng(5)
     one = noise.compare([drifting(rng, 5.0, 0.01)], [drifting(rng, 5.0, 0.01)], FLOOR)
-    ten = noise.compare(*([drifting(rng, 5.0, 0.01) for _ in range(10)] for _ in range(2)), FLOOR)
+    before, after = ([drifting(rng, 5.0, 0.01) for _ in range(10)] for _ in range(2))
+    ten = noise.compare(before, after, FLOOR)
     assert ten.high - ten.low < (one.high - one.low) / 2
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import SupportsFloat
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,12 @@ def test_copying_to_a_gpu_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
         baseline.get("torch_cuda").prepare(torch.ones(3), torch.ones(3), get("l2"))
 
 
+def value_of(prepared: baseline.Prepared) -> float:
+    value = prepared.call()
+    assert isinstance(value, SupportsFloat)
+    return float(value)
+
+
 @pytest.mark.parametrize("metric", SCIPY)
 def test_every_call_copies_both_vectors_to_the_gpu(
     metric: str, vectors: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
@@ -75,12 +83,17 @@ def test_every_call_copies_both_vectors_to_the_gpu(
     copied: list[torch.Tensor] = []
     if not torch.cuda.is_available():
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.Tensor, "cuda", lambda self: copied.append(self) or self.clone())
+
+        def cuda(vector: torch.Tensor) -> torch.Tensor:
+            copied.append(vector)
+            return vector.clone()
+
+        monkeypatch.setattr(torch.Tensor, "cuda", cuda)
     prepared = baseline.get("torch_cuda").prepare(*vectors, get(metric))
     assert baseline.get("torch_cuda").WHERE == "cpu"
     x, y = (vector.numpy().astype(np.float64) for vector in vectors)
     for _ in range(2):
-        assert float(prepared.call()) == pytest.approx(SCIPY[metric](x, y), rel=1e-5)
+        assert value_of(prepared) == pytest.approx(SCIPY[metric](x, y), rel=1e-5)
     if copied:
         assert [id(vector) for vector in copied] == [id(vector) for vector in vectors] * 2
 
@@ -91,6 +104,6 @@ def test_every_call_copies_both_vectors_to_the_gpu(
 def test_gpu_baselines_compute_the_metric(
     name: str, metric: str, vectors: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    prepared = baseline.get(name).prepare(*(vector.cuda() for vector in vectors), get(metric))
+    prepared = baseline.get(name).prepare(vectors[0].cuda(), vectors[1].cuda(), get(metric))
     x, y = (vector.numpy().astype(np.float64) for vector in vectors)
-    assert float(prepared.call()) == pytest.approx(SCIPY[metric](x, y), rel=1e-5)
+    assert value_of(prepared) == pytest.approx(SCIPY[metric](x, y), rel=1e-5)

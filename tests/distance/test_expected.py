@@ -87,7 +87,8 @@ def test_relative_error_has_one_meaning_for_what_is_not_finite() -> None:
 def test_relative_error_of_odd_values() -> None:
     one = TensorSource(torch.ones(3))
     found = reference(one, TensorSource(torch.zeros(3)), "l1")
-    assert (found.value, found.relative_error(3.3)) == (3.0, pytest.approx(0.1))
+    assert found.value == 3.0
+    assert found.relative_error(3.3) == pytest.approx(0.1)
     assert found.relative_error(math.nan) == math.inf
     assert reference(one, one, "l1").relative_error(0.0) == 0.0
     assert reference(one, one, "l1").relative_error(1e-9) == math.inf

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,10 @@ METRICS = ("l2", "sqeuclidean", "l1", "cosine", "dot")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 PRECISIONS = {
     "backends": torch.backends,
-    "cuda": torch.backends.cuda,
-    "cuda.matmul": torch.backends.cuda.matmul,
-    "cudnn": torch.backends.cudnn,
-    "cudnn.conv": torch.backends.cudnn.conv,
-    "mkldnn": torch.backends.mkldnn,
-    "mkldnn.matmul": torch.backends.mkldnn.matmul,
+    **{
+        name: attrgetter(name)(torch.backends)
+        for name in ("cuda", "cuda.matmul", "cudnn", "cudnn.conv", "mkldnn", "mkldnn.matmul")
+    },
 }
 State = Callable[[], AbstractContextManager[Any]]
 
@@ -82,7 +81,7 @@ def legacy_precision(value: str) -> Iterator[None]:
 
 
 @contextmanager
-def setting(change: Callable[[Any], None], value: Any, before: Any) -> Iterator[None]:
+def setting(change: Callable[[Any], object], value: Any, before: Any) -> Iterator[None]:
     change(value)
     try:
         yield
@@ -180,8 +179,9 @@ class Given:
 
     def answers(self, kernels: bool = True) -> list[Any]:
         """What the library says; `kernels` where Triton's may run (its interpreter knows one thread)."""
-        found: list[Any] = [distance(*pair, metric) for pair in self.vectors for metric in METRICS]
-        found += [distance(*self.arrays[0][:2], metric) for metric in METRICS]
+        found: list[Any] = [distance(x, y, metric) for x, y in self.vectors for metric in METRICS]
+        x, y = self.arrays[0][0], self.arrays[0][1]
+        found += [distance(x, y, metric) for metric in METRICS]
         found.append(plan(*self.vectors[1], "cosine")())
         for pair in self.sources:
             found += [stream(*pair, "l1")(), reference(*pair, "l2").value]
@@ -192,7 +192,7 @@ class Given:
             found += search(*self.halves, 5, metric)
         found += self.outside["l2"].search(self.few, 200)
         found += StreamedIndex(self.host[0], "dot", self.device, 1 << 20).search(self.host[1], 10)
-        exact = Exact()
+        exact = Exact("exact", "l2")
         exact.load(self.arrays[0], self.device, "")
         found += exact.search(self.arrays[1], 3)
         return found

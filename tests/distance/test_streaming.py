@@ -71,7 +71,8 @@ def test_only_vectors_in_memory_are_copied_into_a_gpus_slots_by_the_calling_thre
     np.save(tmp_path / "x.npy", np.ones(10, np.float32))
     memory = TensorSource(torch.ones(10))
     drawn, _ = Random().open(10, torch.float32, 0)
-    file, _ = File(x=tmp_path / "x.npy", y=tmp_path / "x.npy").open(0, torch.float32, 0)
+    path = str(tmp_path / "x.npy")
+    file, _ = File(x=path, y=path).open(0, torch.float32, 0)
     for x, y, relayed in (
         (memory, drawn, True),
         (drawn.part(2, 8), memory.part(2, 8), True),

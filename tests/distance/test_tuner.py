@@ -11,6 +11,7 @@ import torch
 from mlsys.distance import tuner, tuning_table
 from mlsys.distance.tuning_table import Settings
 from mlsys.errors import UserError
+from mlsys.record import Scalar
 
 GPU = torch.device("cuda", 0)
 
@@ -114,7 +115,7 @@ def test_tuning_a_gpu_makes_a_table_that_is_then_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuner, "SIZES", (1_000, 100_000))
-    results = {}
+    results: dict[str, Scalar] = {}
     for part in tuner.Tuning(GPU, tmp_path).measure():
         results.update(part.values)
     monkeypatch.setenv(tuning_table.VARIABLE, str(tmp_path / "tuning.json"))

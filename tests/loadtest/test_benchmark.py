@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+from scalars import number
 from sections import simulated
 
 from mlsys.errors import UserError
@@ -178,7 +179,7 @@ def test_the_highest_rate_within_an_slo_is_found(tmp_path: Path) -> None:
         float(level["offered_rate_rps"] or 0): level["valid"] and float(level["goodput"] or 0) >= 0.95
         for level in record.levels
     }
-    highest, missed = record.results["slo.max_rate_rps"], record.results["slo.missed_rate_rps"]
+    highest, missed = (number(record.results[f"slo.{which}_rate_rps"]) for which in ("max", "missed"))
     assert rates.get(highest, True)
     assert not rates.get(missed, False)
     assert {highest, missed} & set(rates)

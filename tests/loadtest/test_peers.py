@@ -25,7 +25,10 @@ def engine() -> dict[str, Any]:
 
 def test_the_engine_answers_as_our_client_demands(engine: dict[str, Any]) -> None:
     answer = engine["Engine"](simulated("batch"))
-    asked = [{"query": "Are dogs wild animals?"}, {"query": "What do cats look like?", "k": 1}]
+    asked: list[dict[str, Any]] = [
+        {"query": "Are dogs wild animals?"},
+        {"query": "What do cats look like?", "k": 1},
+    ]
     first, second = answer(asked)
     assert parse(Question(0, asked[0]["query"], 1), first, 32).tokens == 32
     assert (first["batch_size"], first["passages"][0]["id"]) == (2, 1)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mlsys.loadtest.server_counters import Stats, difference, read
+from mlsys.record import Scalar
 
 
 def test_a_level_gets_what_was_counted_during_it() -> None:
@@ -26,12 +27,19 @@ def test_a_count_that_fell_belongs_to_a_service_that_was_started_anew() -> None:
 
 
 def test_what_a_service_tells_is_read() -> None:
+    pipeline: dict[str, Scalar] = {
+        "corpus.name": "animals",
+        "k": 2,
+        "threads": None,
+        "share": 0.5,
+        "real": True,
+    }
     told = {
         "closed": {"full": 3},
-        "pipeline": {"corpus.name": "animals", "k": 2, "threads": None, "share": 0.5, "real": True},
+        "pipeline": pipeline,
         "replicas": {"replica-0": {"gpu": "0", "up": True}, "replica-1": {"up": True}},
     }
-    assert read(told) == Stats({"full": 3}, told["pipeline"], {"replica-0": "0"})
+    assert read(told) == Stats({"full": 3}, pipeline, {"replica-0": "0"})
 
 
 @pytest.mark.parametrize(

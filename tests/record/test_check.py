@@ -23,7 +23,7 @@ REAL = {
     "serving": "batching_policies/records/closed",
 }
 FIGURES = (("results",), ("levels",), ("samples",))
-OTHERS = (None, [], {}, "x", -1, True, 1e308, "nan", [[1]], {"a": {"b": None}})
+OTHERS: tuple[Any, ...] = (None, [], {}, "x", -1, True, 1e308, "nan", [[1]], {"a": {"b": None}})
 
 
 def real(workload: str) -> dict[str, Any]:

@@ -38,10 +38,10 @@ def test_only_what_explains_a_difference_varies(tmp_path: Path) -> None:
 
 
 def test_a_knob_that_differs_under_one_name_varies(tmp_path: Path) -> None:
-    changed = {"config": {"batching": {"name": "hybrid", "max_size": 8, "timeout_ms": 20.0}}}
+    changed = {"batching": {"name": "hybrid", "max_size": 8, "timeout_ms": 20.0}}
     runs = [
         (tmp_path / "a", synthetic.serving("batch")),
-        (tmp_path / "b", synthetic.serving("batch", **changed)),
+        (tmp_path / "b", synthetic.serving("batch", config=changed)),
     ]
     assert rows.varying(rows.rows(runs)) == ["config.batching.max_size"]
 
@@ -64,8 +64,8 @@ def test_label(key: str, heading: str) -> None:
 
 
 def test_settings_of_another_workload_do_not_vary(tmp_path: Path) -> None:
-    changed = {"config": {"search": {"k": 5}, "generator": {"name": "x"}}}
-    runs = [(tmp_path / "a", synthetic.distance()), (tmp_path / "b", synthetic.distance(**changed))]
+    changed = {"search": {"k": 5}, "generator": {"name": "x"}}
+    runs = [(tmp_path / "a", synthetic.distance()), (tmp_path / "b", synthetic.distance(config=changed))]
     assert rows.varying(rows.rows(runs)) == []
 
 

@@ -176,8 +176,8 @@ def test_a_directory_that_another_process_measures_into_is_left_to_it(typed: Typ
 
 
 def test_a_sweep_leaves_out_what_another_process_is_measuring(typed: Typed, outputs: Path) -> None:
-    line = ("-m", "seed=1,2", "size=1e3", "repeats=1", "warmup=0", "baselines=[]", "device=cpu")
-    line += (f"hydra.sweep.dir={outputs}/sweep", "hydra.sweep.subdir=${seed}")
+    line = ["-m", "seed=1,2", "size=1e3", "repeats=1", "warmup=0", "baselines=[]", "device=cpu"]
+    line += [f"hydra.sweep.dir={outputs}/sweep", "hydra.sweep.subdir=${seed}"]
     claim = live.claim(outputs / "sweep" / "1")
     assert claim is not None
     code, _, err = typed(*line)

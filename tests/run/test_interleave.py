@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_jobs_are_measured_in_turn_until_they_want_no_more() -> None:
         return left[name] > 0
 
     for name in left:
-        interleave.defer(lambda name=name: job(name))
+        interleave.defer(partial(job, name))
     interleave.run()
     assert order == ["a", "b", "c", "a", "c", "a"]
     interleave.run()

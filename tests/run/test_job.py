@@ -52,7 +52,8 @@ def hydra_for(*overrides: str, sweep: Path | None = None) -> Any:
 
 def run(directory: Path, *overrides: str, sweep: Path | None = None) -> dict[str, Any]:
     job.run(compose(*overrides), hydra_for(*overrides, sweep=sweep), ["run.py", *overrides], directory)
-    return json.loads((directory / "record.json").read_text())
+    record: dict[str, Any] = json.loads((directory / "record.json").read_text())
+    return record
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import synthetic
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from mlsys.record import Record
 from mlsys.report import page
@@ -24,9 +24,7 @@ def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ended(directory: Path) -> None:
-    sweep.Report().on_multirun_end(
-        SimpleNamespace(hydra=SimpleNamespace(sweep=SimpleNamespace(dir=directory)))
-    )  # type: ignore[arg-type]
+    sweep.Report().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(directory)}}}))
 
 
 def full(*anything: Any) -> Path:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from launching import launched
-
-Launch = Callable[..., Any]
+from launching import Launch, launched
 
 
 @pytest.fixture

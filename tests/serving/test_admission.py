@@ -6,7 +6,7 @@ from mlsys.serving.admission import Admission
 from mlsys.serving.request import Refused
 
 
-def test_refuses_only_beyond_the_bound():
+def test_refuses_only_beyond_the_bound() -> None:
     admission = Admission(max_queue=2)
     admission.admit(0)
     admission.admit(1)
@@ -17,7 +17,7 @@ def test_refuses_only_beyond_the_bound():
     assert caught.value.retry_after_s == 1
 
 
-def test_retry_after_is_the_time_the_line_takes():
+def test_retry_after_is_the_time_the_line_takes() -> None:
     admission = Admission(max_queue=10, workers=2)
     admission.served(count=4, seconds=12.0)
     assert admission.seconds_per_request == pytest.approx(1.5)
@@ -26,7 +26,7 @@ def test_retry_after_is_the_time_the_line_takes():
     assert admission.retry_after_s(0) == 1
 
 
-def test_the_estimate_follows():
+def test_the_estimate_follows() -> None:
     admission = Admission(max_queue=10)
     admission.served(1, 10.0)
     for _ in range(40):
@@ -34,7 +34,7 @@ def test_the_estimate_follows():
     assert admission.seconds_per_request == pytest.approx(1.0, rel=0.01)
 
 
-def test_a_batch_that_nobody_was_left_in_teaches_nothing():
+def test_a_batch_that_nobody_was_left_in_teaches_nothing() -> None:
     admission = Admission(max_queue=10)
     admission.served(0, 10.0)
     assert admission.seconds_per_request is None

@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -57,14 +58,14 @@ POLICIES = sorted(
 
 
 @pytest.mark.parametrize(("option", "knobs", "line"), BAD_SERVER + BAD_BATCHING)
-def test_a_mistake_is_one_line(option, knobs, line):
+def test_a_mistake_is_one_line(option: str, knobs: dict[str, Any], line: str) -> None:
     with pytest.raises(UserError) as caught:
         made(option, **knobs)
     assert str(caught.value) == line
 
 
 @pytest.mark.parametrize("path", options.SCHEMAS)
-def test_yaml_and_dataclass_agree(path):
+def test_yaml_and_dataclass_agree(path: str) -> None:
     content = yaml.safe_load((CONF / f"{path}.yaml").read_text())
     assert content.pop("defaults") == [f"/schema/{path}@_here_"]
     node = options.SCHEMAS[path]
@@ -75,7 +76,7 @@ def test_yaml_and_dataclass_agree(path):
 
 
 @pytest.mark.parametrize("option", POLICIES)
-def test_an_option_is_one_module_and_one_yaml_and_only_the_yaml_states_defaults(option):
+def test_an_option_is_one_module_and_one_yaml_and_only_the_yaml_states_defaults(option: str) -> None:
     content = section(option)
     knobs = inspect.signature(type(made(option))).parameters
     assert set(content) == {"_target_", *knobs}
@@ -83,7 +84,7 @@ def test_an_option_is_one_module_and_one_yaml_and_only_the_yaml_states_defaults(
     assert content["name"] == content["_target_"].split(".")[-2] == option.split("/")[1]
 
 
-def test_schemas_compose():
+def test_schemas_compose() -> None:
     from omegaconf import OmegaConf
     from omegaconf.errors import ConfigKeyError, ValidationError
 
@@ -96,7 +97,7 @@ def test_schemas_compose():
         OmegaConf.merge(config, {"prot": 1})
 
 
-def test_key_from_the_environment(monkeypatch):
+def test_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
     assert options.Batch(api_key="env:MLSYS_TEST_KEY").key == "s3cret"
     assert options.Batch().key is None
@@ -105,7 +106,7 @@ def test_key_from_the_environment(monkeypatch):
         options.Batch(api_key="env:MLSYS_TEST_KEY")
 
 
-def test_a_replica_inherits_limits_and_nothing_else(monkeypatch):
+def test_a_replica_inherits_limits_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
     balancer = options.LoadBalancer(
         max_k=7,

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,11 +15,11 @@ from mlsys.serving.process import Process
 READY = "print('warming up'); print('serving on http://127.0.0.1:1', flush=True); import time; time.sleep(60)"
 
 
-def child(tmp_path, code, env=None):
+def child(tmp_path: Path, code: str, env: dict[str, str] | None = None) -> Process:
     return Process([sys.executable, "-c", code], env, tmp_path / "child.log")
 
 
-def gone(pid, timeout_s=300):
+def gone(pid: int, timeout_s: float = 300) -> bool:
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         try:
@@ -30,16 +31,17 @@ def gone(pid, timeout_s=300):
     return False
 
 
-def test_waits_for_the_address(tmp_path):
+def test_waits_for_the_address(tmp_path: Path) -> None:
     with child(tmp_path, READY) as process:
         assert process.wait_ready(300) == "http://127.0.0.1:1"
-        assert process.alive
+        while_running = process.alive
+        assert while_running
         assert process.log.read_text().startswith("warming up\n")
     assert not process.alive
     assert process.returncode == -signal.SIGKILL
 
 
-def test_the_childs_own_line_is_raised(tmp_path):
+def test_the_childs_own_line_is_raised(tmp_path: Path) -> None:
     code = (
         "import sys; print('loading'); print('error: server.port=9 is taken', file=sys.stderr); sys.exit(2)"
     )
@@ -48,7 +50,7 @@ def test_the_childs_own_line_is_raised(tmp_path):
     assert str(caught.value) == "server.port=9 is taken"
 
 
-def test_an_early_end_shows_its_last_words(tmp_path):
+def test_an_early_end_shows_its_last_words(tmp_path: Path) -> None:
     expected = r"ended with 1: bad luck \(its output: .*child\.log\)"
     with (
         child(tmp_path, "print('one', flush=True); raise SystemExit('bad luck')") as process,
@@ -57,7 +59,7 @@ def test_an_early_end_shows_its_last_words(tmp_path):
         process.wait_ready(300)
 
 
-def test_who_announced_itself_and_ended_is_not_ready(tmp_path):
+def test_who_announced_itself_and_ended_is_not_ready(tmp_path: Path) -> None:
     code = "print('serving on x'); open('/nowhere/at/all')"
     with child(tmp_path, code) as process:
         process.wait(300)
@@ -65,7 +67,7 @@ def test_who_announced_itself_and_ended_is_not_ready(tmp_path):
             process.address()
 
 
-def test_who_was_killed_had_no_time_for_words(tmp_path):
+def test_who_was_killed_had_no_time_for_words(tmp_path: Path) -> None:
     with child(tmp_path, READY) as process:
         process.wait_ready(300)
         process.kill()
@@ -73,7 +75,7 @@ def test_who_was_killed_had_no_time_for_words(tmp_path):
             process.address()
 
 
-def test_never_ready(tmp_path):
+def test_never_ready(tmp_path: Path) -> None:
     with child(tmp_path, "import time; time.sleep(60)") as process:
         with pytest.raises(TimeoutError, match=r"was not ready after 0\.1 s"):
             process.wait_ready(0.1)
@@ -81,7 +83,7 @@ def test_never_ready(tmp_path):
             process.wait(0.1)
 
 
-def test_environment_is_added(tmp_path):
+def test_environment_is_added(tmp_path: Path) -> None:
     code = (
         "import os, time; print('serving on', os.environ['MLSYS_TEST'], 'PATH' in os.environ); time.sleep(60)"
     )
@@ -89,7 +91,7 @@ def test_environment_is_added(tmp_path):
         assert process.wait_ready(300) == "here True"
 
 
-def test_terminate_lets_it_end_then_kills(tmp_path):
+def test_terminate_lets_it_end_then_kills(tmp_path: Path) -> None:
     polite = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));" + READY
     with child(tmp_path, polite) as process:
         process.wait_ready(300)
@@ -100,7 +102,7 @@ def test_terminate_lets_it_end_then_kills(tmp_path):
         assert process.terminate(0.1) == -signal.SIGKILL
 
 
-def test_kill_takes_the_whole_group(tmp_path):
+def test_kill_takes_the_whole_group(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
         "print('serving on', p.pid, flush=True); p.wait()"
@@ -113,7 +115,9 @@ def test_kill_takes_the_whole_group(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_children_die_with_a_killed_parent_to_the_last_generation(tmp_path, number):
+def test_children_die_with_a_killed_parent_to_the_last_generation(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     """A process that starts a Process that starts a Process; the first is killed."""
     folder = f"Path({str(tmp_path)!r})"
     inner = f"Process([sys.executable, '-c', 'import time; time.sleep(60)'], None, {folder} / 'c.log')"
@@ -130,7 +134,7 @@ def test_children_die_with_a_killed_parent_to_the_last_generation(tmp_path, numb
         assert all(gone(pid) for pid in pids)
 
 
-def test_a_child_can_be_stopped_where_its_parent_ignores_signals(tmp_path):
+def test_a_child_can_be_stopped_where_its_parent_ignores_signals(tmp_path: Path) -> None:
     code = (
         "import signal, time; found = *map(signal.getsignal, (2, 15)), signal.pthread_sigmask(1, [])\n"
         "print('serving on', *found, flush=True); time.sleep(60)"
@@ -146,6 +150,6 @@ def test_a_child_can_be_stopped_where_its_parent_ignores_signals(tmp_path):
     assert found == f"{signal.default_int_handler} {signal.SIG_DFL} set()".replace("Handlers.", "")
 
 
-def test_asking_before_the_start():
+def test_asking_before_the_start(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="has not been started"):
-        _ = Process(["x"], None, None).pid
+        _ = Process(["x"], None, tmp_path / "log").pid

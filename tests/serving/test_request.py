@@ -3,19 +3,13 @@
 import uuid
 
 import pytest
+from turned_clock import Clock
 
 from mlsys.serving.request import PARTS, Request
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-def test_timings_add_up_by_construction():
-    clock = Clock()
+def test_timings_add_up_by_construction() -> None:
+    clock = Clock(100.0)
     request = Request("q", 2, clock=clock)
     for number, part in enumerate(
         ["queue", "embed", "retrieve", "prompt", "queue", "generate", "respond"], 1
@@ -29,10 +23,11 @@ def test_timings_add_up_by_construction():
     assert list(timings) == [*PARTS, "total"]
 
 
-def test_deadline():
-    clock = Clock()
+def test_deadline() -> None:
+    clock = Clock(100.0)
     request = Request("q", 2, timeout_ms=500, clock=clock)
-    assert not request.expired
+    before = request.expired
+    assert not before
     assert request.remaining_s == pytest.approx(0.5)
     clock.now += 0.5
     assert request.expired
@@ -40,6 +35,6 @@ def test_deadline():
     assert Request("q", 2, clock=clock).remaining_s is None
 
 
-def test_ids_are_uuids_and_differ():
+def test_ids_are_uuids_and_differ() -> None:
     ids = {uuid.UUID(Request("q", 1).id) for _ in range(1000)}
     assert len(ids) == 1000

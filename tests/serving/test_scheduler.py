@@ -2,22 +2,27 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from sections import made
 from serving_doubles import FakePipeline, Gate, eventually
 
 from mlsys.serving import options
+from mlsys.serving.batching import Policy
 from mlsys.serving.batching.single import Single
 from mlsys.serving.modes.baseline import Contended
 from mlsys.serving.request import Expired, Failed, Refused, Request, Unavailable
 from mlsys.serving.scheduler import Scheduler
+from mlsys.serving.worker import Worker
 
 MODES = ["baseline", "queue", "batch"]
 STAGES = ("embed", "retrieve", "prompt", "generate")
 
 
-def make(mode, pipeline, max_queue=64, policy=None):
+def make(
+    mode: str, pipeline: FakePipeline, max_queue: int = 64, policy: Policy | None = None
+) -> Scheduler | Contended:
     if mode == "baseline":
         return Contended(options.Baseline(max_queue=max_queue), pipeline)
     if mode == "queue":
@@ -30,31 +35,33 @@ def make(mode, pipeline, max_queue=64, policy=None):
 class Started:
     """The line, ready; the probe's calls are forgotten."""
 
-    def __init__(self, mode, pipeline, **knobs):
+    def __init__(self, mode: str, pipeline: FakePipeline, **knobs: Any) -> None:
         self.line, self.pipeline = make(mode, pipeline, **knobs), pipeline
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> Scheduler | Contended:
         await self.line.start()
         self.pipeline.calls.clear()
         return self.line
 
-    async def __aexit__(self, *_):
+    async def __aexit__(self, *_: object) -> None:
         for hook in self.pipeline.hooks.values():
+            assert isinstance(hook, Gate)
             hook.opened.set()
         await self.line.close(drained=True)
 
 
-def gated():
+def gated() -> tuple[FakePipeline, Gate]:
     pipeline, gate = FakePipeline(), Gate()
     return pipeline, gate
 
 
-async def ask(line, query, **knobs):
-    return json.loads((await line.answer(Request(query, 2, **knobs))).body)
+async def ask(line: Scheduler | Contended, query: str, **knobs: Any) -> dict[str, Any]:
+    answered: dict[str, Any] = json.loads((await line.answer(Request(query, 2, **knobs))).body)
+    return answered
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_everybody_gets_their_own_answer(mode):
+async def test_everybody_gets_their_own_answer(mode: str) -> None:
     async with Started(mode, FakePipeline()) as line:
         answers = await asyncio.gather(*(ask(line, f"q{number}") for number in range(30)))
         assert [answer["result"] for answer in answers] == [f"answer to q{number}" for number in range(30)]
@@ -69,21 +76,21 @@ async def test_everybody_gets_their_own_answer(mode):
 
 
 @pytest.mark.parametrize("mode", ["baseline", "queue"])
-async def test_one_at_a_time_without_batching(mode):
+async def test_one_at_a_time_without_batching(mode: str) -> None:
     pipeline = FakePipeline()
     async with Started(mode, pipeline) as line:
         await asyncio.gather(*(ask(line, f"q{number}") for number in range(10)))
         assert [len(batch) for batch in pipeline.batches()] == [1] * 10
 
 
-async def test_the_queue_is_first_in_first_out():
+async def test_the_queue_is_first_in_first_out() -> None:
     pipeline = FakePipeline()
     async with Started("queue", pipeline) as line:
         await asyncio.gather(*(ask(line, f"q{number}") for number in range(20)))
         assert [query for batch in pipeline.batches() for query in batch] == [f"q{n}" for n in range(20)]
 
 
-async def test_what_waits_while_the_worker_is_busy_goes_together():
+async def test_what_waits_while_the_worker_is_busy_goes_together() -> None:
     pipeline, gate = gated()
     async with Started("batch", pipeline) as line:
         pipeline.hooks["generate"] = gate
@@ -98,7 +105,7 @@ async def test_what_waits_while_the_worker_is_busy_goes_together():
         await eventually(lambda: line.meters.closed["full"] == 1)
 
 
-async def test_a_budget_sends_the_rest_to_the_front():
+async def test_a_budget_sends_the_rest_to_the_front() -> None:
     pipeline, gate = gated()
     async with Started(
         "batch", pipeline, policy=made("batching/hybrid", max_size=8, max_padded_tokens=20)
@@ -119,26 +126,27 @@ async def test_a_budget_sends_the_rest_to_the_front():
 class Told(Single):
     """Keeps what the workers report."""
 
-    def __init__(self):
-        self.counts = []
+    def __init__(self) -> None:
+        self.counts: list[int] = []
 
-    def answered(self, count, now):
+    def answered(self, count: int, now: float) -> None:
         self.counts.append(count)
 
 
-async def test_each_of_several_workers_reports_its_own_answers():
+async def test_each_of_several_workers_reports_its_own_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Told()
     line = Scheduler(options.Queue(workers=2), [FakePipeline(), FakePipeline()], policy)
     await line.start()
     await eventually(lambda: policy.counts == [1])
-    gates = [hold_after_answering(engine) for engine in line.workers]
+    gates = [hold_after_answering(engine, monkeypatch) for engine in line.workers]
     try:
         answers = [asyncio.create_task(ask(line, query)) for query in ("one", "two")]
         await asyncio.gather(*answers, *(gate.reached() for gate in gates))
         assert policy.counts == [1], "both have answered, neither is free"
-        for free, gate in enumerate(gates, start=2):
-            gate.opened.set()
-            await eventually(lambda free=free: len(policy.counts) == free)
+        gates[0].opened.set()
+        await eventually(lambda: len(policy.counts) == 2)
+        gates[1].opened.set()
+        await eventually(lambda: len(policy.counts) == 3)
         assert policy.counts == [1, 1, 1]
     finally:
         for gate in gates:
@@ -146,21 +154,21 @@ async def test_each_of_several_workers_reports_its_own_answers():
         await line.close(drained=True)
 
 
-def hold_after_answering(engine):
+def hold_after_answering(engine: Worker, monkeypatch: pytest.MonkeyPatch) -> Gate:
     """The engine's thread waits at the gate between its answers and its return."""
     gate, run = Gate(), engine.run
 
-    def held(*batch):
+    def held(*batch: Any) -> list[Request]:
         later = run(*batch)
         gate([])
         return later
 
-    engine.run = held
+    monkeypatch.setattr(engine, "run", held)
     return gate
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_full_queue_refuses_before_any_work_and_says_when(mode):
+async def test_a_full_queue_refuses_before_any_work_and_says_when(mode: str) -> None:
     pipeline, gate = gated()
     async with Started(mode, pipeline, max_queue=4) as line:
         pipeline.hooks["embed"] = gate
@@ -180,7 +188,7 @@ async def test_a_full_queue_refuses_before_any_work_and_says_when(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_leaving_frees_the_place_at_once_and_kills_no_loop(mode):
+async def test_leaving_frees_the_place_at_once_and_kills_no_loop(mode: str) -> None:
     pipeline, gate = gated()
     async with Started(mode, pipeline) as line:
         pipeline.hooks["embed"] = gate
@@ -200,7 +208,7 @@ async def test_leaving_frees_the_place_at_once_and_kills_no_loop(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_deadline_passes_in_the_queue(mode):
+async def test_a_deadline_passes_in_the_queue(mode: str) -> None:
     pipeline, gate = gated()
     async with Started(mode, pipeline) as line:
         pipeline.hooks["embed"] = gate
@@ -215,29 +223,32 @@ async def test_a_deadline_passes_in_the_queue(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_failing_request_fails_alone_and_the_line_goes_on(mode):
+async def test_a_failing_request_fails_alone_and_the_line_goes_on(mode: str) -> None:
     async with Started(mode, FakePipeline()) as line:
         asks = [ask(line, query) for query in ("a", "fail embed", "b", "fail generate", "c")]
         first, *others = await asyncio.gather(*asks, return_exceptions=True)
+        assert isinstance(first, dict)
         assert first["result"] == "answer to a"
         assert [type(other) for other in others] == [Failed, dict, Failed, dict]
         assert (await ask(line, "d"))["result"] == "answer to d"
 
 
-async def test_an_error_in_the_machinery_fails_the_batch_not_the_loop():
+async def test_an_error_in_the_machinery_fails_the_batch_not_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     policy = made("batching/hybrid", max_size=8)
     async with Started("batch", FakePipeline(), policy=policy) as line:
-        cut, policy.cut = policy.cut, lambda tokens: 1 // 0
-        with pytest.raises(Failed, match="the worker failed: ZeroDivisionError"):
-            await ask(line, "a")
-        policy.cut = cut
+        with monkeypatch.context() as broken:
+            broken.setattr(policy, "cut", lambda tokens: 1 // 0)
+            with pytest.raises(Failed, match="the worker failed: ZeroDivisionError"):
+                await ask(line, "a")
         assert (await ask(line, "b"))["result"] == "answer to b"
         await eventually(lambda: line.running == 0)
 
 
-async def test_two_workers_share_one_line():
+async def test_two_workers_share_one_line() -> None:
     gates, pipelines = [Gate(), Gate()], [FakePipeline(), FakePipeline()]
-    line = Scheduler(options.Queue(workers=2), pipelines, Single())
+    line = Scheduler(options.Queue(workers=2), [*pipelines], Single())
     await line.start()
     for pipeline, gate in zip(pipelines, gates, strict=True):
         pipeline.hooks["embed"] = gate
@@ -256,7 +267,7 @@ async def test_two_workers_share_one_line():
     await line.close(drained=True)
 
 
-async def test_not_ready_before_the_start_nor_while_draining():
+async def test_not_ready_before_the_start_nor_while_draining() -> None:
     line = make("batch", FakePipeline())
     with pytest.raises(Unavailable, match="the service is loading"):
         await ask(line, "early")
@@ -268,7 +279,7 @@ async def test_not_ready_before_the_start_nor_while_draining():
     await line.close(drained=True)
 
 
-async def test_a_stalled_engine_makes_the_line_unready():
+async def test_a_stalled_engine_makes_the_line_unready() -> None:
     pipeline, gate = gated()
     line = Scheduler(options.Batch(stall_timeout_s=0.01), [pipeline], made("batching/hybrid"))
     await line.start()
@@ -281,7 +292,7 @@ async def test_a_stalled_engine_makes_the_line_unready():
     await line.close(drained=True)
 
 
-async def test_the_event_loop_is_free_while_the_pipeline_works():
+async def test_the_event_loop_is_free_while_the_pipeline_works() -> None:
     pipeline, gate = gated()
     async with Started("batch", pipeline) as line:
         pipeline.hooks["generate"] = gate
@@ -294,7 +305,7 @@ async def test_the_event_loop_is_free_while_the_pipeline_works():
         await running
 
 
-async def test_a_cycle_leads_from_batch_to_batch_while_requests_wait():
+async def test_a_cycle_leads_from_batch_to_batch_while_requests_wait() -> None:
     pipeline, gate = gated()
     async with Started("queue", pipeline) as line:
         await eventually(

@@ -1,23 +1,22 @@
 """One batch through the stages: who drops out where, who fails with whom, what comes back."""
 
+from typing import Any
+
 import pytest
-from serving_doubles import FakePipeline
+from serving_doubles import FakePipeline, Hook
+from turned_clock import Clock
 
-from mlsys.serving.request import Expired, Failed, Request
-from mlsys.serving.worker import Worker
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
+from mlsys.rag.item import Item
+from mlsys.serving.request import Expired, Failed, Request, ServiceError
+from mlsys.serving.worker import Cut, Worker
 
 
-def run(pipeline, requests, cut=len):
-    settled = {}
+def run(
+    pipeline: FakePipeline, requests: list[Request], cut: Cut = len
+) -> tuple[dict[Request, ServiceError | None], list[Request]]:
+    settled: dict[Request, ServiceError | None] = {}
 
-    def settle(request, error):
+    def settle(request: Request, error: ServiceError | None) -> None:
         assert request not in settled, "settled twice"
         settled[request] = error
 
@@ -25,11 +24,11 @@ def run(pipeline, requests, cut=len):
     return settled, later
 
 
-def requests_for(*queries, **knobs):
+def requests_for(*queries: str, **knobs: Any) -> list[Request]:
     return [Request(query, 2, **knobs) for query in queries]
 
 
-def test_a_batch_goes_through_every_stage_together():
+def test_a_batch_goes_through_every_stage_together() -> None:
     pipeline = FakePipeline()
     requests = requests_for("a", "b", "c")
     settled, later = run(pipeline, requests)
@@ -41,17 +40,18 @@ def test_a_batch_goes_through_every_stage_together():
 
 
 @pytest.mark.parametrize("stage", ["embed", "retrieve", "prompt", "generate"])
-def test_one_failing_request_fails_alone(stage):
+def test_one_failing_request_fails_alone(stage: str) -> None:
     good, bad, also_good = requests = requests_for("a", f"fail {stage}", "c")
     settled, _ = run(FakePipeline(), requests)
     assert settled[good] is None
     assert settled[also_good] is None
-    assert isinstance(settled[bad], Failed)
-    assert settled[bad].message == f"the {stage} stage failed: ValueError: cannot {stage} this"
+    failure = settled[bad]
+    assert isinstance(failure, Failed)
+    assert failure.message == f"the {stage} stage failed: ValueError: cannot {stage} this"
 
 
 @pytest.mark.parametrize("stage", ["embed", "retrieve", "prompt"])
-def test_a_request_cancelled_during_a_stage_is_dropped_before_the_next(stage):
+def test_a_request_cancelled_during_a_stage_is_dropped_before_the_next(stage: str) -> None:
     stays, leaves = requests_for("stays", "leaves")
     pipeline = FakePipeline(**{stage: lambda items: setattr(leaves, "cancelled", True)})
     settled, _ = run(pipeline, [stays, leaves])
@@ -65,22 +65,23 @@ def test_a_request_cancelled_during_a_stage_is_dropped_before_the_next(stage):
 
 
 @pytest.mark.parametrize("stage", ["embed", "retrieve", "prompt"])
-def test_a_deadline_is_honoured_before_each_stage(stage):
+def test_a_deadline_is_honoured_before_each_stage(stage: str) -> None:
     clock = Clock()
 
-    def slow(items):
+    def slow(items: list[Item]) -> None:
         clock.now += 1.0
 
     late, patient = Request("late", 2, timeout_ms=500, clock=clock), Request("patient", 2, clock=clock)
     pipeline = FakePipeline(**{stage: slow})
     settled, _ = run(pipeline, [late, patient])
-    assert isinstance(settled[late], Expired)
-    assert settled[late].status == 504
+    late_error = settled[late]
+    assert isinstance(late_error, Expired)
+    assert late_error.status == 504
     assert settled[patient] is None
     assert pipeline.batches() == [["patient"]]
 
 
-def test_all_gone_leaves_the_later_stages_alone():
+def test_all_gone_leaves_the_later_stages_alone() -> None:
     clock = Clock()
     request = Request("late", 2, timeout_ms=0.001, clock=clock)
     clock.now += 1
@@ -91,7 +92,7 @@ def test_all_gone_leaves_the_later_stages_alone():
     assert later == []
 
 
-def test_what_does_not_fit_comes_back_prepared_and_in_order():
+def test_what_does_not_fit_comes_back_prepared_and_in_order() -> None:
     pipeline = FakePipeline()
     engine, settled = Worker(pipeline), []
     requests = requests_for("a", "b", "c", "d")
@@ -110,11 +111,11 @@ def test_what_does_not_fit_comes_back_prepared_and_in_order():
     assert [query for query, _ in settled] == ["a", "b", "c", "d", "e"]
 
 
-def test_waiting_between_preparation_and_generation_counts_as_queue():
+def test_waiting_between_preparation_and_generation_counts_as_queue() -> None:
     clock = Clock()
     request = Request("a", 2, clock=clock)
 
-    def takes(seconds):
+    def takes(seconds: float) -> Hook:
         return lambda items: setattr(clock, "now", clock.now + seconds)
 
     pipeline = FakePipeline(embed=takes(1), prompt=takes(2), generate=takes(4))
@@ -129,7 +130,7 @@ def test_waiting_between_preparation_and_generation_counts_as_queue():
     assert timings["total"] == 31_000
 
 
-def test_a_stalled_engine_can_be_told_from_an_idle_one():
+def test_a_stalled_engine_can_be_told_from_an_idle_one() -> None:
     seen = []
     pipeline = FakePipeline()
     engine = Worker(pipeline)

@@ -5,8 +5,8 @@ models.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from mlsys.serving.process import Process
 
 ROOT = Path(__file__).parents[2]
 READY_S = 600
+Launch = Callable[..., AbstractContextManager[tuple[str, Process]]]
 
 
 def process_for(directory: Path, mode: str, **groups: dict[str, Any]) -> Process:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from mlsys.rag.item import Hit, Item
+from mlsys.rag.item import Stage as PipelineStage
 from mlsys.serving.http import server as server
 from mlsys.serving.http.handler import Handler
 from mlsys.serving.modes import Service
@@ -44,7 +45,9 @@ class FakePipeline:
     def __init__(self, **hooks: Hook) -> None:
         self.hooks = hooks
         self.calls: list[tuple[str, list[str]]] = []
-        self.stages = tuple(Stage(name, self) for name in ("embed", "retrieve", "prompt", "generate"))
+        self.stages: tuple[PipelineStage, ...] = tuple(
+            Stage(name, self) for name in ("embed", "retrieve", "prompt", "generate")
+        )
 
     def load(self) -> None:
         pass

@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mlsys.serving.batching import Close, Policy
+from mlsys.serving.batching import Close, Policy, Wait
 
 
 @dataclass
@@ -27,6 +27,12 @@ class Run:
     @property
     def sizes(self) -> list[int]:
         return [len(batch.members) for batch in self.batches]
+
+
+def waits_until(decision: Close | Wait) -> float | None:
+    """The time of a decision that is to wait."""
+    assert isinstance(decision, Wait)
+    return decision.until
 
 
 def simulate(

@@ -102,7 +102,7 @@ def read_offline(place: Path) -> dict[str, Any]:
         part += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):
-            record = wandb_internal_pb2.Record()
+            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]  # made on import
             record.ParseFromString(part)
             part = b""
             _take(found, record)

@@ -121,7 +121,7 @@ class _Passage:
         device, dim, dtype = best.queries.device, rows.shape[1], rows.dtype
         self.count = max(1, min(chunk, PIECE_BYTES // (dim * dtype.itemsize)))
         self.stream = torch.cuda.current_stream(device)
-        self.copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.copies = torch.cuda.Stream(device)
         self.chunks = [
             _Chunk(torch.empty(chunk, dim, dtype=dtype, device=device), _event()) for _ in range(CHUNKS)
         ]
@@ -176,4 +176,4 @@ class _Passage:
 
 
 def _event() -> torch.cuda.Event:
-    return torch.cuda.Event()  # type: ignore[no-untyped-call]
+    return torch.cuda.Event()

@@ -76,7 +76,7 @@ def _recorded(work: Callable[[], None], device: torch.device, pool: Any) -> Call
     """`work` as a CUDA graph; without CUDA `work` itself."""
     if device.type != "cuda":
         return work
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         work()  # allocates and initialises what a graph must not

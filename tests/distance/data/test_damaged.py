@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
 
 from mlsys.distance.data.file import File
 from mlsys.errors import UserError
@@ -68,7 +69,7 @@ def edited(draw: Any, content: bytes) -> bytes:
 
 
 @st.composite
-def npy(draw: Any) -> bytes:
+def npy(draw: DrawFn) -> bytes:
     file = io.BytesIO()
     np.save(file, draw(tensors(tuple(d for d in DTYPES if d != torch.bfloat16))).numpy())
     content = file.getvalue()
@@ -92,9 +93,9 @@ def npy(draw: Any) -> bytes:
 
 
 @st.composite
-def safe(draw: Any) -> bytes:
+def safe(draw: DrawFn) -> bytes:
     named = draw(st.dictionaries(st.sampled_from(["a", "b", "c\n", ""]), tensors(), min_size=1, max_size=3))
-    content = safetensors.torch.save(named)
+    content: bytes = safetensors.torch.save(named)
     if draw(st.booleans()):
         return draw(edited(content))
     (length,) = struct.unpack("<Q", content[:8])
@@ -115,7 +116,7 @@ def safe(draw: Any) -> bytes:
 
 
 @st.composite
-def pt(draw: Any) -> bytes:
+def pt(draw: DrawFn) -> bytes:
     named: Any = draw(st.dictionaries(st.sampled_from(["a", 1, "b.c"]), tensors(), min_size=1, max_size=3))
     whole = draw(st.sampled_from([named, {"model": named, "step": 3}, list(named.values()), draw(tensors())]))
     file = io.BytesIO()
@@ -133,7 +134,7 @@ def pt(draw: Any) -> bytes:
 
 
 @st.composite
-def rows(draw: Any) -> bytes:
+def rows(draw: DrawFn) -> bytes:
     common = draw(st.integers(1, 9))
     dims = draw(
         st.lists(st.one_of(st.just(common), NUMBERS.filter(lambda n: n < 2**31)), min_size=1, max_size=4)
@@ -169,7 +170,7 @@ def read_pt(path: Path, key: str | None) -> torch.Tensor:
 
 
 def read_safe(path: Path, key: str | None) -> torch.Tensor:
-    named = safetensors.torch.load(path.read_bytes())
+    named: dict[str, torch.Tensor] = safetensors.torch.load(path.read_bytes())
     return named[key] if key is not None else next(iter(named.values()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sized
 from importlib import import_module
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_threads_do_not_change_the_bits(pair: tuple[torch.Tensor, torch.Tensor])
     before = torch.get_num_threads()
     try:
         for metric in metrics.names():
-            values = set()
+            values: set[float] = set()
             for threads in (1, 2, 5):
                 torch.set_num_threads(threads)
                 values.update(float(plan(*pair, metric)()) for _ in range(3))
@@ -148,8 +149,9 @@ def test_sums_are_those_of_float64(dtype: torch.dtype, n: int) -> None:
         np.testing.assert_allclose(running.sums().numpy(), exact, rtol=rounding, atol=1e-12 * n)
 
 
+Array = np.ndarray[Any, Any]
 N_HARD = 3 * BLOCK + 99
-HARD = {
+HARD: dict[str, Callable[[Array, Array], Array]] = {
     "nearly parallel": lambda x, noise: x * (1 + 1e-3 * noise),
     "identical": lambda x, noise: x,
     "both zero": lambda x, noise: 0 * x,
@@ -164,7 +166,7 @@ HARD = {
 def test_hard_vectors_are_summed_once_and_are_as_exact(hard: str, scale: float, dtype: type) -> None:
     """Summing a row a second time took up to 30 times as long."""
     x, noise = np.random.default_rng(1).standard_normal((2, N_HARD))
-    y = (scale * HARD[hard](x, noise)).astype(dtype)
+    y: Array = (scale * HARD[hard](x, noise)).astype(dtype)
     a = torch.from_numpy((x * scale).astype(dtype) if hard != "both zero" else y)
     b = torch.from_numpy(y)
     for name in ("l2", "l1", "cosine", "dot"):
@@ -184,10 +186,20 @@ def counted(running: Any) -> list[int]:
     seen: list[int] = []
     if running._loop is not None:
         loop = running._loop
-        running._loop = lambda x, y, out: (seen.append(len(x)), loop(x, y, out))
+
+        def counted_loop(x: Sized, y: Sized, out: object) -> None:
+            seen.append(len(x))
+            loop(x, y, out)
+
+        running._loop = counted_loop
     else:
         take = running._numpy
-        running._numpy = lambda x, y, own, out: (seen.append(len(x)), take(x, y, own, out))
+
+        def counted_numpy(x: Sized, y: Sized, own: object, out: object) -> None:
+            seen.append(len(x))
+            take(x, y, own, out)
+
+        running._numpy = counted_numpy
     return seen
 
 

@@ -24,7 +24,7 @@ from mlsys.errors import UserError
 pytestmark = pytest.mark.slow
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-CUT = {"tile_bytes": 4096, "tiles": 2}  # small segments, so that short vectors have many
+CUT: dict[str, Any] = {"tile_bytes": 4096, "tiles": 2}  # small segments, so that short vectors have many
 REDUCTIONS: list[Reduction] = [Atomic(**CUT), Hierarchical(**CUT, fan=4), SinglePass(**CUT, fan=4)]
 reductions = pytest.mark.parametrize("reduction", REDUCTIONS, ids=lambda reduction: reduction.name)
 
@@ -171,7 +171,7 @@ def test_without_triton_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         ({"fan": 3}, "reduction.fan=3 must be a power of two, at least 2"),
     ],
 )
-def test_bad_knobs(knobs: dict[str, int], message: str) -> None:
+def test_bad_knobs(knobs: dict[str, Any], message: str) -> None:
     x, y = vectors(10)
     with pytest.raises(UserError) as caught:
         plan(x, y, "l2", SinglePass(**knobs))

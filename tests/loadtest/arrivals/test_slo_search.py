@@ -12,7 +12,8 @@ def search(
     limit_rps: float, invalid_above_rps: float = float("inf"), **knobs: Any
 ) -> tuple[list[float], dict[str, Any]]:
     """The rates tried against a service that meets the SLO up to `limit_rps`."""
-    found, done = SloSearch(**knobs), []
+    found = SloSearch(**knobs)
+    done: list[tuple[float, dict[str, Any]]] = []
     while (rate := found.next_level(done)) is not None:
         values = {"goodput": 1.0 if rate <= limit_rps else 0.5, "valid": rate <= invalid_above_rps}
         done.append((rate, values))

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -17,8 +18,8 @@ def words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(r"\S+", text)]
 
 
-def loaded(path: Path, **knobs) -> Files:
-    corpus = option("corpus/files", path=str(path), **knobs)
+def loaded(path: Path, **knobs: Any) -> Files:
+    corpus: Files = option("corpus/files", path=str(path), **knobs)
     corpus.load(words)
     return corpus
 
@@ -42,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_kind_is_read_with_its_source(folder: Path):
+def test_every_kind_is_read_with_its_source(folder: Path) -> None:
     corpus = loaded(folder)
     texts = {passage.source: passage.text for passage in corpus.passages}
     assert texts == {
@@ -63,7 +64,7 @@ def test_every_kind_is_read_with_its_source(folder: Path):
     assert corpus.describe()["files"] == 7
 
 
-def test_what_cannot_be_used_is_named_and_skipped(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_what_cannot_be_used_is_named_and_skipped(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "empty.txt").write_text(" \n")
     (folder / "latin.txt").write_bytes("größer".encode("latin-1"))
     (folder / "bad.jsonl").write_text('{"text": "fine"}\n{"text": ')
@@ -80,7 +81,7 @@ def test_what_cannot_be_used_is_named_and_skipped(folder: Path, capsys: pytest.C
     assert len(corpus.passages) == 9
 
 
-def test_text_is_cut_by_tokens_with_overlap(tmp_path: Path):
+def test_text_is_cut_by_tokens_with_overlap(tmp_path: Path) -> None:
     file = tmp_path / "long.txt"
     file.write_text("  " + " ".join(f"w{i}" for i in range(10)) + "\n")
     corpus = loaded(file, chunk_tokens=4, overlap_tokens=1)
@@ -93,7 +94,7 @@ def test_text_is_cut_by_tokens_with_overlap(tmp_path: Path):
 
 
 @pytest.mark.parametrize("count", range(1, 14))
-def test_no_token_is_lost_and_no_passage_is_only_overlap(tmp_path: Path, count: int):
+def test_no_token_is_lost_and_no_passage_is_only_overlap(tmp_path: Path, count: int) -> None:
     (tmp_path / "t.txt").write_text(" ".join(str(i) for i in range(count)))
     passages = [p.text.split() for p in loaded(tmp_path, chunk_tokens=5, overlap_tokens=2).passages]
     joined = passages[0] + [word for words_ in passages[1:] for word in words_[2:]]
@@ -101,20 +102,20 @@ def test_no_token_is_lost_and_no_passage_is_only_overlap(tmp_path: Path, count: 
     assert all(len(words_) > 2 for words_ in passages[1:])
 
 
-def test_the_same_files_give_the_same_digest_and_other_text_another(folder: Path):
+def test_the_same_files_give_the_same_digest_and_other_text_another(folder: Path) -> None:
     first = loaded(folder).digest
     assert loaded(folder).digest == first
     (folder / "a.txt").write_text("Changed.")
     assert loaded(folder).digest != first
 
 
-def test_nothing_readable_is_an_error(tmp_path: Path):
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("")
     with pytest.raises(UserError, match=r"corpus.path=.*: nothing readable \(x.txt: empty\)"):
         loaded(tmp_path)
 
 
-def test_mistakes_are_named_before_anything_loads(tmp_path: Path):
+def test_mistakes_are_named_before_anything_loads(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"corpus.path is missing: corpus=files corpus.path=DIR"):
         option("corpus/files", path="")
     with pytest.raises(UserError, match=r"corpus.path=.*/nowhere does not exist"):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,13 +48,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("embedder"))
 
 
-def loaded(path: Path, **knobs) -> ModelEmbedder:
-    embedder = option("embedder/model", model=str(path), **knobs)
+def loaded(path: Path, **knobs: Any) -> ModelEmbedder:
+    embedder: ModelEmbedder = option("embedder/model", model=str(path), **knobs)
     embedder.load("cpu")
     return embedder
 
 
-def test_a_vector_does_not_depend_on_its_batch_mates(folder: Path):
+def test_a_vector_does_not_depend_on_its_batch_mates(folder: Path) -> None:
     embedder = loaded(folder)
     together = embedder.queries(TEXTS)
     assert together.shape == (3, 32)
@@ -66,7 +67,7 @@ def test_a_vector_does_not_depend_on_its_batch_mates(folder: Path):
     assert embedder.describe()["model"] == str(folder)
 
 
-def test_prefixes_are_the_models_own_unless_asked_otherwise(tmp_path: Path, folder: Path):
+def test_prefixes_are_the_models_own_unless_asked_otherwise(tmp_path: Path, folder: Path) -> None:
     torch.manual_seed(0)
     stated = loaded(write_model(tmp_path, {"query": "ask: ", "document": "text: "}))
     bare = loaded(folder)
@@ -91,14 +92,14 @@ def test_prefixes_are_the_models_own_unless_asked_otherwise(tmp_path: Path, fold
     ],
 )
 def test_families_that_do_not_state_their_prefixes_are_known(
-    folder: Path, tmp_path: Path, name, query, passage
-):
+    folder: Path, tmp_path: Path, name: str, query: str, passage: str
+) -> None:
     (tmp_path / name).symlink_to(folder)
     described = loaded(tmp_path / name).describe()
     assert (described["query_prefix"], described["passage_prefix"]) == (query, passage)
 
 
-def test_the_identity_changes_with_what_decides_the_vectors(folder: Path, tmp_path: Path):
+def test_the_identity_changes_with_what_decides_the_vectors(folder: Path, tmp_path: Path) -> None:
     identity = loaded(folder).identity
     assert loaded(folder).identity == identity
     assert loaded(folder, passage_prefix="text: ").identity != identity
@@ -107,14 +108,14 @@ def test_the_identity_changes_with_what_decides_the_vectors(folder: Path, tmp_pa
     assert loaded(write_model(tmp_path, {"document": ""})).identity != identity
 
 
-def test_token_spans_cover_the_words(folder: Path):
+def test_token_spans_cover_the_words(folder: Path) -> None:
     text = "a cat, sat " * 100
     spans = loaded(folder).token_spans(text)
     assert len(spans) > 300
     assert "".join(text[start:end] for start, end in spans).split() == text.split()
 
 
-def test_mistakes_are_named(tmp_path: Path):
+def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"embedder.model is empty"):
         option("embedder/model", model="")
     with pytest.raises(UserError, match=r"embedder.batch_size=0 must be at least 1"):

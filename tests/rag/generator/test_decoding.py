@@ -1,6 +1,7 @@
 """Decoding with tiny random models: batches equal singles, and transformers' own, token for token."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def network(family: str, implementation: str = attention.IMPLEMENTATION):
+def network(family: str, implementation: str = attention.IMPLEMENTATION) -> torch.nn.Module:
     attention.register()
     sizes = {
         "num_hidden_layers": 2,
@@ -48,6 +49,7 @@ def network(family: str, implementation: str = attention.IMPLEMENTATION):
                 weights.normal_(0, 0.3)
             elif "norm" not in name:
                 weights.normal_(0, 0.1)
+    assert isinstance(made, torch.nn.Module)
     return made
 
 
@@ -58,13 +60,14 @@ def prompts(*lengths: int, prefix: list[int] = PREFIX) -> list[list[int]]:
 
 @pytest.fixture(scope="module", params=SHAPES)
 def family(request: pytest.FixtureRequest) -> str:
-    return request.param
+    name: str = request.param
+    return name
 
 
 LENGTHS = (5, 40, 1, 17, 17)
 
 
-def test_a_batch_equals_its_prompts_alone(family: str):
+def test_a_batch_equals_its_prompts_alone(family: str) -> None:
     decoder = Decoder(network(family), frozenset({2}), PREFIX)
     together = decoder.generate(prompts(*LENGTHS), NEW, True)
     assert together == [decoder.generate([prompt], NEW, True)[0] for prompt in prompts(*LENGTHS)]
@@ -73,11 +76,17 @@ def test_a_batch_equals_its_prompts_alone(family: str):
 
 
 @pytest.mark.parametrize("transformers", [False, True])
-def test_shapes_that_vary_are_not_planned_by_cudnn(monkeypatch: pytest.MonkeyPatch, transformers: bool):
+def test_shapes_that_vary_are_not_planned_by_cudnn(
+    monkeypatch: pytest.MonkeyPatch, transformers: bool
+) -> None:
     """A plan takes 70 ms, and every step has a new shape."""
     used: set[bool] = set()
 
-    def spy(*args, real=torch.nn.functional.scaled_dot_product_attention, **options):
+    def spy(
+        *args: torch.Tensor,
+        real: Callable[..., torch.Tensor] = torch.nn.functional.scaled_dot_product_attention,
+        **options: Any,
+    ) -> torch.Tensor:
         used.add(torch.backends.cuda.cudnn_sdp_enabled())
         return real(*args, **options)
 
@@ -92,13 +101,13 @@ def test_shapes_that_vary_are_not_planned_by_cudnn(monkeypatch: pytest.MonkeyPat
     assert torch.backends.cuda.cudnn_sdp_enabled() == before
 
 
-def test_it_equals_transformers_generate(family: str):
+def test_it_equals_transformers_generate(family: str) -> None:
     decoder = Decoder(network(family), frozenset({2}), PREFIX)
     plain = PlainDecoder(network(family, "sdpa"), frozenset({2}), 0)
     assert decoder.generate(prompts(*LENGTHS), NEW, True) == plain.generate(prompts(*LENGTHS), NEW, True)
 
 
-def test_sharing_the_prefix_changes_no_token(family: str):
+def test_sharing_the_prefix_changes_no_token(family: str) -> None:
     with_prefix = Decoder(network(family), frozenset({2}), PREFIX)
     with_prefix.warm(4)
     without = Decoder(network(family), frozenset({2}))
@@ -107,20 +116,20 @@ def test_sharing_the_prefix_changes_no_token(family: str):
     assert (with_prefix.shared_tokens, without.shared_tokens) == (len(PREFIX), 0)
 
 
-def test_prompts_without_the_prefix_are_read_whole(family: str):
+def test_prompts_without_the_prefix_are_read_whole(family: str) -> None:
     decoder, without = Decoder(network(family), frozenset(), PREFIX), Decoder(network(family), frozenset())
     for batch in (prompts(6, 9, prefix=[99]), [PREFIX, *prompts(4)], prompts(5) + prompts(5, prefix=[])):
         assert decoder.generate(batch, 4, True) == without.generate(batch, 4, True)
 
 
-def test_long_batches_are_read_in_passes(family: str, monkeypatch: pytest.MonkeyPatch):
+def test_long_batches_are_read_in_passes(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = Decoder(network(family), frozenset({2}), PREFIX)
     whole = decoder.generate(prompts(*LENGTHS), 4, True)
     monkeypatch.setattr("mlsys.rag.generator.decoding.PASS_TOKENS", 20)
     assert decoder.generate(prompts(*LENGTHS), 4, True) == whole
 
 
-def test_slots_are_reused_without_traces_of_the_batch_before(family: str):
+def test_slots_are_reused_without_traces_of_the_batch_before(family: str) -> None:
     decoder = Decoder(network(family), frozenset({2}), PREFIX)
     small = decoder.generate(prompts(3), NEW, True)
     decoder.generate(prompts(60, 50, 40, 30, 20, 10), NEW, True)
@@ -128,21 +137,22 @@ def test_slots_are_reused_without_traces_of_the_batch_before(family: str):
 
 
 @pytest.mark.parametrize("made", ["slots", "static", "plain"])
-def test_answers_of_free_length_end_at_the_end_token(made: str):
+def test_answers_of_free_length_end_at_the_end_token(made: str) -> None:
     fixed = Decoder(network("llama"), frozenset({2})).generate(prompts(*LENGTHS), NEW, True)
     ends = frozenset({fixed[0][3], fixed[3][0]})
-    decoder = {
+    makers: dict[str, Callable[[], Decoder | GraphDecoder | PlainDecoder]] = {
         "slots": lambda: Decoder(network("llama"), ends, PREFIX),
         "static": lambda: GraphDecoder(network("llama"), ends, 100, NEW),
         "plain": lambda: PlainDecoder(network("llama", "sdpa"), ends, 0),
-    }[made]()
+    }
+    decoder = makers[made]()
     assert decoder.generate(prompts(*LENGTHS), NEW, False) == [cut(row, ends) for row in fixed]
     assert decoder.generate(prompts(*LENGTHS), NEW, True) == fixed
     assert decoder.generate(prompts(*LENGTHS)[3:4], NEW, False) == [fixed[3][:1]]
 
 
 @pytest.mark.parametrize("warmed", [0, 2, 3, 8])
-def test_fixed_shapes_change_no_token(family: str, warmed: int):
+def test_fixed_shapes_change_no_token(family: str, warmed: int) -> None:
     static = GraphDecoder(network(family), frozenset({2}), 200, NEW)
     if warmed:
         static.warm(warmed)
@@ -154,7 +164,7 @@ def test_fixed_shapes_change_no_token(family: str, warmed: int):
     )
 
 
-def test_warming_prepares_every_shape_up_to_the_largest_batch():
+def test_warming_prepares_every_shape_up_to_the_largest_batch() -> None:
     static = GraphDecoder(network("llama"), frozenset(), 200, NEW)
     static.warm(6)
     assert set(static._buckets) == {(rows, n) for rows in (1, 2, 4, 6) for n in (128, 192, 256)}
@@ -163,14 +173,14 @@ def test_warming_prepares_every_shape_up_to_the_largest_batch():
     assert static._buckets == before
 
 
-def test_memory_that_moves_forgets_what_was_recorded_over_it():
+def test_memory_that_moves_forgets_what_was_recorded_over_it() -> None:
     static = GraphDecoder(network("llama"), frozenset(), 200, NEW)
     static.generate(prompts(10), NEW, True)
     static.generate(prompts(150), NEW, True)
     assert set(static._buckets) == {(1, 192)}
 
 
-def test_slots_keep_their_memory_between_batches():
+def test_slots_keep_their_memory_between_batches() -> None:
     slots, like = Slots(), torch.zeros(1, 2, 7, 4)
     slots.resize(3, 10)
     keys, values = slots.layer(0, like)
@@ -181,11 +191,11 @@ def test_slots_keep_their_memory_between_batches():
     assert len(slots.kept()) == 1
 
 
-def test_bfloat16_runs(family: str):
+def test_bfloat16_runs(family: str) -> None:
     decoder = Decoder(network(family).to(torch.bfloat16), frozenset({2}), PREFIX)
     assert [len(row) for row in decoder.generate(prompts(*LENGTHS), NEW, True)] == [NEW] * len(LENGTHS)
 
 
-def test_cut_keeps_the_first_end_token():
+def test_cut_keeps_the_first_end_token() -> None:
     assert cut([5, 2, 7, 2], frozenset({2})) == [5, 2]
     assert cut([5, 7], frozenset({2})) == [5, 7]

@@ -1,7 +1,12 @@
 """Generators as the pipeline sees them: prompts, random weights, knobs, what the description says."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from scalars import number
 from sections import made as option
 
 from mlsys.errors import UserError
@@ -15,26 +20,26 @@ CONTENTS = [(INSTRUCTION, f"[1] {'a passage ' * n}\n\nQuestion: What is {n}?") f
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
+def tokenizer() -> Any:
     return build(1024)
 
 
 @pytest.fixture(scope="module")
 def generator() -> Random:
     torch.set_num_threads(1)
-    made = option("generator/random", shape="tiny", max_new_tokens=8)
+    made: Random = option("generator/random", shape="tiny", max_new_tokens=8)
     made.load("cpu", seed=3)
     return made
 
 
-def test_batches_answer_as_single_requests_do(generator: Random):
+def test_batches_answer_as_single_requests_do(generator: Random) -> None:
     prompts = generator.prompts(CONTENTS)
     together = generator.generate(prompts)
     assert together == [generator.generate([prompt])[0] for prompt in prompts]
     assert all(answer.tokens == len(answer.ids) == 8 for answer in together)
 
 
-def test_the_seed_decides_the_weights(generator: Random):
+def test_the_seed_decides_the_weights(generator: Random) -> None:
     state = torch.random.get_rng_state()
     same, other = (
         option("generator/random", shape="tiny", max_new_tokens=8),
@@ -47,28 +52,28 @@ def test_the_seed_decides_the_weights(generator: Random):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_the_description_says_that_weights_are_random(generator: Random):
+def test_the_description_says_that_weights_are_random(generator: Random) -> None:
     described = generator.describe()
     assert described["note"] == "random weights: the answers mean nothing, their cost is the shape's"
     assert described["model"] == "random tiny"
     assert described["tokenizer"] == "byte-level, made in memory"
     assert described["decoder"] == "slots"
-    assert described["shared_prefix_tokens"] > 5
+    assert number(described["shared_prefix_tokens"]) > 5
 
 
 @pytest.mark.parametrize("native", [True, False])
 def test_a_type_without_instructions_is_said_once_and_in_the_record(
     native: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     monkeypatch.setattr(linear, "multiplies", lambda _: native)
-    made = option("generator/random", shape="tiny", dtype="bfloat16", max_new_tokens=2)
+    made: Random = option("generator/random", shape="tiny", dtype="bfloat16", max_new_tokens=2)
     made.load("cpu", seed=0)
     line = "generator.dtype=bfloat16: this processor has no instructions for it"
     assert capsys.readouterr().err.count(line) == (not native)
     assert str(made.describe().get("warning")).startswith(line) == (not native)
 
 
-def test_static_shapes_give_the_same_answers(generator: Random):
+def test_static_shapes_give_the_same_answers(generator: Random) -> None:
     static = option("generator/random", shape="tiny", max_new_tokens=8, compile=True, max_prompt_tokens=200)
     static.load("cpu", seed=3)
     static.warm(2)
@@ -77,7 +82,7 @@ def test_static_shapes_give_the_same_answers(generator: Random):
     assert static.describe()["decoder"] == "static shapes, without graphs"
 
 
-def test_a_prompt_is_the_models_own_form(tokenizer):
+def test_a_prompt_is_the_models_own_form(tokenizer: Any) -> None:
     chat = Chat(tokenizer, None)
     (prompt,) = chat.prompts(CONTENTS[:1])
     assert prompt.text.startswith(
@@ -90,7 +95,7 @@ def test_a_prompt_is_the_models_own_form(tokenizer):
     assert all(prompt.ids[: len(prefix)] == prefix for prompt in chat.prompts(CONTENTS))
 
 
-def test_models_without_a_template_or_a_system_role_get_a_prompt_too():
+def test_models_without_a_template_or_a_system_role_get_a_prompt_too() -> None:
     plain = build(600)
     plain.chat_template = None
     assert Chat(plain, None).text("Do.", "What?") == "Do.\n\nWhat?\nAnswer:"
@@ -102,13 +107,13 @@ def test_models_without_a_template_or_a_system_role_get_a_prompt_too():
     assert Chat(strict, None).text("Do.", "What?") == "<user>Do.\n\nWhat?"
 
 
-def test_any_bytes_survive_the_vocabulary(tokenizer):
+def test_any_bytes_survive_the_vocabulary(tokenizer: Any) -> None:
     text = "naïve 🦜 \t\x07 東京"
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
     assert len(tokenizer) <= 1024
 
 
-def test_a_local_folder_is_a_model(tmp_path, generator: Random):
+def test_a_local_folder_is_a_model(tmp_path: Path, generator: Random) -> None:
     generator._network.save_pretrained(tmp_path)
     build(1024).save_pretrained(tmp_path)
     loaded = option("generator/model", model=str(tmp_path), max_new_tokens=8)
@@ -122,7 +127,7 @@ def test_a_local_folder_is_a_model(tmp_path, generator: Random):
         too_long.load("cpu", 0)
 
 
-def test_a_family_that_is_not_known_decodes_through_transformers(tmp_path):
+def test_a_family_that_is_not_known_decodes_through_transformers(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, GPT2Config
 
     config = GPT2Config(
@@ -140,7 +145,7 @@ def test_a_family_that_is_not_known_decodes_through_transformers(tmp_path):
         option("generator/model", model=str(tmp_path), compile=True).load("cpu", 0)
 
 
-def test_a_model_that_cannot_be_had_is_one_line(tmp_path):
+def test_a_model_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
     generator = option("generator/model", model=str(tmp_path))
     with pytest.raises(UserError, match=r"^generator.model=/.* cannot be loaded: [^\n]*$"):
         generator.load("cpu", 0)
@@ -172,17 +177,17 @@ def test_a_model_that_cannot_be_had_is_one_line(tmp_path):
         ),
     ],
 )
-def test_bad_knobs_are_named(make, message: str):
+def test_bad_knobs_are_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()
 
 
-def test_the_simulated_cost_is_affine():
+def test_the_simulated_cost_is_affine() -> None:
     model = option("generator/simulated", base_ms=2, per_request_ms=3, per_token_ms=0.5, max_new_tokens=10)
     assert [model.cost_ms(batch) for batch in (1, 2, 8)] == [10, 13, 31]
 
 
-def test_random_weights_answer_with_the_numbers_of_their_tokens(generator: Random):
+def test_random_weights_answer_with_the_numbers_of_their_tokens(generator: Random) -> None:
     (answer,) = generator.generate(generator.prompts([("What?", "Nothing.")]))
     assert answer.text == " ".join(str(token) for token in answer.ids)
     assert answer.tokens == len(answer.ids) > 0
@@ -191,7 +196,9 @@ def test_random_weights_answer_with_the_numbers_of_their_tokens(generator: Rando
 @pytest.mark.parametrize(
     ("file", "content"), [("model.safetensors", b"cut"), ("tokenizer.json", b"[]"), ("config.json", b"[]")]
 )
-def test_a_damaged_file_of_a_model_is_one_line(tmp_path, generator: Random, file: str, content: bytes):
+def test_a_damaged_file_of_a_model_is_one_line(
+    tmp_path: Path, generator: Random, file: str, content: bytes
+) -> None:
     generator._network.save_pretrained(tmp_path)
     build(1024).save_pretrained(tmp_path)
     (tmp_path / file).write_bytes(content)

@@ -12,7 +12,7 @@ from mlsys.rag.generator import linear
 @pytest.mark.parametrize("rows", [1, 3, 63, 64, 200])
 def test_packing_changes_no_product(
     dtype: torch.dtype, native: bool, bias: bool, rows: int, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """On a processor whose oneDNN has no bfloat16 kernels nothing is packed, and nothing changes either."""
     monkeypatch.setattr(linear, "multiplies", lambda _: native)
     packable = dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -31,10 +31,10 @@ def test_packing_changes_no_product(
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_where_torch_has_no_such_kernels_nothing_changes(monkeypatch: pytest.MonkeyPatch):
+def test_where_torch_has_no_such_kernels_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 4))
 
-    def missing(*_):
+    def missing(*_: object) -> None:
         raise AttributeError("no such operator")
 
     monkeypatch.setattr(linear, "_packed", missing)
@@ -60,7 +60,7 @@ def test_where_torch_has_no_such_kernels_nothing_changes(monkeypatch: pytest.Mon
 )
 def test_which_processors_multiply_bfloat16(
     machine: str, answers: dict[str, bool], native: bool, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
     monkeypatch.setattr(linear, "_has", lambda question: answers.get(question, False))
     assert linear.multiplies(torch.bfloat16) == native
@@ -68,6 +68,6 @@ def test_which_processors_multiply_bfloat16(
     assert not linear.multiplies(torch.float16)
 
 
-def test_a_torch_that_cannot_be_asked_has_no_instructions():
+def test_a_torch_that_cannot_be_asked_has_no_instructions() -> None:
     assert not linear._has("cpu._is_quantum_supported")
     assert linear._has("backends.mkldnn.is_available") == torch.backends.mkldnn.is_available()

@@ -1,5 +1,9 @@
 """The exact retriever against definitions, faiss against the exact one."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from sections import made as option
@@ -7,31 +11,33 @@ from sections import made as option
 from mlsys.distance.metrics import searchable
 from mlsys.errors import UserError
 
+Scores = np.ndarray[Any, np.dtype[np.float64]]
 ROWS = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
 QUERIES = np.random.default_rng(1).normal(size=(7, 16)).astype(np.float32)
 
 
-def defined(metric: str) -> np.ndarray:
+def defined(metric: str) -> Scores:
     """Scores (7, 200) by definition, in float64; larger is nearer."""
     x, y = QUERIES[:, None].astype(float), ROWS[None].astype(float)
-    if metric == "l2":
-        return -np.sqrt(((x - y) ** 2).sum(-1))
-    if metric == "sqeuclidean":
-        return -((x - y) ** 2).sum(-1)
-    if metric == "l1":
-        return -np.abs(x - y).sum(-1)
-    products = (x * y).sum(-1)
-    return products if metric == "dot" else products / np.linalg.norm(x, axis=-1) / np.linalg.norm(y, axis=-1)
+    products: Scores = (x * y).sum(-1)
+    scores: dict[str, Scores] = {
+        "l2": -np.sqrt(((x - y) ** 2).sum(-1)),
+        "sqeuclidean": -((x - y) ** 2).sum(-1),
+        "l1": -np.abs(x - y).sum(-1),
+        "dot": products,
+        "cosine": products / np.linalg.norm(x, axis=-1) / np.linalg.norm(y, axis=-1),
+    }
+    return scores[metric]
 
 
 @pytest.fixture(autouse=True)
-def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path):
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLSYS_CACHE", str(tmp_path))
 
 
 @pytest.mark.parametrize("metric", searchable())
 @pytest.mark.parametrize("name", ["exact", "faiss"])
-def test_the_nearest_come_first_with_their_scores(name: str, metric: str):
+def test_the_nearest_come_first_with_their_scores(name: str, metric: str) -> None:
     retriever = option(f"retriever/{name}", metric=metric)
     retriever.load(ROWS, "cpu", "digest")
     scores, rows = retriever.search(QUERIES, 5)
@@ -41,13 +47,13 @@ def test_the_nearest_come_first_with_their_scores(name: str, metric: str):
 
 
 @pytest.mark.parametrize("metric", searchable())
-def test_equal_rows_go_to_the_lowest(metric: str):
+def test_equal_rows_go_to_the_lowest(metric: str) -> None:
     retriever = option("retriever/exact", metric=metric)
     retriever.load(np.ones((6, 4), np.float32), "cpu", "digest")
     assert retriever.search(np.ones((1, 4), np.float32), 3)[1].tolist() == [[0, 1, 2]]
 
 
-def test_a_graph_is_built_once_and_finds_nearly_all(monkeypatch: pytest.MonkeyPatch, tmp_path):
+def test_a_graph_is_built_once_and_finds_nearly_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     exact, graph = (
         option("retriever/exact", metric="l2"),
         option("retriever/faiss", metric="l2", index="hnsw", hnsw_m=8, ef_construction=40),
@@ -84,6 +90,6 @@ def test_a_graph_is_built_once_and_finds_nearly_all(monkeypatch: pytest.MonkeyPa
         (lambda: option("retriever/faiss", ef_search=0), r"retriever.ef_search=0 must be at least 1"),
     ],
 )
-def test_bad_knobs_are_named(make, message: str):
+def test_bad_knobs_are_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()

@@ -1,8 +1,10 @@
 """Active checks against replicas that say one thing and do another."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import Literal
 
 import aiohttp
 from aiohttp import web
@@ -16,25 +18,30 @@ FAST = replace(
     options.LoadBalancer(), check_interval_s=0.01, check_timeout_s=0.2, probe_idle_s=0.05, probe_timeout_s=0.2
 )
 
+Mood = int | Literal["hangs"]
+
 
 class Replica:
-    ready, answers = 200, 200
+    ready: Mood = 200
+    answers: Mood = 200
     probes = 0
 
-    async def on_ready(self, request):
-        if self.ready == "hangs":
+    async def answered(self, mood: Mood) -> web.Response:
+        if mood == "hangs":
             await asyncio.sleep(10)
-        return web.Response(status=self.ready)
+            mood = 200
+        return web.Response(status=mood)
 
-    async def on_rag(self, request):
+    async def on_ready(self, request: web.Request) -> web.Response:
+        return await self.answered(self.ready)
+
+    async def on_rag(self, request: web.Request) -> web.Response:
         self.probes += 1
-        if self.answers == "hangs":
-            await asyncio.sleep(10)
-        return web.Response(status=self.answers)
+        return await self.answered(self.answers)
 
 
 @asynccontextmanager
-async def watched(replica, chosen=FAST):
+async def watched(replica: Replica, chosen: options.LoadBalancer = FAST) -> AsyncIterator[Backend]:
     async with AsyncExitStack() as stack:
         app = web.Application()
         app.router.add_get("/ready", replica.on_ready)
@@ -51,7 +58,7 @@ async def watched(replica, chosen=FAST):
         yield backend
 
 
-async def test_unready_falls_ready_rises():
+async def test_unready_falls_ready_rises() -> None:
     replica = Replica()
     async with watched(replica) as backend:
         replica.ready = 503
@@ -60,14 +67,14 @@ async def test_unready_falls_ready_rises():
         await eventually(lambda: backend.health.up)
 
 
-async def test_a_hanging_check_is_a_bad_check():
+async def test_a_hanging_check_is_a_bad_check() -> None:
     replica = Replica()
     async with watched(replica, replace(FAST, check_timeout_s=0.02)) as backend:
         replica.ready = "hangs"
         await eventually(lambda: not backend.health.up)
 
 
-async def test_well_in_word_but_not_in_deed():
+async def test_well_in_word_but_not_in_deed() -> None:
     """/ready says 200 all the time; real questions fail."""
     replica = Replica()
     async with watched(replica) as backend:
@@ -77,14 +84,14 @@ async def test_well_in_word_but_not_in_deed():
         await eventually(lambda: backend.health.up)
 
 
-async def test_a_hanging_answer_is_no_proof():
+async def test_a_hanging_answer_is_no_proof() -> None:
     replica = Replica()
     async with watched(replica, replace(FAST, probe_timeout_s=0.02)) as backend:
         replica.answers = "hangs"
         await eventually(lambda: not backend.health.up)
 
 
-async def test_a_hanging_replica_is_probed_while_requests_wait_on_it():
+async def test_a_hanging_replica_is_probed_while_requests_wait_on_it() -> None:
     replica = Replica()
     async with watched(replica, replace(FAST, probe_timeout_s=0.02)) as backend:
         replica.answers = "hangs"
@@ -94,7 +101,7 @@ async def test_a_hanging_replica_is_probed_while_requests_wait_on_it():
         await eventually(waiting.cancelled)  # it may go elsewhere
 
 
-async def test_a_replica_too_busy_for_the_probe_has_its_clients_answers_as_proof():
+async def test_a_replica_too_busy_for_the_probe_has_its_clients_answers_as_proof() -> None:
     replica = Replica()
     async with watched(replica, replace(FAST, probe_timeout_s=0.1, check_interval_s=0.02)) as backend:
         replica.answers = "hangs"
@@ -105,7 +112,7 @@ async def test_a_replica_too_busy_for_the_probe_has_its_clients_answers_as_proof
         assert backend.health.up
 
 
-async def test_a_redirect_is_neither_ready_nor_an_answer():
+async def test_a_redirect_is_neither_ready_nor_an_answer() -> None:
     replica = Replica()
     async with watched(replica) as backend:
         replica.ready = 302
@@ -117,7 +124,7 @@ async def test_a_redirect_is_neither_ready_nor_an_answer():
         await eventually(lambda: backend.health.up)
 
 
-async def test_a_replica_that_says_nothing_is_silent_only_while_requests_wait():
+async def test_a_replica_that_says_nothing_is_silent_only_while_requests_wait() -> None:
     replica = Replica()
     chosen = replace(FAST, check_interval_s=60, silent_s=0.05)
     async with watched(replica, chosen) as backend:
@@ -134,7 +141,7 @@ async def test_a_replica_that_says_nothing_is_silent_only_while_requests_wait():
         await eventually(lambda: not backend.silence.silent())
 
 
-async def test_who_answers_clients_is_not_probed():
+async def test_who_answers_clients_is_not_probed() -> None:
     replica = Replica()
     async with watched(replica, replace(FAST, probe_idle_s=3600)) as backend:
         backend.proved()
@@ -143,7 +150,7 @@ async def test_who_answers_clients_is_not_probed():
         assert backend.health.up
 
 
-async def test_probes_can_be_off():
+async def test_probes_can_be_off() -> None:
     replica = Replica()
     async with watched(replica, replace(FAST, probe_idle_s=0.0)):
         await asyncio.sleep(0.1)

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import errno
 import json
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -20,16 +22,23 @@ from mlsys.serving.balancer.round_robin import RoundRobin
 from mlsys.serving.request import BadGateway, Request, Unavailable
 
 OPTIONS = options.LoadBalancer()
+Mood = int | str | web.Response | None
+
+
+def abort(request: web.Request) -> None:
+    assert request.transport is not None
+    request.transport.abort()
 
 
 class Replica:
     """Answers as its `mood` says; `asked` are the bodies it got."""
 
-    def __init__(self, mood):
-        self.mood, self.asked, self.release = mood, [], asyncio.Event()
-        self.seen = set()
+    def __init__(self, mood: Mood) -> None:
+        self.mood, self.release = mood, asyncio.Event()
+        self.asked: list[dict[str, Any]] = []
+        self.seen: set[asyncio.BaseTransport | None] = set()
 
-    async def rag(self, request):
+    async def rag(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(await request.json())
         if isinstance(self.mood, int):
             return web.json_response({"by": id(self)}, status=self.mood, headers={"retry-after": "7"})
@@ -45,7 +54,7 @@ class Replica:
                     await response.write(b"x" * 65536)
         if self.mood == "one each":
             if request.transport in self.seen:
-                request.transport.abort()
+                abort(request)
             self.seen.add(request.transport)
             return web.json_response({"by": id(self)})
         if self.mood == "slow":
@@ -55,15 +64,17 @@ class Replica:
             response = web.StreamResponse(headers={"content-length": "100"})
             await response.prepare(request)
             await response.write(b"{")
-        request.transport.abort()
+        abort(request)
         return web.Response()
 
 
 @asynccontextmanager
-async def balanced(*moods, budget=None, poll_s=0.0):
+async def balanced(
+    *moods: Mood, budget: RetryBudget | None = None, poll_s: float = 0.0
+) -> AsyncIterator[tuple[Proxy, list[Backend], list[Replica]]]:
     """A proxy in front of one replica for each mood; `None` is an address where nobody listens."""
     async with AsyncExitStack() as stack:
-        replicas, backends = [], []
+        replicas, backends = list[Replica](), list[Backend]()
         for number, mood in enumerate(moods):
             replica = Replica(mood)
             app = web.Application()
@@ -89,7 +100,7 @@ async def balanced(*moods, budget=None, poll_s=0.0):
         assert not any(backend.attempts for backend in backends)
 
 
-async def test_an_answer_passes_through():
+async def test_an_answer_passes_through() -> None:
     async with balanced(200) as (proxy, backends, replicas):
         answer = await proxy.forward(Request("who?", 3))
         assert (answer.status, answer.replica) == (200, "replica-0")
@@ -98,14 +109,14 @@ async def test_an_answer_passes_through():
         assert backends[0].stats()["responses"] == {"200": 1}
 
 
-async def test_the_deadline_goes_along():
+async def test_the_deadline_goes_along() -> None:
     async with balanced(200) as (proxy, _, replicas):
         await proxy.forward(Request("who?", 3, timeout_ms=5000))
         assert 0 < replicas[0].asked[0]["timeout_ms"] <= 5000
 
 
 @pytest.mark.parametrize("mood", [None, "abort", "half"])
-async def test_a_broken_connection_is_tried_elsewhere(mood):
+async def test_a_broken_connection_is_tried_elsewhere(mood: Mood) -> None:
     async with balanced(mood, 200) as (proxy, backends, _):
         for _ in range(4):
             assert (await proxy.forward(Request("q", 1))).replica == "replica-1"
@@ -113,13 +124,13 @@ async def test_a_broken_connection_is_tried_elsewhere(mood):
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_busy_replica_is_passed_over(status):
+async def test_a_busy_replica_is_passed_over(status: int) -> None:
     async with balanced(status, 200) as (proxy, backends, _):
         assert (await proxy.forward(Request("q", 1))).status == 200
         assert not backends[0].health.ejected(0)
 
 
-async def test_when_all_are_busy_the_client_is_told_so():
+async def test_when_all_are_busy_the_client_is_told_so() -> None:
     async with balanced(429, 429) as (proxy, _, replicas):
         answer = await proxy.forward(Request("q", 1))
         assert (answer.status, answer.retry_after) == (429, "7")
@@ -131,7 +142,7 @@ NO_ANSWERS = [REDIRECT, web.Response(status=204), web.Response(status=304), "end
 
 
 @pytest.mark.parametrize("mood", NO_ANSWERS)
-async def test_what_is_no_answer_is_asked_elsewhere(mood):
+async def test_what_is_no_answer_is_asked_elsewhere(mood: Mood) -> None:
     async with balanced(mood, 200) as (proxy, backends, replicas):
         for _ in range(10):
             assert (await proxy.forward(Request("q", 1))).replica == "replica-1"
@@ -146,13 +157,13 @@ async def test_what_is_no_answer_is_asked_elsewhere(mood):
         ("endless", "replica-0: the body is larger than 16777216 bytes"),
     ],
 )
-async def test_what_is_no_answer_and_there_is_no_other_is_a_bad_gateway(mood, reason):
+async def test_what_is_no_answer_and_there_is_no_other_is_a_bad_gateway(mood: Mood, reason: str) -> None:
     async with balanced(mood) as (proxy, _, _):
         with pytest.raises(BadGateway, match=reason):
             await proxy.forward(Request("q", 1))
 
 
-async def test_the_content_type_is_kept_and_odd_headers_are_not():
+async def test_the_content_type_is_kept_and_odd_headers_are_not() -> None:
     html = web.Response(status=502, headers={"content-type": "text/html", "retry-after": "\xe4"}, text="<p>")
     async with balanced(html) as (proxy, _, _):
         answer = await proxy.forward(Request("q", 1))
@@ -160,7 +171,7 @@ async def test_the_content_type_is_kept_and_odd_headers_are_not():
         assert answer.retry_after is None
 
 
-async def test_a_kept_connection_that_closed_is_replaced_without_a_mark():
+async def test_a_kept_connection_that_closed_is_replaced_without_a_mark() -> None:
     async with balanced("one each") as (proxy, backends, replicas):
         for _ in range(12):
             assert (await proxy.forward(Request("q", 1))).status == 200
@@ -170,7 +181,7 @@ async def test_a_kept_connection_that_closed_is_replaced_without_a_mark():
         assert proxy.budget.left == 100
 
 
-async def test_a_fresh_connection_that_closes_is_a_mark():
+async def test_a_fresh_connection_that_closes_is_a_mark() -> None:
     async with balanced("abort") as (proxy, backends, replicas):
         with pytest.raises(Unavailable):
             await proxy.forward(Request("q", 1))
@@ -178,8 +189,8 @@ async def test_a_fresh_connection_that_closes_is_a_mark():
         assert backends[0].codes["failed"] == 1
 
 
-async def test_running_out_of_files_is_not_the_replicas_fault(monkeypatch):
-    async def no_files(*_, **__):
+async def test_running_out_of_files_is_not_the_replicas_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_files(*_: object, **__: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with balanced(200) as (proxy, backends, _):
@@ -189,18 +200,20 @@ async def test_running_out_of_files_is_not_the_replicas_fault(monkeypatch):
         assert not backends[0].codes
 
 
-async def test_what_waits_on_a_silent_replica_is_asked_elsewhere_as_well():
+async def test_what_waits_on_a_silent_replica_is_asked_elsewhere_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with balanced("slow", 200, poll_s=0.01) as (proxy, backends, replicas):
         waiting = asyncio.create_task(proxy.forward(Request("q", 1)))
-        await eventually(lambda: replicas[0].asked)
-        backends[0].silence.silent = lambda: True
+        await eventually(lambda: bool(replicas[0].asked))
+        monkeypatch.setattr(backends[0].silence, "silent", lambda: True)
         assert (await waiting).replica == "replica-1"
         assert backends[0].health.up
         assert not backends[0].codes, "no mark"
         assert proxy.retries == 1
         for _ in range(4):
             assert (await proxy.forward(Request("q", 1))).replica == "replica-1"
-        backends[0].silence.silent = lambda: False
+        monkeypatch.setattr(backends[0].silence, "silent", lambda: False)
         replicas[0].release.set()
         assert {(await proxy.forward(Request("q", 1))).replica for _ in range(2)} == {
             "replica-0",
@@ -208,22 +221,22 @@ async def test_what_waits_on_a_silent_replica_is_asked_elsewhere_as_well():
         }
 
 
-async def test_the_silent_one_may_still_be_the_first_to_answer():
+async def test_the_silent_one_may_still_be_the_first_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     async with balanced("slow", "slow", poll_s=0.01) as (proxy, backends, replicas):
         waiting = asyncio.create_task(proxy.forward(Request("q", 1)))
-        await eventually(lambda: replicas[0].asked)
-        backends[0].silence.silent = lambda: True
-        await eventually(lambda: replicas[1].asked)
+        await eventually(lambda: bool(replicas[0].asked))
+        monkeypatch.setattr(backends[0].silence, "silent", lambda: True)
+        await eventually(lambda: bool(replicas[1].asked))
         replicas[0].release.set()
         assert (await waiting).replica == "replica-0"
         assert backends[1].in_flight == 0
 
 
-async def test_a_lone_silent_replica_is_waited_for():
+async def test_a_lone_silent_replica_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async with balanced("slow", poll_s=0.01) as (proxy, backends, replicas):
-        backends[0].silence.silent = lambda: True
+        monkeypatch.setattr(backends[0].silence, "silent", lambda: True)
         waiting = asyncio.create_task(proxy.forward(Request("q", 1)))
-        await eventually(lambda: replicas[0].asked)
+        await eventually(lambda: bool(replicas[0].asked))
         await asyncio.sleep(0.05)
         replicas[0].release.set()
         assert (await waiting).replica == "replica-0"
@@ -231,15 +244,15 @@ async def test_a_lone_silent_replica_is_waited_for():
 
 
 @pytest.mark.parametrize("status", [422, 500, 504])
-async def test_other_answers_are_not_tried_again(status):
+async def test_other_answers_are_not_tried_again(status: int) -> None:
     async with balanced(status, 200) as (proxy, _, replicas):
         assert (await proxy.forward(Request("q", 1))).status == status
         assert [len(replica.asked) for replica in replicas] == [1, 0]
 
 
-async def test_retries_end_with_the_budget():
+async def test_retries_end_with_the_budget() -> None:
     async with balanced(None, 200, budget=RetryBudget(share=0.0, burst=2)) as (proxy, backends, _):
-        outcomes = []
+        outcomes: list[int | str] = []
         for _ in range(8):
             try:
                 outcomes.append((await proxy.forward(Request("q", 1))).status)
@@ -251,21 +264,21 @@ async def test_retries_end_with_the_budget():
         assert backends[0].in_flight == 0
 
 
-async def test_busy_replicas_leave_half_of_the_budget_for_deaths():
+async def test_busy_replicas_leave_half_of_the_budget_for_deaths() -> None:
     async with balanced(429, 429, budget=RetryBudget(share=0.0, burst=10)) as (proxy, _, _):
         for _ in range(20):
             assert (await proxy.forward(Request("q", 1))).status == 429
         assert proxy.budget.left == 5
 
 
-async def test_none_up():
+async def test_none_up() -> None:
     async with balanced(200) as (proxy, backends, _):
         backends[0].lose()
         with pytest.raises(Unavailable, match="none of 1 replicas is up"):
             await proxy.forward(Request("q", 1))
 
 
-async def test_ejected_after_five_failures_but_never_the_last():
+async def test_ejected_after_five_failures_but_never_the_last() -> None:
     async with balanced(500, 200) as (proxy, backends, replicas):
         for _ in range(30):
             await proxy.forward(Request("q", 1))
@@ -275,7 +288,7 @@ async def test_ejected_after_five_failures_but_never_the_last():
         assert (await proxy.forward(Request("q", 1))).status == 500
 
 
-async def test_what_waits_on_a_lost_replica_goes_elsewhere():
+async def test_what_waits_on_a_lost_replica_goes_elsewhere() -> None:
     async with balanced("slow", 200) as (proxy, backends, replicas):
         waiting = [asyncio.create_task(proxy.forward(Request(f"q{number}", 1))) for number in range(6)]
         await eventually(lambda: len(replicas[0].asked) == 3)
@@ -286,7 +299,7 @@ async def test_what_waits_on_a_lost_replica_goes_elsewhere():
         assert len(replicas[1].asked) == 6
 
 
-async def test_a_client_that_leaves_leaves_no_count():
+async def test_a_client_that_leaves_leaves_no_count() -> None:
     async with balanced("slow") as (proxy, backends, replicas):
         waiting = [asyncio.create_task(proxy.forward(Request("q", 1))) for _ in range(9)]
         await eventually(lambda: len(replicas[0].asked) == 9)
@@ -299,7 +312,7 @@ async def test_a_client_that_leaves_leaves_no_count():
         await asyncio.gather(*(task for task in waiting if not task.done()))
 
 
-async def test_cancelled_before_it_began():
+async def test_cancelled_before_it_began() -> None:
     async with balanced("slow") as (proxy, backends, _):
         task = asyncio.create_task(proxy.forward(Request("q", 1)))
         await asyncio.sleep(0)

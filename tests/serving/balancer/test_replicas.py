@@ -1,5 +1,6 @@
 """What a replica is started with."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,19 @@ from mlsys.serving.options import LoadBalancer
         ([], "auto", [None] * 3),
     ],
 )
-async def test_replicas_take_the_gpus_in_turn_and_say_which(monkeypatch, tmp_path, gpus, device, taken):
+async def test_replicas_take_the_gpus_in_turn_and_say_which(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpus: list[str], device: str, taken: list[str | None]
+) -> None:
     environments = []
 
     class Process:
-        def __init__(self, argv, env, log):
+        def __init__(self, argv: Sequence[str], env: dict[str, str], log: Path) -> None:
             environments.append(env)
 
-        def start(self):
+        def start(self) -> None:
             pass
 
-        def address(self):
+        def address(self) -> str:
             return "http://127.0.0.1:1"
 
     monkeypatch.setattr(replicas, "visible_gpus", lambda: gpus)

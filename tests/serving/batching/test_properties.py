@@ -1,11 +1,14 @@
 """What holds for every batching policy, whatever comes: nothing lost or twice, order, bounds, deadlines."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulation import simulate
 
-from mlsys.serving.batching import REASONS
+from mlsys.serving.batching import REASONS, Policy
 from mlsys.serving.batching.hybrid import RETURN_S, Hybrid
 from mlsys.serving.batching.single import Single
 from mlsys.serving.batching.size import Size
@@ -17,7 +20,7 @@ MS = st.floats(0, 50)
 GAPS = st.lists(st.floats(0, 0.2), min_size=1, max_size=60)
 
 
-def make(kind, draw):
+def make(kind: str, draw: Callable[..., Any]) -> tuple[Policy, int | None, float]:
     if kind == "single":
         return Single(), None, 0.0
     size, budget = draw(st.integers(1, 10)), draw(BUDGETS)
@@ -34,7 +37,9 @@ def make(kind, draw):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data(), gaps=GAPS)
-def test_nothing_lost_nothing_twice_order_bounds_and_deadline(kind, data, gaps):
+def test_nothing_lost_nothing_twice_order_bounds_and_deadline(
+    kind: str, data: st.DataObject, gaps: list[float]
+) -> None:
     policy, budget, hold_s = make(kind, data.draw)
     arrivals = [sum(gaps[: number + 1]) for number in range(len(gaps))]
     lengths = data.draw(st.lists(st.integers(1, 300), min_size=len(gaps), max_size=len(gaps)))
@@ -54,7 +59,7 @@ def test_nothing_lost_nothing_twice_order_bounds_and_deadline(kind, data, gaps):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data(), clients=st.integers(1, 25), think=st.floats(0.001, 0.03))
-def test_closed_loops_keep_going(kind, data, clients, think):
+def test_closed_loops_keep_going(kind: str, data: st.DataObject, clients: int, think: float) -> None:
     policy, _, _ = make(kind, data.draw)
     run = simulate(policy, [0.0] * clients, lambda size: 0.1, returns_after_s=lambda _: think, until=3.0)
     answered = [member for batch in run.batches for member in batch.members]

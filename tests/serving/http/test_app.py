@@ -3,6 +3,8 @@
 import asyncio
 import threading
 import uuid
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import aiohttp
 import pytest
@@ -10,28 +12,31 @@ from prometheus_client.parser import text_string_to_metric_families
 from sections import made
 from serving_doubles import FakePipeline, Gate, eventually, served
 
-from mlsys.rag.item import Hit
+from mlsys.rag.item import Hit, Item
 from mlsys.serving import options
 from mlsys.serving.modes import Answer
+from mlsys.serving.request import Request
 from mlsys.serving.scheduler import Scheduler
 
 
-def batch(pipeline, **knobs):
+def batch(pipeline: FakePipeline, **knobs: Any) -> tuple[Scheduler, options.Batch]:
     chosen = options.Batch(**{"max_queue": 64, "max_k": 5, "max_query_chars": 50, **knobs})
     return Scheduler(chosen, [pipeline], made("batching/hybrid", max_size=8)), chosen
 
 
-async def post(session, url, body, path="/rag", **knobs):
+async def post(
+    session: aiohttp.ClientSession, url: str, body: object, path: str = "/rag", **knobs: Any
+) -> tuple[int, Any, Mapping[str, str]]:
     async with session.post(url + path, json=body, **knobs) as response:
         return response.status, await response.json(), response.headers
 
 
-async def get(session, url):
+async def get(session: aiohttp.ClientSession, url: str) -> tuple[int, Any]:
     async with session.get(url) as response:
         return response.status, await response.json()
 
 
-async def test_an_answer():
+async def test_an_answer() -> None:
     async with served(*batch(FakePipeline())) as (url, _), aiohttp.ClientSession() as session:
         status, body, _ = await post(session, url, {"query": "who?", "k": 3})
     assert status == 200
@@ -46,14 +51,14 @@ async def test_an_answer():
     assert body["replica"] is None
 
 
-async def test_two_point_nought_is_two():
+async def test_two_point_nought_is_two() -> None:
     async with served(*batch(FakePipeline())) as (url, _), aiohttp.ClientSession() as session:
         status, body, _ = await post(session, url, {"query": "who?", "k": 2.0, "timeout_ms": 9000})
     assert (status, len(body["passages"])) == (200, 2)
 
 
-async def test_a_score_that_is_no_number_is_null():
-    def nowhere(items):
+async def test_a_score_that_is_no_number_is_null() -> None:
+    def nowhere(items: list[Item]) -> None:
         for item in items:
             item.passages = [Hit(0, "passage", "fake", float("nan"))]
 
@@ -80,7 +85,7 @@ async def test_a_score_that_is_no_number_is_null():
         ({"query": "x", "kk": 1}, "kk", "Extra inputs are not permitted"),
     ],
 )
-async def test_a_wrong_field_is_named(body, field, message):
+async def test_a_wrong_field_is_named(body: object, field: str, message: str) -> None:
     async with served(*batch(FakePipeline())) as (url, _), aiohttp.ClientSession() as session:
         for path in ("/rag", "/rag/jobs"):
             status, answer, _ = await post(session, url, body, path)
@@ -89,7 +94,7 @@ async def test_a_wrong_field_is_named(body, field, message):
             assert answer["detail"][0]["msg"] == message
 
 
-async def test_what_cannot_be_read_is_no_server_error():
+async def test_what_cannot_be_read_is_no_server_error() -> None:
     async with served(*batch(FakePipeline())) as (url, _), aiohttp.ClientSession() as session:
         for data in (
             b"{",
@@ -106,8 +111,8 @@ async def test_what_cannot_be_read_is_no_server_error():
                 assert "detail" in await response.json()
 
 
-async def test_a_large_body_is_refused_with_and_without_its_length():
-    async def chunks():
+async def test_a_large_body_is_refused_with_and_without_its_length() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b"x" * 100
 
@@ -118,7 +123,7 @@ async def test_a_large_body_is_refused_with_and_without_its_length():
                 assert (await response.json())["detail"] == "body: larger than server.max_body_bytes=1000"
 
 
-async def test_one_failing_request_fails_alone():
+async def test_one_failing_request_fails_alone() -> None:
     async with served(*batch(FakePipeline())) as (url, _), aiohttp.ClientSession() as session:
         bodies = [{"query": query} for query in ("a", "fail prompt", "b")]
         answers = await asyncio.gather(*(post(session, url, body) for body in bodies))
@@ -126,7 +131,7 @@ async def test_one_failing_request_fails_alone():
     assert answers[1][1]["detail"] == "the prompt stage failed: ValueError: cannot prompt this"
 
 
-async def test_jobs():
+async def test_jobs() -> None:
     pipeline, gate = FakePipeline(), Gate()
     async with served(*batch(pipeline, jobs_max=2)) as (url, _), aiohttp.ClientSession() as session:
         pipeline.hooks["embed"] = gate
@@ -154,7 +159,7 @@ async def test_jobs():
         assert (await get(session, f"{url}/rag/jobs/1"))[0] == 422
 
 
-async def test_a_deadline_is_answered_in_time_with_504():
+async def test_a_deadline_is_answered_in_time_with_504() -> None:
     pipeline, gate = FakePipeline(), Gate()
     async with served(*batch(pipeline)) as (url, _), aiohttp.ClientSession() as session:
         pipeline.hooks["generate"] = gate
@@ -164,7 +169,7 @@ async def test_a_deadline_is_answered_in_time_with_504():
         gate.opened.set()
 
 
-async def test_the_servers_own_deadline():
+async def test_the_servers_own_deadline() -> None:
     pipeline, gate = FakePipeline(), Gate()
     async with served(*batch(pipeline, default_timeout_ms=30.0)) as (url, _):
         pipeline.hooks["generate"] = gate
@@ -173,7 +178,7 @@ async def test_the_servers_own_deadline():
         gate.opened.set()
 
 
-async def test_a_third_of_the_clients_leave_and_nothing_is_done_for_them():
+async def test_a_third_of_the_clients_leave_and_nothing_is_done_for_them() -> None:
     pipeline, gate = FakePipeline(), Gate()
     service, chosen = batch(pipeline)
     async with served(service, chosen) as (url, handler):
@@ -204,7 +209,7 @@ async def test_a_third_of_the_clients_leave_and_nothing_is_done_for_them():
             await session.close()
 
 
-async def test_ten_times_overload_is_refused_not_queued():
+async def test_ten_times_overload_is_refused_not_queued() -> None:
     pipeline, gate = FakePipeline(), Gate()
     service, chosen = batch(pipeline, max_queue=16)
     connector = aiohttp.TCPConnector(limit=0)
@@ -230,7 +235,7 @@ async def test_ten_times_overload_is_refused_not_queued():
         assert (await post(session, url, {"query": "after the storm"}))[0] == 200
 
 
-async def test_draining_refuses_new_work_and_ends_the_old():
+async def test_draining_refuses_new_work_and_ends_the_old() -> None:
     pipeline, gate = FakePipeline(), Gate()
     async with served(*batch(pipeline)) as (url, handler), aiohttp.ClientSession() as session:
         pipeline.hooks["embed"] = gate
@@ -249,7 +254,7 @@ async def test_draining_refuses_new_work_and_ends_the_old():
         assert await draining is True
 
 
-async def test_draining_gives_up_in_the_end():
+async def test_draining_gives_up_in_the_end() -> None:
     pipeline, gate = FakePipeline(), Gate()
     async with (
         served(*batch(pipeline, drain_timeout_s=0.05)) as (url, handler),
@@ -263,7 +268,7 @@ async def test_draining_gives_up_in_the_end():
         await running
 
 
-async def test_metrics_and_stats():
+async def test_metrics_and_stats() -> None:
     async with served(*batch(FakePipeline())) as (url, _), aiohttp.ClientSession() as session:
         await asyncio.gather(*(post(session, url, {"query": f"q{number}"}) for number in range(5)))
         await post(session, url, {"query": "fail embed"})
@@ -290,7 +295,9 @@ async def test_metrics_and_stats():
     assert stats["pipeline"] == {"generator.name": "fake"}
 
 
-async def test_a_key_is_required_and_never_logged(caplog, capfd, monkeypatch):
+async def test_a_key_is_required_and_never_logged(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
     caplog.set_level("DEBUG")
     async with (
@@ -309,7 +316,7 @@ async def test_a_key_is_required_and_never_logged(caplog, capfd, monkeypatch):
     assert "s3cret" not in caplog.text + captured.out + captured.err
 
 
-async def test_cors_is_off():
+async def test_cors_is_off() -> None:
     async with served(*batch(FakePipeline())) as (url, _), aiohttp.ClientSession() as session:
         headers = {"origin": "http://elsewhere", "access-control-request-method": "POST"}
         async with session.options(f"{url}/rag", headers=headers) as response:
@@ -319,7 +326,7 @@ async def test_cors_is_off():
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/metrics", "/stats", "/openapi.json"])
-async def test_head_says_what_get_would(path):
+async def test_head_says_what_get_would(path: str) -> None:
     async with served(*batch(FakePipeline())) as (url, _), aiohttp.ClientSession() as session:
         async with session.get(url + path) as got:
             await got.read()
@@ -331,14 +338,14 @@ async def test_head_says_what_get_would(path):
             assert response.status == 405
 
 
-async def test_stats_while_loading():
+async def test_stats_while_loading() -> None:
     loading = threading.Event()
 
     class Slow(FakePipeline):
-        def load(self):
+        def load(self) -> None:
             loading.wait(30)
 
-        def describe(self):
+        def describe(self) -> dict[str, float | int | str | bool | None]:
             if not loading.is_set():
                 raise RuntimeError("nothing is loaded yet")
             return super().describe()
@@ -367,13 +374,15 @@ ODD = [
 
 
 @pytest.mark.parametrize(("sent", "status", "kind", "reported"), ODD)
-async def test_an_answer_that_is_none_keeps_its_type_and_makes_a_job_fail(sent, status, kind, reported):
-    async def odd(_):
+async def test_an_answer_that_is_none_keeps_its_type_and_makes_a_job_fail(
+    sent: bytes, status: int, kind: str, reported: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def odd(_: Request) -> Answer:
         return Answer(sent, status, "stranger", None, kind)
 
     service, chosen = batch(FakePipeline())
     async with served(service, chosen) as (url, _), aiohttp.ClientSession() as session:
-        service.answer = odd
+        monkeypatch.setattr(service, "answer", odd)
         async with session.post(f"{url}/rag", json={"query": "q"}) as response:
             assert (response.status, response.headers["content-type"]) == (status, kind)
             assert await response.read() == sent

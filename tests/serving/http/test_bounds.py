@@ -2,11 +2,13 @@
 
 import resource
 
+import pytest
+
 from mlsys.serving import options
 from mlsys.serving.http import bounds
 
 
-def test_no_more_connections_than_open_files(monkeypatch):
+def test_no_more_connections_than_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     for files, mode, most in (
         (256, options.Batch, 192),

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from sections import made
@@ -19,52 +21,54 @@ POST = b"POST /rag HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 READY = b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n"
 UPGRADE = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
 
+Connect = Callable[..., Awaitable["Talk"]]
 
-def whole(body=QUESTION, extra=b""):
+
+def whole(body: bytes = QUESTION, extra: bytes = b"") -> bytes:
     return POST + extra + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
 class Talk:
     """One client: sends what it likes, reads answers one by one."""
 
-    def __init__(self, reader, writer):
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    async def send(self, data):
+    async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def send_until_cut_off(self, data, pause_s=0):
+    async def send_until_cut_off(self, data: bytes, pause_s: float = 0) -> None:
         """Again and again; returns once the other side has closed."""
         with contextlib.suppress(ConnectionError):
             while True:
                 await self.send(data)
                 await asyncio.sleep(pause_s)
 
-    async def answer(self):
-        """Status, headers and body of the next answer; None where the connection ended."""
-        try:
-            head = await self.reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return None
+    async def answer(self) -> tuple[int, dict[str, str], Any]:
+        """Status, headers and body of the next answer."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
         lines = head.decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
         body = await self.reader.readexactly(int(headers["content-length"]))
         return int(lines[0].split()[1]), headers, json.loads(body)
 
-    async def status(self):
-        found = await self.answer()
-        return None if found is None else found[0]
+    async def status(self) -> int | None:
+        """The status of the next answer; None where the connection ended."""
+        try:
+            return (await self.answer())[0]
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
 
 
 @asynccontextmanager
-async def serving(pipeline=None, **knobs):
+async def serving(pipeline: FakePipeline | None = None, **knobs: Any) -> AsyncIterator[Connect]:
     """`await connect()` gives a Talk to a batch server."""
     chosen = options.Batch(**knobs)
     service = Scheduler(chosen, [pipeline or FakePipeline()], made("batching/hybrid", max_size=8))
-    writers = []
+    writers: list[asyncio.StreamWriter] = []
 
-    async def connect(receive_buffer=None):
+    async def connect(receive_buffer: int | None = None) -> Talk:
         client = socket.socket()
         if receive_buffer:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -93,7 +97,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-async def test_a_head_without_an_end_gets_431(kind):
+async def test_a_head_without_an_end_gets_431(kind: str) -> None:
     begin, more = ENDLESS[kind]
     async with serving() as connect:
         talk = await connect()
@@ -102,18 +106,18 @@ async def test_a_head_without_an_end_gets_431(kind):
         status, headers, body = await talk.answer()
         assert (status, headers["connection"]) == (431, "close")
         assert body == {"detail": "the head of the request is larger than 65536 bytes"}
-        assert await talk.answer() is None
+        assert await talk.status() is None
 
 
 @pytest.mark.parametrize(("size", "status"), [(60_000, 200), (70_000, 431), (1_000_000, 431)])
-async def test_a_complete_head_is_measured_too(size, status):
+async def test_a_complete_head_is_measured_too(size: int, status: int) -> None:
     async with serving() as connect:
         talk = await connect()
         await talk.send(b"GET /ready HTTP/1.1\r\nhost: x\r\na: " + b"b" * size + b"\r\n\r\n")
         assert await talk.status() == status
 
 
-async def test_a_head_that_goes_on_for_ever_is_cut_off(monkeypatch):
+async def test_a_head_that_goes_on_for_ever_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LINGER_BYTES", 1 << 20)
     async with serving() as connect:
         talk = await connect()
@@ -121,7 +125,7 @@ async def test_a_head_that_goes_on_for_ever_is_cut_off(monkeypatch):
         await talk.send_until_cut_off(b"a:\r\n" * 16384)
 
 
-async def test_small_chunks_are_no_large_head():
+async def test_small_chunks_are_no_large_head() -> None:
     async with serving() as connect:
         talk = await connect()
         body = b'{"query": "who?"' + b" " * 20_000 + b"}"
@@ -132,7 +136,7 @@ async def test_small_chunks_are_no_large_head():
         assert await talk.status() == 200
 
 
-async def test_a_trailer_is_no_header(monkeypatch):
+async def test_a_trailer_is_no_header(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
     async with serving(api_key="env:MLSYS_TEST_KEY") as connect:
         talk = await connect()
@@ -146,21 +150,21 @@ async def test_a_trailer_is_no_header(monkeypatch):
     [(b"", None), (b"\r\n", None), (b"GET /rea", 408), (POST + b"content-length: 50\r\n\r\n{", 408)],
     ids=["nothing", "an empty line", "half a head", "half a body"],
 )
-async def test_a_request_that_does_not_end_is_given_up(sent, status):
+async def test_a_request_that_does_not_end_is_given_up(sent: bytes, status: int | None) -> None:
     async with serving(receive_timeout_s=0.1) as connect:
         talk = await connect()
         await talk.send(sent)
         assert await talk.status() == status
-        assert await talk.answer() is None
+        assert await talk.status() is None
 
 
-async def test_a_byte_now_and_then_is_no_way_around():
+async def test_a_byte_now_and_then_is_no_way_around() -> None:
     async with serving(receive_timeout_s=0.2) as connect:
         talk = await connect()
         await talk.send(READY)
         assert await talk.status() == 200
 
-        async def trickle():
+        async def trickle() -> None:
             for byte in b"GET /ready HTTP/1.1\r\na: " + b"b" * 10_000:
                 await talk.send(bytes([byte]))
                 await asyncio.sleep(0.02)
@@ -170,7 +174,7 @@ async def test_a_byte_now_and_then_is_no_way_around():
         trickling.cancel()
 
 
-async def test_what_has_arrived_may_take_its_time():
+async def test_what_has_arrived_may_take_its_time() -> None:
     gate = Gate()
     pipeline = FakePipeline()
     async with serving(pipeline, receive_timeout_s=0.05) as connect:
@@ -186,13 +190,13 @@ async def test_what_has_arrived_may_take_its_time():
         assert await talk.status() == 200, "an idle connection is kept for uvicorn's 75 s"
 
 
-async def test_who_does_not_read_its_answers_is_cut_off():
+async def test_who_does_not_read_its_answers_is_cut_off() -> None:
     async with serving(receive_timeout_s=0.1) as connect:
         talk = await connect(receive_buffer=4096)
         await talk.send_until_cut_off(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n")
 
 
-async def test_silent_clients_lock_nobody_out():
+async def test_silent_clients_lock_nobody_out() -> None:
     async with serving(max_connections=8) as connect:
         silent = [await connect() for _ in range(8)]
         for _ in range(5):
@@ -200,12 +204,12 @@ async def test_silent_clients_lock_nobody_out():
             await talk.send(READY)
             assert await talk.status() == 200
         assert await silent[0].status() == 503, "the oldest has made room"
-        assert await silent[0].answer() is None
+        assert await silent[0].status() is None
         await silent[-1].send(READY)
         assert await silent[-1].status() == 200
 
 
-async def test_who_is_served_does_not_make_room():
+async def test_who_is_served_does_not_make_room() -> None:
     gate, pipeline = Gate(), FakePipeline()
     async with serving(pipeline, max_connections=2) as connect:
         pipeline.hooks["embed"] = gate
@@ -220,7 +224,7 @@ async def test_who_is_served_does_not_make_room():
 
 
 @pytest.mark.parametrize("scheme", [b"h2c", b"websocket", b"h2c, websocket"])
-async def test_an_offer_to_upgrade_is_ignored(scheme):
+async def test_an_offer_to_upgrade_is_ignored(scheme: bytes) -> None:
     async with serving() as connect:
         talk = await connect()
         for _ in range(2):
@@ -254,17 +258,17 @@ async def test_an_offer_to_upgrade_is_ignored(scheme):
         b"GET /ready HTTP/9.9\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_gets_400_and_an_end(request_bytes):
+async def test_what_is_no_http_gets_400_and_an_end(request_bytes: bytes) -> None:
     async with serving() as connect:
         talk = await connect()
         await talk.send(request_bytes)
         status, headers, body = await talk.answer()
         assert (status, headers["connection"]) == (400, "close")
         assert "detail" in body
-        assert await talk.answer() is None
+        assert await talk.status() is None
 
 
-async def test_pipelined_requests_are_answered_in_order_and_before_the_fault():
+async def test_pipelined_requests_are_answered_in_order_and_before_the_fault() -> None:
     async with serving() as connect:
         talk = await connect()
         await talk.send(whole(b'{"query": "1"}') + whole(b'{"query": "2"}') + READY)
@@ -272,12 +276,12 @@ async def test_pipelined_requests_are_answered_in_order_and_before_the_fault():
         assert (first[2]["query"], second[2]["query"], third[2]["status"]) == ("1", "2", "ready")
         await talk.send(whole(b'{"query": "3"}') + b"no http at all\r\n\r\n")
         assert (await talk.answer())[2]["query"] == "3"
-        assert await talk.answer() is None
+        assert await talk.status() is None
 
 
 @pytest.mark.parametrize("size", [100_000, 8_000_000])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_client_that_writes_before_it_reads_gets_its_413(size, chunked):
+async def test_a_client_that_writes_before_it_reads_gets_its_413(size: int, chunked: bool) -> None:
     async with serving() as connect:
         talk = await connect()
         frame = b"transfer-encoding: chunked\r\n\r\n%x\r\n" if chunked else b"content-length: %d\r\n\r\n"
@@ -285,10 +289,12 @@ async def test_a_client_that_writes_before_it_reads_gets_its_413(size, chunked):
         status, headers, body = await talk.answer()
         assert (status, headers["connection"]) == (413, "close")
         assert body["detail"].startswith("body: larger than")
-        assert await talk.answer() is None
+        assert await talk.status() is None
 
 
-async def test_a_body_without_an_end_is_cut_off_some_time_after_its_413(monkeypatch):
+async def test_a_body_without_an_end_is_cut_off_some_time_after_its_413(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(connection, "LINGER_BYTES", 1 << 20)
     async with serving() as connect:
         talk = await connect()
@@ -297,7 +303,7 @@ async def test_a_body_without_an_end_is_cut_off_some_time_after_its_413(monkeypa
         await talk.send_until_cut_off(b"x" * 65536)
 
 
-async def test_a_client_that_was_told_413_and_stays_is_closed(monkeypatch):
+async def test_a_client_that_was_told_413_and_stays_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LINGER_S", 0.05)
     async with serving() as connect:
         talk = await connect()
@@ -306,15 +312,15 @@ async def test_a_client_that_was_told_413_and_stays_is_closed(monkeypatch):
         await talk.send_until_cut_off(b"x", 0.02)
 
 
-async def test_a_body_that_was_announced_and_refused_is_not_waited_for():
+async def test_a_body_that_was_announced_and_refused_is_not_waited_for() -> None:
     async with serving() as connect:
         talk = await connect()
         await talk.send(b"POST /nowhere HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
         assert await talk.status() == 404
-        assert await talk.answer() is None, "what came next would be taken for the body"
+        assert await talk.status() is None, "what came next would be taken for the body"
 
 
-async def test_a_body_that_was_announced_and_wanted_is_asked_for():
+async def test_a_body_that_was_announced_and_wanted_is_asked_for() -> None:
     async with serving() as connect:
         talk = await connect()
         await talk.send(POST + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(QUESTION))

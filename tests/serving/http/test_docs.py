@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -12,7 +13,7 @@ from .test_app import batch
 
 
 @pytest.fixture
-async def page():
+async def page() -> AsyncIterator[tuple[str, str]]:
     async with (
         served(*batch(FakePipeline())) as (url, _),
         aiohttp.ClientSession() as session,
@@ -22,14 +23,14 @@ async def page():
         yield url, await response.text()
 
 
-async def test_the_interface_is_shown_without_any_other_host(page):
+async def test_the_interface_is_shown_without_any_other_host(page: tuple[str, str]) -> None:
     url, text = page
     assert set(re.findall(r"https?://[^/\"' <]+", text)) == {url}
     assert "<script" not in text
     assert not re.search(r"<(link|img|iframe)[^>]+(href|src)=(?!\"data:)", text)
 
 
-async def test_every_operation_its_fields_and_its_answers_are_there(page):
+async def test_every_operation_its_fields_and_its_answers_are_there(page: tuple[str, str]) -> None:
     url, text = page
     for operation in ("POST /rag", "POST /rag/jobs", "GET /rag/jobs/{job_id}", "GET /ready", "GET /stats"):
         assert f"<code>{operation}</code>" in text
@@ -39,7 +40,7 @@ async def test_every_operation_its_fields_and_its_answers_are_there(page):
     assert f"curl {url}/rag -H" in text
 
 
-def test_what_the_document_says_is_escaped():
+def test_what_the_document_says_is_escaped() -> None:
     document = {"info": {"title": "<b>"}, "paths": {"/<i>": {"get": {"description": "<u>", "responses": {}}}}}
     text = docs.render(document, "http://x/")
     assert not {"<b>", "<i>", "<u>"} & set(re.findall(r"<\w+>", text))

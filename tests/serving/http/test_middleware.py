@@ -1,30 +1,35 @@
 """Key and body size, at the ASGI level."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
-from mlsys.serving.http.middleware import Middleware
+from mlsys.serving.http.middleware import Message, Middleware, Receive, Send
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 
-async def application(scope, receive, send):
+async def application(scope: Message, receive: Receive, send: Send) -> None:
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"in"})
 
 
-async def call(guard, path="/rag", headers=(), chunks=(b"",)):
+async def call(
+    guard: Middleware, path: str = "/rag", headers: Headers = (), chunks: Sequence[bytes] = (b"",)
+) -> tuple[int, bytes]:
     sent = []
     messages = [
         {"type": "http.request", "body": chunk, "more_body": number < len(chunks) - 1}
         for number, chunk in enumerate(chunks)
     ]
 
-    async def receive():
+    async def receive() -> Message:
         return messages.pop(0)
 
-    async def send(message):
+    async def send(message: Message) -> None:
         sent.append(message)
 
     scope = {
@@ -50,7 +55,7 @@ KEYED = Middleware(application, "s3cret", 100)
         [(b"Authorization", b"BEARER  s3cret ")],
     ],
 )
-async def test_the_right_key_gets_in(headers):
+async def test_the_right_key_gets_in(headers: Headers) -> None:
     assert await call(KEYED, headers=headers) == (200, b"in")
 
 
@@ -71,25 +76,30 @@ async def test_the_right_key_gets_in(headers):
         [(b"x-api-key", b"wrong"), (b"authorization", b"Bearer s3cret")],
     ],
 )
-async def test_a_wrong_key_does_not(path, headers):
+async def test_a_wrong_key_does_not(path: str, headers: Headers) -> None:
     status, body = await call(KEYED, path, headers)
     assert status == 401
     assert b"s3cret" not in body
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/metrics", "/openapi.json"])
-async def test_watching_needs_no_key(path):
+async def test_watching_needs_no_key(path: str) -> None:
     assert await call(KEYED, path) == (200, b"in")
 
 
-async def test_the_key_is_compared_in_constant_time(monkeypatch):
-    seen = []
-    monkeypatch.setattr("hmac.compare_digest", lambda a, b: seen.append((a, b)) or False)
+async def test_the_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bytes, bytes]] = []
+
+    def compare(a: bytes, b: bytes) -> bool:
+        seen.append((a, b))
+        return False
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
     await call(KEYED, headers=[(b"x-api-key", b"guess")])
     assert seen == [(b"guess", b"s3cret")]
 
 
-async def test_a_stated_length_is_refused_unread():
+async def test_a_stated_length_is_refused_unread() -> None:
     status, body = await call(
         Middleware(application, None, 100), headers=[(b"content-length", b"101")], chunks=()
     )
@@ -97,7 +107,7 @@ async def test_a_stated_length_is_refused_unread():
     assert json.loads(body) == {"detail": "body: larger than server.max_body_bytes=100"}
 
 
-async def test_an_unstated_length_is_counted():
+async def test_an_unstated_length_is_counted() -> None:
     from starlette.exceptions import HTTPException
 
     guard = Middleware(application, None, 100)

@@ -1,9 +1,17 @@
 """The page as a person uses it, in headless Chromium."""
 
+from __future__ import annotations
+
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from launching import launched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -14,7 +22,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def keyed_url(tmp_path_factory):
+def keyed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory, keyed = tmp_path_factory.mktemp("page"), {"api_key": "env:MLSYS_TEST_KEY"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLSYS_TEST_KEY", "s3cret")
@@ -23,7 +31,7 @@ def keyed_url(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def chromium():
+def chromium() -> Iterator[Browser]:
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -32,17 +40,23 @@ def chromium():
 
 
 @pytest.fixture
-def page(chromium):
+def page(chromium: Browser) -> Iterator[Page]:
     opened = chromium.new_page(viewport={"width": 900, "height": 1000})
     opened.set_default_timeout(300_000)
-    opened.outside = []
-    opened.on("request", lambda request: opened.outside.append(request.url))
     opened.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))
     yield opened
     opened.close()
 
 
-def test_asking(page, batch_url, tmp_path):
+@pytest.fixture
+def outside(page: Page) -> list[str]:
+    """The addresses of all that the page asks for."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    return asked
+
+
+def test_asking(page: Page, outside: list[str], batch_url: str, tmp_path: Path) -> None:
     page.goto(batch_url)
     page.wait_for_function("document.getElementById('about').textContent")
     assert "generator simulated (simulated: a cost model, no language model)" in page.inner_text("#about")
@@ -61,10 +75,10 @@ def test_asking(page, batch_url, tmp_path):
     assert max(wide) == wide[parts.index(max(parts))] > 100, "the longest part has the widest bar"
     assert "32 tokens, answered in a batch of 1" in page.inner_text("#note")
     page.screenshot(path=tmp_path / "page.png")
-    assert all(url.startswith((batch_url, "data:")) for url in page.outside), "the page needs no network"
+    assert all(url.startswith((batch_url, "data:")) for url in outside), "the page needs no network"
 
 
-def test_a_mistake_is_shown(page, batch_url):
+def test_a_mistake_is_shown(page: Page, batch_url: str) -> None:
     page.goto(batch_url)
     page.fill("#query", "x")
     page.fill("#k", "50")
@@ -75,7 +89,7 @@ def test_a_mistake_is_shown(page, batch_url):
     assert page.locator("button").is_enabled()
 
 
-def test_the_key_is_asked_for(page, keyed_url):
+def test_the_key_is_asked_for(page: Page, keyed_url: str) -> None:
     page.goto(keyed_url)
     page.fill("#query", "x")
     page.click("button")

@@ -6,6 +6,7 @@ import socket
 
 import aiohttp
 import pytest
+from launching import Launch
 from sections import made
 from serving_doubles import FakePipeline
 
@@ -18,14 +19,14 @@ from mlsys.serving.scheduler import Scheduler
 @pytest.mark.parametrize(
     ("host", "reason"), [("203.0.113.1", "Cannot assign requested address"), ("no such host", "")]
 )
-def test_an_address_that_cannot_be_had(host, reason):
+def test_an_address_that_cannot_be_had(host: str, reason: str) -> None:
     with pytest.raises(UserError) as caught:
         server.bind(host, 0)
     assert str(caught.value).startswith(f"server.host={host} server.port=0: cannot listen there: {reason}")
     assert "Unknown error" not in str(caught.value)
 
 
-def test_a_free_port_on_both_families():
+def test_a_free_port_on_both_families() -> None:
     with server.bind("127.0.0.1", 0) as listener:
         assert server._address(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
     if socket.has_ipv6:
@@ -33,10 +34,11 @@ def test_a_free_port_on_both_families():
             assert server._address(listener) == f"http://[::1]:{listener.getsockname()[1]}"
 
 
-async def test_one_stop_that_comes_twice_counts_once(monkeypatch):
-    exits, now = [], [100.0]
+async def test_one_stop_that_comes_twice_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    exits: list[int] = []
+    now = [100.0]
     monkeypatch.setattr(server, "_exit", exits.append)
-    monkeypatch.setattr(server.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("mlsys.serving.http.server.time.monotonic", lambda: now[0])
     stop = server._Stop()
     stop()
     assert stop.event.is_set()
@@ -48,8 +50,10 @@ async def test_one_stop_that_comes_twice_counts_once(monkeypatch):
     assert exits == [1]
 
 
-async def test_a_server_that_lacks_a_package_is_never_ready(monkeypatch, capsys):
-    async def serve(self, sockets):
+async def test_a_server_that_lacks_a_package_is_never_ready(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def serve(self: server.Http, sockets: list[socket.socket]) -> None:
         raise ModuleNotFoundError("No module named 'httptools'")
 
     monkeypatch.setattr(server.Http, "serve", serve)
@@ -61,8 +65,8 @@ async def test_a_server_that_lacks_a_package_is_never_ready(monkeypatch, capsys)
     assert capsys.readouterr().out == ""
 
 
-async def test_ready_means_that_the_socket_answers():
-    async def hang_up(reader, writer):
+async def test_ready_means_that_the_socket_answers() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
         writer.close()
 
@@ -73,11 +77,11 @@ async def test_ready_means_that_the_socket_answers():
             await server._answers(listening.sockets[0])
 
 
-def test_work_that_outlasts_the_drain_is_abandoned(launch):
+def test_work_that_outlasts_the_drain_is_abandoned(launch: Launch) -> None:
     server = {"drain_timeout_s": 0.05}
     with launch("batch", server=server, generator={"base_ms": 1200}) as (url, process):
 
-        async def abandoned():
+        async def abandoned() -> None:
             async with aiohttp.ClientSession() as session, asyncio.timeout(300):
                 ask = asyncio.create_task(session.post(f"{url}/rag", json={"query": "x"}))
                 while True:
@@ -93,7 +97,7 @@ def test_work_that_outlasts_the_drain_is_abandoned(launch):
         assert "work that was still running has been abandoned" in process.log.read_text()
 
 
-def test_an_unfinished_body_does_not_hold_up_the_end(launch):
+def test_an_unfinished_body_does_not_hold_up_the_end(launch: Launch) -> None:
     with launch("batch") as (url, process):
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:

@@ -3,11 +3,16 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
 import pytest
 from launching import launched
+
+from mlsys.serving.process import Process
 
 QUICK = {
     "replicas": 3,
@@ -19,17 +24,23 @@ QUICK = {
 }
 
 
-async def post(session, url, body, path="/rag"):
+async def post(session: aiohttp.ClientSession, url: str, body: object, path: str = "/rag") -> tuple[int, Any]:
     async with session.post(url + path, json=body) as response:
         return response.status, await response.json()
 
 
-async def stats(session, url):
+async def stats(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     async with session.get(f"{url}/stats") as response:
-        return await response.json()
+        told: dict[str, Any] = await response.json()
+        return told
 
 
-async def wait_for(session, url, condition, timeout_s=60):
+async def wait_for(
+    session: aiohttp.ClientSession,
+    url: str,
+    condition: Callable[[dict[str, Any]], bool],
+    timeout_s: float = 60,
+) -> dict[str, Any]:
     async with asyncio.timeout(timeout_s):
         while not condition(current := await stats(session, url)):
             await asyncio.sleep(0.02)
@@ -39,11 +50,12 @@ async def wait_for(session, url, condition, timeout_s=60):
 class Load:
     """`clients` closed-loop clients until told to stop; every answer is kept."""
 
-    def __init__(self, session, url, clients):
-        self.answers, self._stop = [], asyncio.Event()
+    def __init__(self, session: aiohttp.ClientSession, url: str, clients: int) -> None:
+        self.answers: list[tuple[str, int, dict[str, Any]]] = []
+        self._stop = asyncio.Event()
         self._clients = [asyncio.create_task(self._client(session, url, number)) for number in range(clients)]
 
-    async def _client(self, session, url, number):
+    async def _client(self, session: aiohttp.ClientSession, url: str, number: int) -> None:
         sent = 0
         while not self._stop.is_set():
             query = f"client {number} question {sent}"
@@ -51,12 +63,12 @@ class Load:
             self.answers.append((query, status, body))
             sent += 1
 
-    async def stop(self):
+    async def stop(self) -> None:
         self._stop.set()
         await asyncio.gather(*self._clients)
 
 
-def pid_of(process, url):
+def pid_of(process: Process, url: str) -> int:
     """The replica that listens on the port of `url`."""
     port = int(url.rsplit(":", 1)[1])
     for child in psutil.Process(process.pid).children():
@@ -66,7 +78,7 @@ def pid_of(process, url):
 
 
 @pytest.fixture(scope="module")
-def balancer(tmp_path_factory):
+def balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Process]]:
     with launched(tmp_path_factory.mktemp("lb"), "lb", server=QUICK, generator={"base_ms": 60}) as (
         url,
         process,
@@ -75,7 +87,9 @@ def balancer(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-async def test_no_request_is_lost_when_a_replica_is_killed_or_hangs(balancer, number):
+async def test_no_request_is_lost_when_a_replica_is_killed_or_hangs(
+    balancer: tuple[str, Process], number: signal.Signals
+) -> None:
     url, process = balancer
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         before = await wait_for(session, url, lambda s: all(r["up"] for r in s["replicas"].values()))
@@ -104,22 +118,22 @@ async def test_no_request_is_lost_when_a_replica_is_killed_or_hangs(balancer, nu
     assert after["in_flight"] == 0
 
 
-async def test_a_third_of_the_clients_leave(balancer):
+async def test_a_third_of_the_clients_leave(balancer: tuple[str, Process]) -> None:
     url, _ = balancer
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         asks = [asyncio.create_task(post(session, url, {"query": f"q{number}"})) for number in range(45)]
         await wait_for(session, url, lambda s: s["in_flight"] >= 20)
         for ask in asks[::3]:
             ask.cancel()
-        outcomes = await asyncio.gather(*asks, return_exceptions=True)
-        stayed = [outcome for number, outcome in enumerate(outcomes) if number % 3]
+        await asyncio.wait(asks)
+        stayed = [ask.result() for number, ask in enumerate(asks) if number % 3]
         assert {status for status, _ in stayed} == {200}
         idle = await wait_for(session, url, lambda s: s["in_flight"] == 0)
         assert {replica["in_flight"] for replica in idle["replicas"].values()} == {0}
         assert all(replica["up"] for replica in idle["replicas"].values())
 
 
-async def test_ten_times_overload(balancer):
+async def test_ten_times_overload(balancer: tuple[str, Process]) -> None:
     url, _ = balancer
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         answers = await asyncio.gather(
@@ -133,7 +147,7 @@ async def test_ten_times_overload(balancer):
         assert all(replica["up"] and not replica["ejected"] for replica in idle["replicas"].values())
 
 
-async def test_jobs_deadlines_and_mistakes_through_the_balancer(balancer):
+async def test_jobs_deadlines_and_mistakes_through_the_balancer(balancer: tuple[str, Process]) -> None:
     url, _ = balancer
     async with aiohttp.ClientSession() as session:
         status, job = await post(session, url, {"query": "What do cats do?"}, "/rag/jobs")
@@ -150,7 +164,7 @@ async def test_jobs_deadlines_and_mistakes_through_the_balancer(balancer):
         assert (await post(session, url, {"query": ""}))[0] == 422
 
 
-async def test_stats_and_metrics_name_the_replicas(balancer):
+async def test_stats_and_metrics_name_the_replicas(balancer: tuple[str, Process]) -> None:
     url, _ = balancer
     async with aiohttp.ClientSession() as session:
         await post(session, url, {"query": "x"})
@@ -164,7 +178,7 @@ async def test_stats_and_metrics_name_the_replicas(balancer):
     assert 'mlsys_replica_requests_total{code="200",replica="replica-0"}' in text
 
 
-async def test_given_backends(tmp_path, batch_url):
+async def test_given_backends(tmp_path: Path, batch_url: str) -> None:
     server = {**QUICK, "backends": [batch_url, "http://127.0.0.1:9"]}
     with launched(tmp_path, "lb", server=server) as (url, process):
         async with aiohttp.ClientSession() as session:

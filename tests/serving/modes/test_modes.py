@@ -4,51 +4,63 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
 import pytest
-from launching import launched, process_for
+from launching import Launch, launched, process_for
 
 from mlsys.errors import UserError
+from mlsys.serving.process import Process
 
 MODES = ["baseline", "queue", "batch", "lb"]
 LB = {"replicas": 2}
-GROUPS = {"baseline": {}, "queue": {}, "batch": {}, "lb": {"server": LB}}
+GROUPS: dict[str, dict[str, dict[str, Any]]] = {
+    "baseline": {},
+    "queue": {},
+    "batch": {},
+    "lb": {"server": LB},
+}
+Asked = tuple[int, dict[str, Any], float]
 QUESTIONS = [
     f"What do {animal} do at {hour}?" for animal in ("cats", "dogs", "hummingbirds") for hour in range(4)
 ]
 
 
-async def ask(session, url, query):
+async def ask(session: aiohttp.ClientSession, url: str, query: str) -> Asked:
     started = time.perf_counter()
     async with session.post(f"{url}/rag", json={"query": query, "k": 2}) as response:
         body = await response.json()
         return response.status, body, (time.perf_counter() - started) * 1000
 
 
-async def ask_all(url, queries):
+async def ask_all(url: str, queries: Sequence[str]) -> list[Asked]:
     async with aiohttp.ClientSession() as session:
         return await asyncio.gather(*(ask(session, url, query) for query in queries))
 
 
-async def one_by_one(url, queries):
+async def one_by_one(url: str, queries: Sequence[str]) -> list[Asked]:
     async with aiohttp.ClientSession() as session:
         return [await ask(session, url, query) for query in queries]
 
 
-def family(process):
+def family(process: Process) -> list[psutil.Process]:
     parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]
 
 
-def all_gone(processes):
+def all_gone(processes: list[psutil.Process]) -> bool:
     _, alive = psutil.wait_procs(processes, timeout=300)
     return not alive
 
 
 @pytest.fixture(scope="module", params=MODES)
-def running(request, tmp_path_factory):
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str, Process]]:
     mode = request.param
     with launched(tmp_path_factory.mktemp(mode), mode, generator={"base_ms": 150}, **GROUPS[mode]) as (
         url,
@@ -57,7 +69,7 @@ def running(request, tmp_path_factory):
         yield mode, url, process
 
 
-def test_every_mode_gives_the_same_answers(running, batch_url):
+def test_every_mode_gives_the_same_answers(running: tuple[str, str, Process], batch_url: str) -> None:
     mode, url, process = running
     expected = [
         (body["result"], body["passages"]) for _, body, _ in asyncio.run(one_by_one(batch_url, QUESTIONS))
@@ -72,7 +84,7 @@ def test_every_mode_gives_the_same_answers(running, batch_url):
     assert len(family(process)) == (3 if mode == "lb" else 1)
 
 
-def test_stages_add_up_to_what_the_client_sees(running):
+def test_stages_add_up_to_what_the_client_sees(running: tuple[str, str, Process]) -> None:
     """The server's clock runs within the client's, by however much the machine keeps the client waiting.
 
     The best of nine tells whether a stage is left out: generating, say, is nearly all of a request.
@@ -90,12 +102,12 @@ def test_stages_add_up_to_what_the_client_sees(running):
 @pytest.mark.parametrize(
     ("mode", "number"), [("baseline", signal.SIGTERM), ("batch", signal.SIGINT), ("lb", signal.SIGTERM)]
 )
-def test_a_signal_ends_running_work_first(mode, number, launch):
+def test_a_signal_ends_running_work_first(mode: str, number: signal.Signals, launch: Launch) -> None:
     """Everything that was accepted is answered, then exit 0, and no process is left."""
     with launch(mode, generator={"base_ms": 300}, **GROUPS[mode]) as (url, process):
         members = family(process)
 
-        async def interrupted():
+        async def interrupted() -> list[Asked]:
             asks = asyncio.create_task(ask_all(url, QUESTIONS[:6]))
             async with aiohttp.ClientSession() as session, asyncio.timeout(300):
                 while (await stats(session, url))["in_flight"] < 6:
@@ -109,12 +121,13 @@ def test_a_signal_ends_running_work_first(mode, number, launch):
         assert all_gone(members)
 
 
-async def stats(session, url):
+async def stats(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     async with session.get(f"{url}/stats") as response:
-        return await response.json()
+        told: dict[str, Any] = await response.json()
+        return told
 
 
-def test_killed_with_9_the_balancer_leaves_no_replica(launch):
+def test_killed_with_9_the_balancer_leaves_no_replica(launch: Launch) -> None:
     with launch("lb", server=LB) as (_, process):
         members = family(process)
         assert len(members) == 3
@@ -122,7 +135,7 @@ def test_killed_with_9_the_balancer_leaves_no_replica(launch):
         assert all_gone(members)
 
 
-def test_a_signal_while_starting_leaves_nothing(tmp_path):
+def test_a_signal_while_starting_leaves_nothing(tmp_path: Path) -> None:
     with process_for(tmp_path, "lb", server=LB) as process:
         until = time.monotonic() + 300
         while len(members := family(process)) < 3 and time.monotonic() < until:
@@ -149,14 +162,16 @@ def test_a_signal_while_starting_leaves_nothing(tmp_path):
         ("external", {"server": {"url": "http://127.0.0.1:1"}}, "server=external is somebody else's service"),
     ],
 )
-def test_a_mistake_is_one_line(mode, groups, line, launch):
+def test_a_mistake_is_one_line(
+    mode: str, groups: dict[str, dict[str, Any]], line: str, launch: Launch
+) -> None:
     with pytest.raises(UserError) as caught, launch(mode, **groups):
         pass
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
 
 
-def test_a_port_that_is_taken(launch, batch_url):
+def test_a_port_that_is_taken(launch: Launch, batch_url: str) -> None:
     port = int(batch_url.rsplit(":", 1)[1])
     expected = f"port={port}: cannot listen there: Address already in use"
     with pytest.raises(UserError, match=expected), launch("batch", server={"port": port}):

@@ -116,7 +116,7 @@ def _scan(
     width = max(1, STEP_BYTES // (24 * rows.shape[1]))
     for start, stop in blocks(len(queries), len(rows)):
         hits = (scorer.block(queries, start, stop) >= floor[:, None]).nonzero()
-        for some in hits.split(width):  # type: ignore[no-untyped-call]
+        for some in hits.split(width):
             row = some[:, 1] + start
             found = pair_keys(ranking, queries, rows, some[:, 0], row)
             line, key, index = nearest(

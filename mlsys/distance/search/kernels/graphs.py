@@ -119,4 +119,4 @@ class _Captured:
 @lru_cache(maxsize=8)
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
     """A stream of high priority: torch hands out ordinary ones in turn, so another thread may be using any of them."""
-    return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
+    return torch.cuda.Stream(device, priority=-1)

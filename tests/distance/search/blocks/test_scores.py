@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pytest
 import torch
 
@@ -58,13 +60,14 @@ def test_products_keep_float32_where_torch_may_take_less(
     )  # many steps
     generator = torch.Generator().manual_seed(3)
     queries, rows = torch.randn(300, 384, generator=generator), torch.randn(900, 384, generator=generator)
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    torch.backends.mkldnn.matmul.fp32_precision = precision
+    matmul = attrgetter("mkldnn.matmul")(torch.backends)
+    before = matmul.fp32_precision
+    matmul.fp32_precision = precision
     try:
         assert not full_float32("cpu")
         scores = product(queries, rows)
     finally:
-        torch.backends.mkldnn.matmul.fp32_precision = before
+        matmul.fp32_precision = before
     assert scores.dtype == torch.float32
     assert torch.equal(scores, (queries.double() @ rows.double().T).float())
 

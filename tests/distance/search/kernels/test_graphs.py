@@ -52,7 +52,8 @@ def test_a_shape_is_captured_when_it_comes_again_and_the_oldest_is_dropped(
 ) -> None:
     kept, captured = fake(monkeypatch)
     queries = normal(4 + graphs.MOST_GRAPHS, 8, seed=2)
-    assert [kept.nearest(queries[:3], 5) for _ in range(3)] == [None, "replayed", "replayed"]
+    found: list[object] = [kept.nearest(queries[:3], 5) for _ in range(3)]
+    assert found == [None, "replayed", "replayed"]
     assert captured == [(3, 5)]
     assert kept.nearest(queries[:3], 6) is None  # another k is another shape
     assert kept.nearest(queries[:3].double(), 5) is None  # which the kernels do not take
