@@ -29,8 +29,9 @@ def search(queries: Any, rows: Any, k: int, metric: str | Metric = "l2") -> tupl
     """The k nearest of `rows` (N, d) to each of `queries` (Q, d).
 
     Args:
-        queries, rows: what `distance` takes, finite: torch tensors, numpy arrays, lists and more of float16, bfloat16,
-            float32, float64 or int8. Their dtypes may differ.
+        queries: what `distance` takes, finite: torch tensors, numpy arrays, lists and more of float16, bfloat16,
+            float32, float64 or int8.
+        rows: the same. Their dtypes may differ.
         k: from 1 to N.
         metric: one that states a form of search, by name or as an object: l2, sqeuclidean, l1, cosine (1 - cos), dot.
 
