@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,3 +35,15 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if beside is not None:
             beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def assembling(path: Path) -> Iterator[Path]:
+    """A name in a new folder beside `path`: the file or folder of that name takes the place of `path`, if the body
+    succeeds. Whatever else was put into the folder goes with it."""
+    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
+    try:
+        yield scratch / path.name
+        (scratch / path.name).replace(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -35,6 +35,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def limit_threads(threads: int) -> None:
+    """Have the libraries of this process that will yet be imported, torch among them, take so many threads each."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
 def check_threads(name: str, threads: int | None) -> None:
     """Raise UserError for a number of threads (None: as many as there are cores) that this machine has no cores for."""
     if threads is not None and not 1 <= threads <= cores():

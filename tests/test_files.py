@@ -34,3 +34,16 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
     assert path.read_text() == "before"
     if isinstance(caught, OSError):
         assert caught.filename == str(path)  # the system names none for a full disk
+
+
+def test_what_is_assembled_takes_its_place_only_when_whole(tmp_path: Path) -> None:
+    half = files.assembling(tmp_path / "model")
+    half.__enter__().mkdir()
+    error = KeyboardInterrupt()
+    assert half.__exit__(type(error), error, None) is False
+    assert not list(tmp_path.iterdir())
+    with files.assembling(tmp_path / "model") as folder:
+        folder.mkdir()
+        (folder / "weights").touch()
+        (folder.parent / "log").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "weights"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from mlsys import quantities
@@ -42,3 +44,10 @@ def test_what_is_no_amount_of_memory_is_named(text: str) -> None:
 def test_amounts_are_written_for_people() -> None:
     assert quantities.format_bytes(8e9) == "7.451 GiB"
     assert quantities.format_bytes(512) == "512 B"
+
+
+def test_libraries_yet_to_be_imported_are_told_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "7")
+    quantities.limit_threads(2)
+    assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "2"

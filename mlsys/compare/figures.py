@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mlsys.compare.noise import Run, Statistic
-from mlsys.record import Record
+from mlsys.record import Record, Scalar
 from mlsys.report.rows import finite
 
 DEFAULTS = {"distance": ["latency_ms"], "search": ["latency_ms"], "serving": ["throughput_rps", "e2e_ms.p95"]}
@@ -42,7 +42,7 @@ def loads(record: Record) -> list[float | None]:
     return [_load(level) for level in record.levels]
 
 
-def _load(level: dict[str, float | int | str | bool | None]) -> float | None:
+def _load(level: dict[str, Scalar]) -> float | None:
     value = level.get("concurrency", level.get("offered_rate_rps"))
     return float(value) if finite(value) else None
 

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from mlsys.loadtest.questions import Question
-from mlsys.loadtest.rows import FAILED, OK, REJECTED, STAGES, TIMED_OUT, Row
+from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
 from mlsys.serving.http.schema import Whole
+from mlsys.stages import STAGES
 
 REJECTING = (429, 503)
 DEADLINE = (408, 504)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mlsys.loadtest.options import Load
+from mlsys.quantities import limit_threads
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FEWEST_BATCHES = 2
 
 
@@ -46,8 +45,7 @@ def main(path: Path) -> None:
     """Load the pipeline as the service does, time it at each batch size, judge its retrieval."""
     content = json.loads(path.read_text())
     config, load = content["config"], Load(**content["load"])
-    for name in THREAD_VARIABLES:
-        os.environ[name] = str(config["server"].get("threads", 1))
+    limit_threads(config["server"].get("threads", 1))
     from mlsys.rag.quality import hit_rates
     from mlsys.run import build
 

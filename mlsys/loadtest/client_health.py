@@ -14,7 +14,7 @@ import numpy as np
 
 from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.rows import OK, Row
-from mlsys.loadtest.statistics import Scalar
+from mlsys.record import Scalar
 
 INTERVAL_S = 0.01
 LAG_SHARE_OF_LATENCY = 0.05

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from mlsys import signatures
 from mlsys.loadtest.questions import Question
 
 FALLBACK = "What is this about?"
@@ -18,8 +18,7 @@ def questions(section: Mapping[str, Any]) -> list[Question]:
     A corpus that cuts its text by the embedder's tokens is cut by words here, so that its passages may be
     others: then no known passage is claimed. A corpus without questions is asked one that fits any text.
     """
-    knobs = dict(section)
-    corpus = pkgutil.resolve_name(knobs.pop("_target_"))(**knobs)
+    corpus = signatures.make("corpus", section)
     words = _Words()
     corpus.load(words)
     certain = not words.called

@@ -11,7 +11,6 @@ import pandas as pd
 from mlsys.files import replacing
 
 FILE_NAME = "requests.parquet"
-STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
 OK, REJECTED, TIMED_OUT, FAILED = "ok", "rejected", "timed_out", "failed"
 ABANDONED = "abandoned"  # a cool-down request that the client hung up on
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mlsys.loadtest.phases import MEASURED
-from mlsys.loadtest.rows import FAILED, OK, REJECTED, STAGES, TIMED_OUT, Row
+from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
 from mlsys.loadtest.window import Window, mean_in_flight, window
+from mlsys.record import Scalar
+from mlsys.stages import STAGES
 
 P99_NEEDS = 100
 MOST_REPLICAS = 64
-
-Scalar = float | int | str | bool | None
 
 
 def distribution(name: str, values: Sequence[float]) -> dict[str, Scalar]:

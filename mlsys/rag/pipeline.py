@@ -19,10 +19,9 @@ from mlsys.rag.item import Hit, Item, Stage
 from mlsys.rag.prompt import PromptStage
 from mlsys.rag.retriever import Retriever, Rows
 from mlsys.rag.stages import EmbedStage, GenerateStage, RetrieveStage
+from mlsys.record import Scalar
 
 __all__ = ["Hit", "Item", "Pipeline", "Stage"]
-
-Scalar = float | int | str | bool | None
 
 
 class Pipeline:

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from mlsys.rag.pipeline import Pipeline
 from mlsys.rag.retriever.exact import Exact
+from mlsys.record import Scalar
 
 HIT_RATES_AT = (1, 3, 5, 10)
 BATCH = 32
 
 
-def hit_rates(pipeline: Pipeline, limit: int | None = None) -> dict[str, float | int | str | bool | None]:
+def hit_rates(pipeline: Pipeline, limit: int | None = None) -> dict[str, Scalar]:
     """Hit rates at 1, 3, 5, 10 and at the k in use, and `retrieval_questions`, how many were asked.
 
     A cut-off larger than the corpus is left out; no questions: the rate is None. Where the retriever is not
@@ -33,7 +34,7 @@ def hit_rates(pipeline: Pipeline, limit: int | None = None) -> dict[str, float |
     right = found == np.array([question.passage_id for question in questions])[:, None]
     depths = [k for k in HIT_RATES_AT if k <= deepest]
     used = min(pipeline.k, deepest)
-    rates: dict[str, float | int | str | bool | None] = {
+    rates: dict[str, Scalar] = {
         "retrieval_hit_rate": float(right[:, :used].any(axis=1).mean()),
         **{f"hit_rate.{k}": float(right[:, :k].any(axis=1).mean()) for k in depths},
         "retrieval_questions": len(questions),

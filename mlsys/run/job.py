@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import environment, keys, progress, ranks, record
+from mlsys import environment, keys, progress, ranks, record, signatures
 from mlsys.errors import ProcessEnded, UserError, one_line, root
 from mlsys.record import Record
 from mlsys.record.knobs import is_used
@@ -150,7 +149,7 @@ class _Job:
         with ranks.here().job(self.plain):
             workload = build(self.plain, self.directory, self.asked)
             if self.sink is None:
-                self.sink = instantiate(self.plain["tracking"])
+                self.sink = signatures.make("tracking", self.plain["tracking"])
                 self.sink.open(entry, self.directory)
             for part in rounds.measure(workload, entry.restart) if rounds else workload.measure():
                 entry.add(part)

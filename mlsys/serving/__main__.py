@@ -7,7 +7,6 @@ status 2.
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,10 +16,9 @@ import yaml
 
 from mlsys import interrupts, signatures
 from mlsys.errors import ProcessEnded, UserError
+from mlsys.quantities import limit_threads
 from mlsys.serving.options import Server
 from mlsys.serving.process import USER_ERROR_CODE
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def main(arguments: list[str]) -> int:
@@ -47,8 +45,7 @@ def serve(path: Path) -> int:
     if not isinstance(mode.options, Server):
         raise UserError(f"server={mode.options.name} is somebody else's service, it is not served")
     config["server"] = asdict(mode.options)
-    for name in THREAD_VARIABLES:  # read when torch is imported, which is later
-        os.environ[name] = str(mode.options.threads)
+    limit_threads(mode.options.threads)
     from mlsys.serving.http import server
     from mlsys.serving.modes import Parts
 

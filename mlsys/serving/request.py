@@ -8,8 +8,9 @@ from asyncio import Future
 from collections.abc import Callable
 from typing import Any
 
+from mlsys.stages import STAGES
+
 Clock = Callable[[], float]
-PARTS = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
 
 
 class ServiceError(Exception):
@@ -80,7 +81,7 @@ class Request:
         self.cancelled = False
         self.prepared = False
         self.batch_size = 0
-        self.parts_s = dict.fromkeys(PARTS, 0.0)
+        self.parts_s = dict.fromkeys(STAGES, 0.0)
         self.future: Future[Any] | None = None
         self.item: Any = None
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mlsys.rag.item import Item, Stage
+from mlsys.record import Scalar
 from mlsys.serving.request import Expired, Failed, Request, ServiceError
 
 Settle = Callable[[Request, ServiceError | None], None]
@@ -26,7 +27,7 @@ class Pipeline(Protocol):
 
     def load(self) -> None: ...  # noqa: D102
     def warm(self, max_batch: int) -> None: ...  # noqa: D102
-    def describe(self) -> dict[str, float | int | str | bool | None]: ...  # noqa: D102
+    def describe(self) -> dict[str, Scalar]: ...  # noqa: D102
 
 
 class Worker:

@@ -5,7 +5,8 @@ import uuid
 import pytest
 from turned_clock import Clock
 
-from mlsys.serving.request import PARTS, Request
+from mlsys.serving.request import Request
+from mlsys.stages import STAGES
 
 
 def test_timings_add_up_by_construction() -> None:
@@ -20,7 +21,7 @@ def test_timings_add_up_by_construction() -> None:
     assert timings == pytest.approx(
         {"queue": 6, "embed": 2, "retrieve": 3, "prompt": 4, "generate": 6, "respond": 7, "total": 28}
     )
-    assert list(timings) == [*PARTS, "total"]
+    assert list(timings) == [*STAGES, "total"]
 
 
 def test_deadline() -> None:

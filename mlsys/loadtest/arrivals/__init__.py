@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -100,6 +99,4 @@ def open_loop_warmup(measured: int | None) -> int:
 
 def make(section: Mapping[str, Any]) -> Arrivals:
     """The arrivals that a configuration names with `_target_`. Raises UserError for bad values."""
-    target = pkgutil.resolve_name(section["_target_"])
-    signatures.check("loadtest", section, target)
-    return target(**{knob: value for knob, value in section.items() if knob != "_target_"})  # type: ignore[no-any-return]
+    return signatures.make("loadtest", section)  # type: ignore[no-any-return]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from mlsys.record import Scalar
+
 TokenSpans = Callable[[str], list[tuple[int, int]]]
 
 
@@ -44,7 +46,7 @@ class Corpus(Protocol):
         """sha256 of the passages: what an index is cached by."""
         ...
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """What the record should say about the corpus."""
         ...
 

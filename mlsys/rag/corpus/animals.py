@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlsys.rag.corpus import Passage, Question, TokenSpans, digest
+from mlsys.record import Scalar
 
 SENTENCES = (
     "Cats are small furry carnivores that are often kept as pets.",
@@ -35,6 +36,6 @@ class Animals:
         """sha256 of the passages."""
         return digest(self.passages)
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """Counts for the record."""
         return {"passages": len(self.passages), "questions": len(self.questions)}

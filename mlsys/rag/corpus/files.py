@@ -10,6 +10,7 @@ from mlsys import progress
 from mlsys.errors import UserError
 from mlsys.rag.corpus import Passage, Question, TokenSpans, digest
 from mlsys.rag.corpus.documents import READERS, Document, Unreadable, read
+from mlsys.record import Scalar
 
 MOST_QUESTIONS = 1000
 QUESTION_WORDS = 20
@@ -104,7 +105,7 @@ class Files:
         """sha256 of the passages."""
         return digest(self.passages)
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """Counts, how it was cut, and what was skipped."""
         return {
             "path": str(self.path),

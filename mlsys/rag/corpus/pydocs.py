@@ -20,8 +20,10 @@ from pathlib import Path
 
 from mlsys import progress
 from mlsys.errors import UserError
+from mlsys.files import replacing
 from mlsys.rag import cache
 from mlsys.rag.corpus import Passage, Question, TokenSpans, digest
+from mlsys.record import Scalar
 
 FEWEST_WORDS = 20
 SUMMARY_WORDS = range(4, 21)
@@ -67,7 +69,7 @@ class Pydocs:
         """sha256 of the passages."""
         return digest(self.passages)
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """Counts, and which Python's documentation it is."""
         return {
             "passages": len(self.passages),
@@ -88,7 +90,7 @@ def _gathered() -> tuple[list[_Text], list[_Text]]:
         if not path.exists():
             with progress.step("reading the documentation of this Python"):
                 content = [[_row(text) for text in part] for part in (_docstrings(), _paragraphs())]
-            with cache.replacing(path) as temporary:
+            with replacing(path) as temporary:
                 temporary.write_text(json.dumps(content))
         docstrings, topics = json.loads(path.read_text())
     return [_Text(*row) for row in docstrings], [_Text(*row) for row in topics]

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.record import Scalar
+
 
 class Embedder(Protocol):
     """Turns texts into vectors of one length. Constructing is cheap, `load` gets the weights."""
@@ -34,6 +36,6 @@ class Embedder(Protocol):
         """(start, end) characters of each token."""
         ...
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """What the record should say."""
         ...

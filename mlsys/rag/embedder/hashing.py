@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import UserError
+from mlsys.record import Scalar
 
 WORD = re.compile(r"\w+|[^\w\s]")
 STEM_LETTERS = 6
@@ -53,7 +54,7 @@ class Hashing:
         """Words and single signs."""
         return [match.span() for match in WORD.finditer(text)]
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """Says that it is no model."""
         return {"model": self.identity, "dim": self.dim, "note": "hashed words, not a language model"}
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
+from mlsys.record import Scalar
 
 # Families that were trained with prefixes but do not state them in their sentence-transformers configuration.
 E5_INSTRUCT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
@@ -121,7 +122,7 @@ class ModelEmbedder:
         )
         return [tuple(span) for span in coded["offset_mapping"]]
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """Model, size and how texts are prepared."""
         return {
             "model": self.model,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mlsys.record import Scalar
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -51,6 +53,6 @@ class Generator(Protocol):
         """Answers for the whole batch, greedy."""
         ...
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """What the record should say."""
         ...

@@ -9,6 +9,7 @@ from mlsys.errors import UserError
 from mlsys.rag import hub, models
 from mlsys.rag.generator import Answer, Prompt
 from mlsys.rag.generator.chat import Chat
+from mlsys.record import Scalar
 
 if TYPE_CHECKING:
     from mlsys.rag.generator.decoding import Engine
@@ -170,7 +171,7 @@ class ModelGenerator:
         texts = self.chat.texts([cut(row, self.chat.ends) for row in rows])
         return [Answer(text, len(row), row) for text, row in zip(texts, rows, strict=True)]
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """Model, type and how it decodes."""
         return {
             "model": self.model,

@@ -14,6 +14,7 @@ from mlsys.rag.generator import Answer, Prompt
 from mlsys.rag.generator.model import Decoding, ModelGenerator, implementation
 from mlsys.rag.generator.shapes import SHAPES, config
 from mlsys.rag.generator.vocabulary import build
+from mlsys.record import Scalar
 
 SMOLLM2_IDS = 49152
 
@@ -52,7 +53,7 @@ class Random(ModelGenerator):
         answers = super().generate(prompts)
         return [Answer(" ".join(map(str, answer.ids)), answer.tokens, answer.ids) for answer in answers]
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """Says that the weights are random, and which tokenizer counts."""
         note = "random weights: the answers mean nothing, their cost is the shape's"
         return {**super().describe(), "shape": self.shape, "tokenizer": self._tokenizer_note, "note": note}

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from mlsys.errors import UserError
 from mlsys.rag.generator import Answer, Prompt
+from mlsys.record import Scalar
 
 WORDS = (
     "the",
@@ -93,6 +94,6 @@ class Simulated:
         ids = [(code[i % len(code)] + i) % len(WORDS) for i in range(self.max_new_tokens)]
         return Answer(" ".join(WORDS[i] for i in ids), len(ids), ids)
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """The cost model, and that it is one."""
         return {"model": "simulated", "note": "simulated: a cost model, no language model", **self._costs}

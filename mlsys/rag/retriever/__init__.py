@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlsys.distance import metrics
 from mlsys.errors import UserError
+from mlsys.record import Scalar
 
 Rows = NDArray[np.float32]
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -28,7 +29,7 @@ class Retriever(Protocol):
         """(Q, k) scores, largest first, and row numbers; k is at most N. Ties go to the lowest row."""
         ...
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """What the record should say."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlsys.rag.retriever import Found, Rows, check_metric, scores
+from mlsys.record import Scalar
 
 if TYPE_CHECKING:
     from mlsys.distance.search import Index
@@ -34,6 +35,6 @@ class Exact:
         distances, found = self._index.search(queries, k)
         return scores(self.metric, distances), found
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """The metric."""
         return {"metric": self.metric}

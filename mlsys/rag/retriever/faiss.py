@@ -13,8 +13,10 @@ import numpy as np
 
 from mlsys.distance import metrics
 from mlsys.errors import UserError
+from mlsys.files import replacing
 from mlsys.rag import cache
 from mlsys.rag.retriever import Found, Rows, check_metric, scores
+from mlsys.record import Scalar
 
 KINDS = ("flat", "hnsw")
 
@@ -63,7 +65,7 @@ class Faiss:
                 built = faiss.IndexHNSWFlat(rows.shape[1], self._hnsw_m, faiss_metric(self._form))
                 built.hnsw.efConstruction = self._ef_construction
                 built.add(rows)
-                with cache.replacing(path) as temporary:
+                with replacing(path) as temporary:
                     faiss.write_index(built, str(temporary))
             self._index = self._kept(path, rows.shape)
         self._index.hnsw.efSearch = self._ef_search
@@ -96,9 +98,9 @@ class Faiss:
             found = np.sqrt(np.maximum(found, 0))  # faiss returns squares
         return (found if self._form == "cosine" else scores(self.metric, found)), rows
 
-    def describe(self) -> dict[str, float | int | str | bool | None]:
+    def describe(self) -> dict[str, Scalar]:
         """Metric and how the index was built."""
-        knobs: dict[str, float | int | str | bool | None] = {"metric": self.metric, "index": self.kind}
+        knobs: dict[str, Scalar] = {"metric": self.metric, "index": self.kind}
         if self.kind == "hnsw":
             knobs |= {"hnsw_m": self._hnsw_m, "ef_construction": self._ef_construction}
             knobs |= {"ef_search": self._ef_search}

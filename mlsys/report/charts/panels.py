@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mlsys.stages import STAGES
+
 Kind = Literal["line", "bars", "stack", "histogram", "parallel"]
 
 
@@ -41,7 +43,6 @@ BASELINES = (
     "scipy", "sklearn", "numkong", "cupy",
 )  # fmt: skip
 PEERS = ("torch_matmul_topk", "torch_cdist_topk", "torch_matmul", "faiss", "scipy_cdist")
-STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
 METRIC, SERVER = "config.metric.name", "config.server.name"
 
 PANELS: tuple[Panel, ...] = (

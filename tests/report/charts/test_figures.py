@@ -9,6 +9,7 @@ import synthetic
 from mlsys.report.charts import figures, panels
 from mlsys.report.charts.drawing import Drawing
 from mlsys.report.rows import rows
+from mlsys.stages import STAGES
 
 
 def drawn(name: str, records: list[Any]) -> list[dict[str, Any]]:
@@ -143,7 +144,7 @@ def test_no_part_of_a_request_has_the_colour_of_a_run() -> None:
         (drawing.LIGHT, drawing.PARTS_LIGHT),
         (drawing.DARK, drawing.PARTS_DARK),
     ):
-        assert set(parts) == {*panels.STAGES, "outside", "full", "deadline", "idle", "budget"}
+        assert set(parts) == {*STAGES, "outside", "full", "deadline", "idle", "budget"}
         assert len({*runs, *parts.values()}) == len(runs) + len(parts)
 
 

@@ -1,0 +1,3 @@
+"""What an answer goes through, in order: servers time these stages, and load tester and pages name them."""
+
+STAGES = ("queue", "embed", "retrieve", "prompt", "generate", "respond")
