@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mlsys.run.config import ROOT
 CONF = ROOT / "conf"
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/[!_]*.yaml"))
 CHOICES = [option for option in OPTIONS if option.parts[0] != "experiment"]
-GROUPS_OF_ONE_FACT = ("embedder", "generator")
+GROUPS_OF_ONE_FACT = ("embedder", "generator", "reduction", "tracking")
 PRESETS = [option for option in OPTIONS if option.parts[0] == "experiment"]
 
 
@@ -46,6 +47,14 @@ def test_each_value_in_yaml_is_what_its_class_takes_and_nothing_is_left_out(opti
     section = compose(f"{group}={name}")[group]
     taken = signatures.check(group, section, get_class(section["_target_"]))
     assert repr(taken) == repr(section), "5 for a number would be another record than 5.0"
+
+
+@pytest.mark.parametrize("option", [o for o in CHOICES if o.parts[0] in build.GROUPS["distance"]], ids=str)
+def test_what_a_caller_from_python_leaves_out_is_what_yaml_says(option: Path) -> None:
+    group, name = option.parts
+    section = compose(f"{group}={name}")[group]
+    kind = get_class(section.pop("_target_"))
+    assert {knob: one.default for knob, one in inspect.signature(kind).parameters.items()} == section
 
 
 def test_no_value_stands_in_two_files_of_a_group() -> None:

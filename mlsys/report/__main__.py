@@ -135,7 +135,13 @@ def _wandb(words: Sequence[str]) -> int:
 
     for place, entry in runs if asked.send else []:
         sink = WandbSink(
-            "online", asked.project, asked.entity, group=place.resolve().parent.name, timeout_s=TIMEOUT_S
+            name="online",
+            mode="online",
+            project=asked.project,
+            entity=asked.entity,
+            group=place.resolve().parent.name,
+            timeout_s=TIMEOUT_S,
+            requests=True,
         )
         sink.open(entry, place)
         sink.close(entry)

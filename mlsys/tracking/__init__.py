@@ -25,7 +25,7 @@ class Sink(Protocol):
 class NullSink:
     """`tracking=off`: the record's own files are all that is written."""
 
-    def __init__(self, name: str = "off", group: str | None = None) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
 
     def open(self, record: Record, directory: Path) -> None:

@@ -36,13 +36,13 @@ class WandbSink:
 
     def __init__(
         self,
-        mode: str = "offline",
-        project: str = "mlsys",
-        entity: str | None = None,
-        group: str | None = None,
-        timeout_s: float = 20,
-        requests: bool = True,
-        name: str = "offline",
+        name: str,
+        mode: str,
+        project: str,
+        entity: str | None,
+        group: str | None,
+        timeout_s: float,
+        requests: bool,
     ) -> None:
         if mode not in MODES:
             raise UserError(f"tracking.mode={mode} is none of {', '.join(MODES)}")

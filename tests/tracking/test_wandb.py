@@ -17,11 +17,12 @@ import pandas as pd
 import pytest
 import synthetic
 import wandb_double
+from sections import made
 
 from mlsys.errors import UserError
 from mlsys.record import Record, read
 from mlsys.report.rows import rows
-from mlsys.tracking.wandb import WandbSink, run_id, run_name, sweep_name
+from mlsys.tracking.wandb import run_id, run_name, sweep_name
 
 pytestmark = pytest.mark.slow
 
@@ -30,9 +31,9 @@ DRAW = """
 import sys
 from pathlib import Path
 from mlsys.record import read
-from mlsys.tracking.wandb import WandbSink
+from sections import made
 for place in map(Path, sys.argv[2:]):
-    sink = WandbSink(mode=sys.argv[1], group="my-sweep", timeout_s=20)
+    sink = made("tracking/online", mode=sys.argv[1], group="my-sweep")
     sink.open(read(place), place)
     sink.close(read(place))
 """
@@ -47,7 +48,7 @@ def client(tmp_path: Path) -> Client:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
-        environment = {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), **variables}
+        environment = {**kept, "HOME": str(home), "PYTHONPATH": f"{ROOT}:{ROOT}/tests/support", **variables}
         line = [sys.executable, *words]
         return subprocess.run(line, cwd=home, env=environment, capture_output=True, text=True, check=False)
 
@@ -208,10 +209,10 @@ import time
 from pathlib import Path
 import synthetic
 from mlsys.errors import UserError
-from mlsys.tracking.wandb import WandbSink
+from sections import made
 
 try:
-    WandbSink(mode="online", timeout_s=2).open(synthetic.distance(), Path("run"))
+    made("tracking/online", timeout_s=2).open(synthetic.distance(), Path("run"))
 except UserError as error:
     print(error)
 """
@@ -282,9 +283,9 @@ def test_the_group_is_the_sweep_where_there_is_one(tmp_path: Path) -> None:
 
 def test_bad_options_name_themselves() -> None:
     with pytest.raises(UserError, match=r"tracking\.mode=on is none of offline, online, disabled"):
-        WandbSink(mode="on")
-    with pytest.raises(UserError, match=r"tracking\.timeout_s=0 must be more than 0"):
-        WandbSink(timeout_s=0)
+        made("tracking/online", mode="on")
+    with pytest.raises(UserError, match=r"tracking\.timeout_s=0\.0 must be more than 0"):
+        made("tracking/offline", timeout_s=0)
 
 
 def test_the_same_record_is_the_same_run_unless_an_agent_names_it(
@@ -328,10 +329,10 @@ def test_without_wandb_an_offline_run_goes_on_and_an_online_one_is_refused(
 ) -> None:
     lacking = "wandb is not installed: pip install 'mlsys[wandb]'"
     monkeypatch.setattr("mlsys.extras.absent", lambda name: lacking)
-    sink = WandbSink("offline")
+    sink = made("tracking/offline", mode="offline")
     sink.open(synthetic.distance(), tmp_path)
     sink.close(synthetic.distance())
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().err == f"this run is not kept for W&B: {lacking}\n"
     with pytest.raises(UserError, match=r"tracking\.mode=online: wandb is not installed"):
-        WandbSink("online").open(synthetic.distance(), tmp_path)
+        made("tracking/online").open(synthetic.distance(), tmp_path)
