@@ -84,6 +84,7 @@ def documented() -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", documented())
 def test_every_documented_line_composes_with_each_value_that_it_sweeps(line: str) -> None:
     pairs = [word.split("=", 1) for word in shlex.split(line) if word != "-m"]

@@ -97,7 +97,7 @@ def test_a_wrong_value_names_knob_and_value(target: type, section: dict[str, Any
     ],
 )
 def test_right_values_pass(target: type, section: dict[str, Any]) -> None:
-    signatures.check("batching", section, target)
+    assert signatures.check("batching", section, target) == section
 
 
 @pytest.mark.parametrize(

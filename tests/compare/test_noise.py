@@ -27,6 +27,7 @@ def verdicts(pairs: Sequence[tuple[Run, Run]], **options: object) -> list[str]:
     return [noise.compare([a], [b], FLOOR, **options).verdict for a, b in pairs]  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", [0.0, 0.01, 0.02])
 def test_runs_of_the_same_thing_are_the_same_in_19_of_20_tries(between: float) -> None:
     rng = np.random.default_rng(1)
@@ -45,6 +46,7 @@ def test_controls_teach_a_machine_noisier_than_the_floor() -> None:
     assert quiet >= 285
 
 
+@pytest.mark.slow
 def test_repeated_runs_teach_it_too() -> None:
     rng = np.random.default_rng(3)
     quiet = 0

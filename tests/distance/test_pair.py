@@ -31,6 +31,7 @@ def test_agrees_with_scipy_at_every_awkward_length(metric: str, dtype: str) -> N
         assert abs(float(value) - truth) / scale <= (1e-13 if dtype == "float64" else 5e-7), n
 
 
+@pytest.mark.slow
 @given(
     hnp.arrays(
         np.float64,

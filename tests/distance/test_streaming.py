@@ -37,6 +37,7 @@ print(json.dumps([value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 10
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["npy", "pt"])
 def test_a_file_many_times_the_budget_takes_no_more_than_the_budget(tmp_path: Path, suffix: str) -> None:
     budget, n = 8 << 20, 24_000_000  # two files of 96 MB

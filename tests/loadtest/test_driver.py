@@ -64,6 +64,7 @@ def run(
     return level.rows, dict(summarise([level.rows], slo_ms=None)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
 def test_poisson_load_on_a_fixed_service_time_is_an_m_d_1_queue(load: float) -> None:
     """Pollaczek–Khinchine: mean time in system = S + ρS / 2(1−ρ); Little: mean in flight = λ · that."""

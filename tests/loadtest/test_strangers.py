@@ -81,6 +81,7 @@ def is_finite(value: Any) -> bool:
     return not isinstance(value, (int, float)) or math.isfinite(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, database=None)
 @given(st.lists(answers(), min_size=1, max_size=4))
 def test_no_answer_loses_a_level(told: list[dict[str, Any]]) -> None:

@@ -46,7 +46,7 @@ assert "torch" not in sys.modules, "holding knobs against their classes"
 
 
 def test_composing_and_checking_a_service_cost_no_torch() -> None:
-    subprocess.run([sys.executable, "-c", TYPED], check=True)
+    assert subprocess.run([sys.executable, "-c", TYPED], check=False).returncode == 0
 
 
 def test_knobs_of_what_is_not_built_are_checked_where_the_command_line_names_it() -> None:

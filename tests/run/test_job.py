@@ -12,7 +12,7 @@ import hydra
 import pytest
 from omegaconf import DictConfig
 
-from mlsys import record
+from mlsys import record, signatures
 from mlsys.errors import UserError
 from mlsys.record import Results
 from mlsys.run import build, config, interleave, job
@@ -142,7 +142,7 @@ class Sink:
 def test_an_interleaved_sweep_learns_before_its_first_round_that_it_cannot_be_tracked(
     tmp_path: Path, workload: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job.signatures, "make", lambda group, section: Sink(refuses=True))
+    monkeypatch.setattr(signatures, "make", lambda group, section: Sink(refuses=True))
     for name in ("a", "b"):
         overrides = (f"seed={len(name)}", "compare.interleave=true")
         job.run(compose(*overrides), hydra_for(*overrides, sweep=tmp_path), ["run.py"], tmp_path / name)
@@ -159,7 +159,7 @@ def test_an_interleaved_job_is_tracked_once_when_no_round_follows(
     tmp_path: Path, workload: Workload, monkeypatch: pytest.MonkeyPatch, fails: bool, asked: list[str]
 ) -> None:
     sink = Sink()
-    monkeypatch.setattr(job.signatures, "make", lambda group, section: sink)
+    monkeypatch.setattr(signatures, "make", lambda group, section: sink)
     workload.then = RuntimeError("no") if fails else None
     overrides = ("compare.interleave=true", "compare.rounds=3")
     job.run(compose(*overrides), hydra_for(*overrides, sweep=tmp_path), ["run.py"], tmp_path / "0")

@@ -289,6 +289,7 @@ async def test_a_stalled_engine_makes_the_line_unready() -> None:
     gate.opened.set()
     await running
     await eventually(lambda: line.state() == "ready")
+    assert line.state() == "ready"
     await line.close(drained=True)
 
 

@@ -27,6 +27,7 @@ def loaded(**knobs: int) -> Pydocs:
     return corpus
 
 
+@pytest.mark.slow
 def test_half_of_the_passages_answer_a_question_that_is_not_in_them() -> None:
     corpus = loaded(passages=100, max_words=40)
     assert [passage.id for passage in corpus.passages] == list(range(100))

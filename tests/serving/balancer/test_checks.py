@@ -65,6 +65,7 @@ async def test_unready_falls_ready_rises() -> None:
         await eventually(lambda: not backend.health.up)
         replica.ready = 200
         await eventually(lambda: backend.health.up)
+        assert backend.health.up
 
 
 async def test_a_hanging_check_is_a_bad_check() -> None:
@@ -72,6 +73,7 @@ async def test_a_hanging_check_is_a_bad_check() -> None:
     async with watched(replica, replace(FAST, check_timeout_s=0.02)) as backend:
         replica.ready = "hangs"
         await eventually(lambda: not backend.health.up)
+        assert not backend.health.up
 
 
 async def test_well_in_word_but_not_in_deed() -> None:
@@ -82,6 +84,7 @@ async def test_well_in_word_but_not_in_deed() -> None:
         await eventually(lambda: not backend.health.up)
         replica.answers = 200
         await eventually(lambda: backend.health.up)
+        assert backend.health.up
 
 
 async def test_a_hanging_answer_is_no_proof() -> None:
@@ -89,6 +92,7 @@ async def test_a_hanging_answer_is_no_proof() -> None:
     async with watched(replica, replace(FAST, probe_timeout_s=0.02)) as backend:
         replica.answers = "hangs"
         await eventually(lambda: not backend.health.up)
+        assert not backend.health.up
 
 
 async def test_a_hanging_replica_is_probed_while_requests_wait_on_it() -> None:
@@ -98,7 +102,8 @@ async def test_a_hanging_replica_is_probed_while_requests_wait_on_it() -> None:
         waiting = asyncio.create_task(asyncio.sleep(60))
         backend.take(waiting)
         await eventually(lambda: not backend.health.up)
-        await eventually(waiting.cancelled)  # it may go elsewhere
+        await eventually(waiting.cancelled)
+        assert waiting.cancelled(), "it may go elsewhere"
 
 
 async def test_a_replica_too_busy_for_the_probe_has_its_clients_answers_as_proof() -> None:

@@ -209,6 +209,7 @@ async def test_a_third_of_the_clients_leave_and_nothing_is_done_for_them() -> No
             await session.close()
 
 
+@pytest.mark.slow
 async def test_ten_times_overload_is_refused_not_queued() -> None:
     pipeline, gate = FakePipeline(), Gate()
     service, chosen = batch(pipeline, max_queue=16)

@@ -38,12 +38,13 @@ class Talk:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def send_until_cut_off(self, data: bytes, pause_s: float = 0) -> None:
+    async def send_until_cut_off(self, data: bytes, pause_s: float = 0) -> bool:
         """Again and again; returns once the other side has closed."""
         with contextlib.suppress(ConnectionError):
             while True:
                 await self.send(data)
                 await asyncio.sleep(pause_s)
+        return self.writer.is_closing()
 
     async def answer(self) -> tuple[int, dict[str, str], Any]:
         """Status, headers and body of the next answer."""
@@ -122,7 +123,7 @@ async def test_a_head_that_goes_on_for_ever_is_cut_off(monkeypatch: pytest.Monke
     async with serving() as connect:
         talk = await connect()
         await talk.send(b"GET /ready HTTP/1.1\r\n")
-        await talk.send_until_cut_off(b"a:\r\n" * 16384)
+        assert await talk.send_until_cut_off(b"a:\r\n" * 16384)
 
 
 async def test_small_chunks_are_no_large_head() -> None:
@@ -193,7 +194,7 @@ async def test_what_has_arrived_may_take_its_time() -> None:
 async def test_who_does_not_read_its_answers_is_cut_off() -> None:
     async with serving(receive_timeout_s=0.1) as connect:
         talk = await connect(receive_buffer=4096)
-        await talk.send_until_cut_off(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert await talk.send_until_cut_off(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n")
 
 
 async def test_silent_clients_lock_nobody_out() -> None:
@@ -300,7 +301,7 @@ async def test_a_body_without_an_end_is_cut_off_some_time_after_its_413(
         talk = await connect()
         await talk.send(POST + b"content-length: 1000000000000\r\n\r\n")
         assert await talk.status() == 413
-        await talk.send_until_cut_off(b"x" * 65536)
+        assert await talk.send_until_cut_off(b"x" * 65536)
 
 
 async def test_a_client_that_was_told_413_and_stays_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +310,7 @@ async def test_a_client_that_was_told_413_and_stays_is_closed(monkeypatch: pytes
         talk = await connect()
         await talk.send(POST + b"content-length: 1000000\r\n\r\nx")
         assert await talk.status() == 413
-        await talk.send_until_cut_off(b"x", 0.02)
+        assert await talk.send_until_cut_off(b"x", 0.02)
 
 
 async def test_a_body_that_was_announced_and_refused_is_not_waited_for() -> None:
