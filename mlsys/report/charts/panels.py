@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mlsys.distance import baselines
 from mlsys.stages import STAGES
 
 Kind = Literal["line", "bars", "stack", "histogram", "parallel"]
@@ -38,10 +39,7 @@ class Panel:
     above: str = ""
 
 
-BASELINES = (
-    "numpy", "numpy_native", "torch", "torch_dot", "torch_native", "torch_compile", "torch_cuda",
-    "scipy", "sklearn", "numkong", "cupy",
-)  # fmt: skip
+BASELINES = tuple(baselines.names())
 PEERS = ("torch_matmul_topk", "torch_cdist_topk", "torch_matmul", "faiss", "scipy_cdist")
 METRIC, SERVER = "config.metric.name", "config.server.name"
 
