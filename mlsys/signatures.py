@@ -48,7 +48,7 @@ def check(group: str, section: Mapping[str, Any], target: Callable[..., Any]) ->
             raise UserError(f"{group}.{knob}={shown} must be {_words(hint)}")
     for knob, (_, needed) in taken.items():
         if needed and knob not in section:
-            raise UserError(f"{option} needs {group}.{knob}, of which nothing is said")
+            raise UserError(f"{group}.{knob} is missing")
     return found
 
 

@@ -77,7 +77,7 @@ class Open:
             {"name": "bounded", "names": []},
             "batching=bounded has no name; it has size, names",
         ),
-        (Bounded, {"names": []}, "batching=None needs batching.size, of which nothing is said"),
+        (Bounded, {"names": []}, "batching.size is missing"),
         (Bare, {"min_size": "abc"}, "batching.min_size=abc must be a number"),
         (Bare, {"share": [1]}, "batching.share=[1] must be a number"),
     ],

@@ -36,11 +36,24 @@ class ServingBenchmark:
     def __init__(self, config: Mapping[str, Any], directory: Path) -> None:
         """Raises UserError for bad options, before anything is loaded."""
         self.config, self.directory = config, directory
-        self.load, self._section = split(config["loadtest"])
+        load, self._section = split(config["loadtest"])
         self.arrivals: Arrivals = make(self._section)
         self.external = config["server"]["name"] == "external"
         self.ours = not self.external and not config["server"].get("backends")
         self.idle = self.arrivals.next_level([]) is None
+        if self.external:
+            options.External(**config["server"])
+        if self.idle and self.external:
+            raise UserError(
+                "loadtest=none with server=external: there is nothing to start and nothing to send"
+            )
+        if self.idle:
+            return
+        if load is None:
+            raise UserError(
+                f"loadtest={self.arrivals.name} lacks what every load has: defaults: [_load, _self_]"
+            )
+        self.load = load
         if self.arrivals.needs_slo and self.load.slo_ms is None:
             raise UserError(f"loadtest.slo_ms=null: loadtest={self.arrivals.name} needs a latency to meet")
         most = config["server"].get("max_k")
@@ -48,12 +61,6 @@ class ServingBenchmark:
             raise UserError(
                 f"loadtest.k={self.load.k} is more than server.max_k={most}, which the service answers"
             )
-        if self.external:
-            options.External(**config["server"])
-            if self.idle:
-                raise UserError(
-                    "loadtest=none with server=external: there is nothing to start and nothing to send"
-                )
 
     def measure(self) -> Iterator[Results | Level]:
         """Yield start-up, each finished level, the last level as the run's results, the engine's ceiling."""

@@ -1,4 +1,7 @@
-"""The knobs of `loadtest` and their types. Only the standard library is imported here."""
+"""What every kind of load has: the knobs of `conf/loadtest/_load.yaml`, with their types and limits.
+
+What only one kind has stands with its arrivals, in `mlsys/loadtest/arrivals/`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mlsys import signatures
 from mlsys.errors import UserError
 
-ARRIVALS = "mlsys.loadtest.arrivals"
 DEFAULT_REQUESTS = 60
 LEAST = {
     "requests": 1,
@@ -25,16 +28,16 @@ LEAST = {
 class Load:
     """What every kind of load has, whatever its arrivals: how much is measured and what counts as good."""
 
-    requests: int | None = None
-    duration_s: float | None = None
-    warmup_requests: int | None = None
-    repeats: int = 1
-    timeout_s: float = 120.0
-    slo_ms: float | None = None
-    k: int = 2
-    engine_ceiling: bool = True
-    engine_requests: int = 30
-    quality_questions: int = 200
+    requests: int | None
+    duration_s: float | None
+    warmup_requests: int | None
+    repeats: int
+    timeout_s: float
+    slo_ms: float | None
+    k: int
+    engine_ceiling: bool
+    engine_requests: int
+    quality_questions: int
 
     def __post_init__(self) -> None:
         for knob, minimum in LEAST.items():
@@ -52,80 +55,17 @@ class Load:
         return DEFAULT_REQUESTS if self.requests is None and self.duration_s is None else self.requests
 
 
-@dataclass
-class ClosedOptions(Load):
-    """`loadtest=closed`. `concurrency` is a number or a list."""
+def split(loadtest: Mapping[str, Any]) -> tuple[Load | None, dict[str, Any]]:
+    """A `loadtest` section as what every load has (None: it has nothing of it) and what its arrivals take.
 
-    _target_: str = f"{ARRIVALS}.closed.Closed"
-    name: str = "closed"
-    concurrency: Any = 8
-
-
-@dataclass
-class PoissonOptions(Load):
-    """`loadtest=poisson`. `request_rate` is a number (requests/s) or a list."""
-
-    _target_: str = f"{ARRIVALS}.poisson.Poisson"
-    name: str = "poisson"
-    request_rate: Any = 1.0
-
-
-@dataclass
-class ConstantOptions(Load):
-    """`loadtest=constant`."""
-
-    _target_: str = f"{ARRIVALS}.constant.Constant"
-    name: str = "constant"
-    request_rate: Any = 1.0
-
-
-@dataclass
-class BurstOptions(Load):
-    """`loadtest=burst`."""
-
-    _target_: str = f"{ARRIVALS}.burst.Burst"
-    name: str = "burst"
-    request_rate: Any = 1.0
-    burst_size: int = 8
-
-
-@dataclass
-class SloSearchOptions(Load):
-    """`loadtest=slo_search`."""
-
-    slo_ms: float | None = 1000.0
-    _target_: str = f"{ARRIVALS}.slo_search.SloSearch"
-    name: str = "slo_search"
-    request_rate: float = 1.0
-    share: float = 0.95
-    tolerance: float = 0.1
-    max_levels: int = 12
-    max_total_s: float = 3600.0
-
-
-@dataclass
-class NoneOptions:
-    """`loadtest=none`: just serve."""
-
-    _target_: str = f"{ARRIVALS}.none.Nothing"
-    name: str = "none"
-
-
-SCHEMAS: dict[str, type] = {
-    "loadtest/closed": ClosedOptions,
-    "loadtest/poisson": PoissonOptions,
-    "loadtest/constant": ConstantOptions,
-    "loadtest/burst": BurstOptions,
-    "loadtest/slo_search": SloSearchOptions,
-    "loadtest/none": NoneOptions,
-}
-
-
-def split(loadtest: Mapping[str, Any]) -> tuple[Load, dict[str, Any]]:
-    """A `loadtest` section as what every load has and what its arrivals take. Raises UserError."""
-    common = {knob.name for knob in fields(Load)}
-    load = Load(**{name: value for name, value in loadtest.items() if name in common})
-    return load, {name: value for name, value in loadtest.items() if name not in common}
+    Raises UserError for a value of another type or beyond its limits.
+    """
+    names = {knob.name for knob in fields(Load)}
+    common = {name: value for name, value in loadtest.items() if name in names}
+    if common:
+        signatures.check("loadtest", common, Load)
+    own = {name: value for name, value in loadtest.items() if name not in names}
+    return Load(**common) if common else None, own
 
 
 def positive(option: str, value: Any, whole: bool) -> list[float]:

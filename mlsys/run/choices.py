@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import hydra
@@ -75,6 +75,24 @@ def missing(name: str, words: Sequence[str]) -> str:
     return f"{group}={chosen} has no {knob}; {have}"
 
 
+def check_preset(chosen: Mapping[str, str | None]) -> None:
+    """Raise UserError where the preset among the options `chosen` sets a knob that another of them does not have."""
+    preset = chosen.get("experiment")
+    path = conf() / "experiment" / f"{preset}.yaml"
+    for key, knobs in OmegaConf.load(path).items() if preset and path.is_file() else ():
+        group = str(key)
+        option = chosen.get(group)
+        if option is None or option not in options(group) or not isinstance(knobs, DictConfig):
+            continue
+        for knob in map(str, knobs):
+            if not _has(group, option, f"{group}.{knob}"):
+                text = f"experiment={preset} sets {group}.{knob}, which {group}={option} does not have: leave one out"
+                own = (
+                    f", or keep it in experiment/loadtest/{preset}-OPTION.yaml" if group == "loadtest" else ""
+                )
+                raise UserError(text + own)
+
+
 def _has(group: str, option: str, name: str) -> bool:
     """Whether a configuration with `option` (`file` of `data`) has `name` (`data.x`)."""
     parent, _, knob = name.rpartition(".")
@@ -96,12 +114,16 @@ def _chosen(group: str, words: Sequence[str]) -> tuple[str, bool]:
 
 
 def _compose(name: str, *overrides: str) -> DictConfig:
+    running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
-    with warnings.catch_warnings(), hydra.initialize_config_dir(str(conf()), version_base="1.3"):
-        warnings.simplefilter(
-            "ignore"
-        )  # an option by itself: Hydra advises on the order of what is not there
-        return hydra.compose(name, list(overrides), return_hydra_config=name == "config")
+    try:
+        with warnings.catch_warnings(), hydra.initialize_config_dir(str(conf()), version_base="1.3"):
+            warnings.simplefilter(
+                "ignore"
+            )  # an option by itself: Hydra advises on the order of what is not there
+            return hydra.compose(name, list(overrides), return_hydra_config=name == "config")
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def _overrides(words: Sequence[str]) -> Iterator[Override]:

@@ -94,8 +94,6 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
         return f"{match[1]}: -m sweeps over commas; {_as_one(match[1])}"
     if match := re.match(r"Could not override '(.*)'", text):
         return choices.missing(match[1], typed)
-    if match := re.match(r"In '(.*)/(.*)': .*\nKey '.*' not in .*\n *full_key: (.*)\.(.*)", str(error)):
-        return _of_preset(*match.groups())
     return _merged(re.sub("^Error merging override ", "", text), error.__cause__)
 
 
@@ -105,11 +103,6 @@ def _as_one(override: str) -> str:
     if name in LISTS:
         return f"a list is written {name}=[{values}]"
     return f"to take it as it stands: {words.hint(override)}"
-
-
-def _of_preset(preset: str, name: str, group: str, key: str) -> str:
-    text = f"{preset}={name} sets {group}.{key}, which the {group} chosen here does not have: leave one of them out"
-    return text + (f", or keep it in experiment/loadtest/{name}-OPTION.yaml" if group == "loadtest" else "")
 
 
 def _merged(text: str, reason: BaseException | None) -> str:

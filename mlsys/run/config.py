@@ -24,7 +24,7 @@ from mlsys.quantities import whole
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOT = PACKAGE.parent
-PACKAGES_WITH_OPTIONS = ("serving", "loadtest")
+PACKAGES_WITH_OPTIONS = ("serving",)
 OPTION_MODULES = tuple(f"mlsys.{package}.options" for package in PACKAGES_WITH_OPTIONS)
 
 

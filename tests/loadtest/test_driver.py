@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 import virtual_time
+from sections import arrivals
 
 from mlsys.loadtest.arrivals import Process
-from mlsys.loadtest.arrivals.closed import Closed
-from mlsys.loadtest.arrivals.constant import Constant
-from mlsys.loadtest.arrivals.poisson import Poisson
 from mlsys.loadtest.driver import Driver
 from mlsys.loadtest.phases import COOLDOWN, MEASURED, Phases
 from mlsys.loadtest.questions import Order, Question
@@ -70,7 +68,9 @@ def test_poisson_load_on_a_fixed_service_time_is_an_m_d_1_queue(load: float) -> 
     """Pollaczek–Khinchine: mean time in system = S + ρS / 2(1−ρ); Little: mean in flight = λ · that."""
     service_s = 0.02
     rate = load / service_s
-    _, found = run(Service(service_s), Poisson(request_rate=rate).process(rate, seed=5), 500, 10_000)
+    _, found = run(
+        Service(service_s), arrivals("poisson", request_rate=rate).process(rate, seed=5), 500, 10_000
+    )
     expected_ms = 1e3 * (service_s + load * service_s / (2 * (1 - load)))
     assert found["success_rate"] == 1
     assert found["e2e_ms.mean"] == pytest.approx(expected_ms, rel=0.08)
@@ -81,7 +81,7 @@ def test_poisson_load_on_a_fixed_service_time_is_an_m_d_1_queue(load: float) -> 
 
 
 def test_a_closed_loop_on_a_serial_service_waits_for_everybody() -> None:
-    rows, found = run(Service(0.5), Closed(concurrency=4).process(4, 0), warmup=4, requests=20)
+    rows, found = run(Service(0.5), arrivals("closed", concurrency=4).process(4, 0), warmup=4, requests=20)
     assert found["requests"] == 20
     assert found["throughput_rps"] == pytest.approx(2.0)
     assert [found["e2e_ms.p50"], found["e2e_ms.max"]] == pytest.approx([2000, 2000])
@@ -90,13 +90,17 @@ def test_a_closed_loop_on_a_serial_service_waits_for_everybody() -> None:
 
 
 def test_a_closed_loop_on_a_batching_service_measures_whole_batches() -> None:
-    _, found = run(Service(1.0, batch=8), Closed(concurrency=8).process(8, 0), warmup=8, requests=20)
+    _, found = run(
+        Service(1.0, batch=8), arrivals("closed", concurrency=8).process(8, 0), warmup=8, requests=20
+    )
     assert found["throughput_rps"] == pytest.approx(8 / 1.001, rel=1e-3)
     assert found["batch_size.max"] == 8
 
 
 def test_cool_down_requests_are_hung_up_on_but_not_the_batch_mates_of_the_last_measured() -> None:
-    rows, found = run(Service(1.0, batch=4), Closed(concurrency=8).process(8, 0), 8, 10, hang_up=True)
+    rows, found = run(
+        Service(1.0, batch=4), arrivals("closed", concurrency=8).process(8, 0), 8, 10, hang_up=True
+    )
     assert {row.phase for row in rows if row.outcome == ABANDONED} == {COOLDOWN}
     assert sum(row.outcome == ABANDONED for row in rows) == 4
     assert max(row.done_s for row in rows) < max(row.done_s for row in rows if row.phase == MEASURED) + 0.25
@@ -113,7 +117,9 @@ def test_an_open_loop_does_not_wait_and_counts_from_the_intended_time() -> None:
             await super().ask(row, question, clock)
             self.service_s = 0.001
 
-    rows, found = run(Stalling(0.001), Constant(request_rate=10).process(10, 0), warmup=0, requests=200)
+    rows, found = run(
+        Stalling(0.001), arrivals("constant", request_rate=10).process(10, 0), warmup=0, requests=200
+    )
     assert [row.intended_s for row in rows] == pytest.approx([i / 10 for i in range(200)])
     stalled = [row for row in rows if row.e2e_ms > 100]
     assert len(stalled) == pytest.approx(100, abs=2)
@@ -128,14 +134,17 @@ def test_a_late_client_pays_for_its_lateness() -> None:
                 virtual_time.stall(5.0)
             row.outcome, row.done_s = OK, clock()
 
-    rows, _ = run(Blocking(0), Constant(request_rate=1).process(1, 0), warmup=0, requests=10)
+    rows, _ = run(Blocking(0), arrivals("constant", request_rate=1).process(1, 0), warmup=0, requests=10)
     assert [round(row.dispatch_delay_ms) for row in rows] == [0, 0, 0, 4000, 3000, 2000, 1000, 0, 0, 0]
     assert [round(row.e2e_ms) for row in rows] == [0, 0, 5000, 4000, 3000, 2000, 1000, 0, 0, 0]
 
 
 def test_overload_is_rejected_and_the_latency_of_the_others_stays_bounded() -> None:
     _, found = run(
-        Service(0.1, places=5), Poisson(request_rate=100).process(100, 1), warmup=50, requests=1000
+        Service(0.1, places=5),
+        arrivals("poisson", request_rate=100).process(100, 1),
+        warmup=50,
+        requests=1000,
     )
     assert found["rejected"] == found["rejected_with_retry_after"] == pytest.approx(900, abs=20)
     assert found["succeeded"] + found["rejected"] == 1000
@@ -144,14 +153,16 @@ def test_overload_is_rejected_and_the_latency_of_the_others_stays_bounded() -> N
 
 
 def test_a_rejected_client_of_a_closed_loop_comes_back_when_it_was_told_to() -> None:
-    rows, found = run(Service(10.0, places=0), Closed(concurrency=1).process(1, 0), warmup=0, requests=4)
+    rows, found = run(
+        Service(10.0, places=0), arrivals("closed", concurrency=1).process(1, 0), warmup=0, requests=4
+    )
     assert [row.sent_s for row in rows] == pytest.approx([0, 0.5, 1.0, 1.5])
     assert (found["succeeded"], found["rejected"], found["throughput_rps"]) == (0, 4, 0)
 
 
 def test_the_order_of_questions_does_not_depend_on_the_load() -> None:
-    one, _ = run(Service(0.1), Closed(concurrency=1).process(1, 0), 2, 10)
-    many, _ = run(Service(0.1), Closed(concurrency=5).process(5, 0), 2, 10)
+    one, _ = run(Service(0.1), arrivals("closed", concurrency=1).process(1, 0), 2, 10)
+    many, _ = run(Service(0.1), arrivals("closed", concurrency=5).process(5, 0), 2, 10)
     assert [row.question for row in one if row.phase == MEASURED] == [
         row.question for row in many if row.phase == MEASURED
     ]

@@ -4,15 +4,18 @@ import asyncio
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from aiohttp import web
+from sections import load, section
 from service_double import Double, good, serving
 
 from mlsys.loadtest.children import environment
+from mlsys.loadtest.options import split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
@@ -39,7 +42,7 @@ async def test_a_specification_in_levels_and_rows_out(tmp_path: Path) -> None:
     double = Double(good)
     stats = {"closed": {"full": 1}}
     async with serving(double, stats) as url:
-        spec = Spec(url, str(tmp_path), CLOSED, {"requests": 10, "repeats": 2}, seed=1, expected_tokens=32)
+        spec = Spec(url, str(tmp_path), CLOSED, load(requests=10, repeats=2), seed=1, expected_tokens=32)
         spec.questions = [Question(i, f"question {i}", i) for i in range(4)]
         events = await generate(spec, key="secret")
     levels = [event for event in events if event["event"] == "level"]
@@ -70,8 +73,8 @@ async def test_a_level_for_which_descriptors_ran_out_is_not_valid_and_not_lost(t
         return await good(question)
 
     async with serving(Double(slow)) as url:
-        load = {"requests": 40, "warmup_requests": 0}
-        spec = Spec(url, str(tmp_path), CLOSED | {"concurrency": 40}, load, seed=1)
+        told = load(requests=40, warmup_requests=0)
+        spec = Spec(url, str(tmp_path), CLOSED | {"concurrency": 40}, told, seed=1)
         spec.questions = [Question(0, "Why?", None)]
         events = await generate(spec, descriptors=80)
     (level,) = [event["values"] for event in events if event["event"] == "level"]
@@ -89,8 +92,8 @@ async def searched(directory: Path, answer_s: float, **knobs: Any) -> list[dict[
 
     double = Double(slow)
     async with serving(double) as url:
-        arrivals = {"_target_": "mlsys.loadtest.arrivals.slo_search.SloSearch", **knobs}
-        spec = Spec(url, str(directory), arrivals, {"requests": 20, "slo_ms": 50.0}, seed=1)
+        asked = split(section("loadtest/slo_search", requests=20, slo_ms=50.0, **knobs))
+        spec = Spec(url, str(directory), asked[1], asdict(asked[0]), seed=1)
         spec.questions = [Question(0, "Why?", None)]
         return await generate(spec)
 

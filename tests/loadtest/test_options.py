@@ -1,28 +1,27 @@
 from __future__ import annotations
 
-from dataclasses import fields
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from sections import load, section
 
 from mlsys.errors import UserError
 from mlsys.loadtest.arrivals import make
-from mlsys.loadtest.options import SCHEMAS, Load, split
+from mlsys.loadtest.options import Load, split
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "loadtest"
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_each_yaml_states_every_knob_of_its_schema_with_its_default(path: Path) -> None:
-    section = yaml.safe_load(path.read_text())
-    assert section.pop("defaults") == [f"/schema/loadtest/{path.stem}@_here_", "_self_"]
-    schema = SCHEMAS[f"loadtest/{path.stem}"]
-    assert section == {knob.name: knob.default for knob in fields(schema)}
-    assert section["name"] == path.stem
-    _, arrivals = split(section)
-    assert make(arrivals).name == path.stem
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("[!_]*.yaml")))
+def test_an_option_is_one_module_and_one_yaml_and_only_the_yaml_states_defaults(name: str) -> None:
+    common, own = split(section(f"loadtest/{name}"))
+    knobs = inspect.signature(type(make(own))).parameters
+    assert set(own) == {"_target_", *knobs}
+    assert not [knob for knob in knobs.values() if knob.default is not knob.empty]
+    assert own["name"] == own["_target_"].split(".")[-2] == name
+    assert (common is None) == (name == "none")
 
 
 @pytest.mark.parametrize(
@@ -40,11 +39,11 @@ def test_each_yaml_states_every_knob_of_its_schema_with_its_default(path: Path) 
 )
 def test_bad_values_are_named(knob: str, value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        Load(**{knob: value})
+        Load(**load() | {knob: value})
     assert str(caught.value) == message
 
 
 def test_requests_are_counted_unless_a_duration_is_given() -> None:
-    assert Load().measured_requests == 60
-    assert Load(duration_s=5).measured_requests is None
-    assert Load(duration_s=5, requests=7).measured_requests == 7
+    assert Load(**load()).measured_requests == 60
+    assert Load(**load(duration_s=5)).measured_requests is None
+    assert Load(**load(duration_s=5, requests=7)).measured_requests == 7

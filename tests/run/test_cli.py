@@ -42,10 +42,6 @@ def compose(*overrides: str) -> DictConfig:
         ("sizes=3", "there is no option sizes; --help lists the options"),
         ("metric.power=3", "there is no option metric.power; --help lists the options"),
         (
-            "experiment=overload loadtest=closed",
-            "experiment=overload sets loadtest.request_rate, which the loadtest chosen here does not have: ",
-        ),
-        (
             "metric=l2,l1",
             "metric=l2,l1: -m sweeps over commas; to take it as it stands: 'metric=\"l2,l1\"'",
         ),

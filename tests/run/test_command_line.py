@@ -75,6 +75,10 @@ REFUSED = [
         "experiment=seed_serving server.max_queue=64",
         "server is swept, and server=none, from which the sweep starts, has no max_queue: write ++server.max_queue=64",
     ),
+    (
+        "experiment=overload loadtest=closed",
+        "experiment=overload sets loadtest.request_rate, which loadtest=closed does not have: leave one out",
+    ),
     ("metric.foo=3", "there is no option metric.foo; --help lists the options"),
     ("seed=1.5", "seed=1.5: Value '1.5' of type 'float' could not be converted to Integer"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,8 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 
 from mlsys import signatures
+from mlsys.loadtest import options
+from mlsys.loadtest.arrivals import make
 from mlsys.run import config
 
 SIMULATED = ("corpus=animals", "embedder=hashing", "generator=simulated", "device=cpu")
@@ -40,6 +43,16 @@ def section(option: str, /, **knobs: Any) -> dict[str, Any]:
 def made(option: str, /, **knobs: Any) -> Any:
     """The object that `option` names, made as a run makes it."""
     return signatures.make(option.split("/")[0], section(option, **knobs))
+
+
+def load(**knobs: Any) -> dict[str, Any]:
+    """What `loadtest` says that every kind of load has, with other knobs."""
+    return asdict(options.split(section("loadtest/closed", **knobs))[0])
+
+
+def arrivals(name: str, /, **knobs: Any) -> Any:
+    """The arrivals of `loadtest=name`."""
+    return make(options.split(section(f"loadtest/{name}", **knobs))[1])
 
 
 def simulated(server: str, load: str = "closed", /, **sections: dict[str, Any]) -> dict[str, Any]:

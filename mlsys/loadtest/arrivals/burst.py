@@ -12,7 +12,7 @@ from mlsys.loadtest.options import positive
 class Burst(Listed):
     """`request_rate`: requests/s on average, or a list; a burst comes every `burst_size / request_rate` s."""
 
-    def __init__(self, name: str = "burst", request_rate: Any = 1.0, burst_size: int = 8) -> None:
+    def __init__(self, name: str, request_rate: Any, burst_size: int) -> None:
         self.name = name
         self.levels = positive("loadtest.request_rate", request_rate, whole=False)
         self.burst_size = int(positive("loadtest.burst_size", burst_size, whole=True)[0])

@@ -11,7 +11,7 @@ from mlsys.loadtest.options import positive
 class Closed(Listed):
     """`concurrency`: clients, a number or a list with one load level each."""
 
-    def __init__(self, name: str = "closed", concurrency: Any = 8) -> None:
+    def __init__(self, name: str, concurrency: Any) -> None:
         self.name = name
         self.levels = positive("loadtest.concurrency", concurrency, whole=True)
 

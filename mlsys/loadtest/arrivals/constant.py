@@ -12,7 +12,7 @@ from mlsys.loadtest.options import positive
 class Constant(Listed):
     """`request_rate`: requests/s, a number or a list with one load level each."""
 
-    def __init__(self, name: str = "constant", request_rate: Any = 1.0) -> None:
+    def __init__(self, name: str, request_rate: Any) -> None:
         self.name = name
         self.levels = positive("loadtest.request_rate", request_rate, whole=False)
 

@@ -8,6 +8,6 @@ from mlsys.loadtest.arrivals import Listed
 class Nothing(Listed):
     """No levels, no requests."""
 
-    def __init__(self, name: str = "none") -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.levels: list[float] = []

@@ -21,12 +21,12 @@ class SloSearch(Poisson):
 
     def __init__(
         self,
-        name: str = "slo_search",
-        request_rate: float = 1.0,
-        share: float = 0.95,
-        tolerance: float = 0.1,
-        max_levels: int = 12,
-        max_total_s: float = 3600.0,
+        name: str,
+        request_rate: float,
+        share: float,
+        tolerance: float,
+        max_levels: int,
+        max_total_s: float,
     ) -> None:
         super().__init__(name, request_rate)
         if not (is_number(share) and 0 < share <= 1):

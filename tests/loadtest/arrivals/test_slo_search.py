@@ -3,16 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sections import arrivals
 
 from mlsys.errors import UserError
-from mlsys.loadtest.arrivals.slo_search import SloSearch
 
 
 def search(
     limit_rps: float, invalid_above_rps: float = float("inf"), **knobs: Any
 ) -> tuple[list[float], dict[str, Any]]:
     """The rates tried against a service that meets the SLO up to `limit_rps`."""
-    found = SloSearch(**knobs)
+    found = arrivals("slo_search", **knobs)
     done: list[tuple[float, dict[str, Any]]] = []
     while (rate := found.next_level(done)) is not None:
         values = {"goodput": 1.0 if rate <= limit_rps else 0.5, "valid": rate <= invalid_above_rps}
@@ -60,7 +60,7 @@ def test_gives_up_after_max_levels() -> None:
 def test_luck_above_a_miss_does_not_count() -> None:
     done = [(1.0, {"goodput": 1.0, "valid": True}), (2.0, {"goodput": 0.9, "valid": True})]
     done.append((4.0, {"goodput": 1.0, "valid": True}))
-    found = SloSearch().conclusion(done)
+    found = arrivals("slo_search").conclusion(done)
     assert (found["slo.max_rate_rps"], found["slo.missed_rate_rps"], found["slo.ended"]) == (1.0, 2.0, None)
 
 
@@ -76,5 +76,5 @@ def test_luck_above_a_miss_does_not_count() -> None:
 )
 def test_bad_values_are_named(knob: str, value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        SloSearch(**{knob: value})
+        arrivals("slo_search", **{knob: value})
     assert str(caught.value) == message
