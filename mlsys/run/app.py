@@ -9,14 +9,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mlsys.run import choices, cli, config, job
+from mlsys.run import cli, config, job
 
 
 @hydra.main(version_base="1.3", config_path=str(config.conf()), config_name="config")
 def run(experiment: DictConfig) -> None:
     """Measure one configuration into its output directory."""
     config.register()  # a launcher may run this in a process of its own
-    choices.check_preset(HydraConfig.get().runtime.choices)
     job.run(
         experiment, HydraConfig.get(), ["run.py", *sys.argv[1:]], Path(HydraConfig.get().runtime.output_dir)
     )

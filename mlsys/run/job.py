@@ -16,7 +16,7 @@ from mlsys import environment, keys, progress, ranks, record, signatures
 from mlsys.errors import ProcessEnded, UserError, one_line, root
 from mlsys.record import Record
 from mlsys.record.knobs import is_used
-from mlsys.run import interleave, live
+from mlsys.run import choices, interleave, live
 from mlsys.run.config import resolved
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -33,6 +33,7 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
 
     asked = frozenset(word.partition("=")[0].lstrip("+") for word in hydra.overrides.task)
     try:
+        choices.check_preset(hydra.runtime.choices)
         plain = typed(resolved(config), {re.split(r"[.@]", name)[0] for name in asked})
         keys.check(plain)
         if ranks.size() > 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sections import load, section
+from sections import composed, load, section
 
 from mlsys.errors import UserError
 from mlsys.loadtest.arrivals import make
@@ -47,3 +47,31 @@ def test_requests_are_counted_unless_a_duration_is_given() -> None:
     assert Load(**load()).measured_requests == 60
     assert Load(**load(duration_s=5)).measured_requests is None
     assert Load(**load(duration_s=5, requests=7)).measured_requests == 7
+
+
+TWICE = """
+from mlsys.loadtest.arrivals.closed import Closed
+
+
+class Twice(Closed):
+    def __init__(self, name: str, pairs: int) -> None:
+        super().__init__(name, 2 * pairs)
+"""
+
+
+def test_a_new_arrival_process_has_what_every_load_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "arriving_twice.py").write_text(TWICE)
+    (tmp_path / "conf" / "loadtest").mkdir(parents=True)
+    (tmp_path / "conf" / "loadtest" / "twice.yaml").write_text(
+        "defaults: [_load, _self_]\n_target_: arriving_twice.Twice\nname: twice\npairs: 2\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    words = (f"hydra.searchpath=[file://{tmp_path}/conf]", "loadtest=twice", "loadtest.requests=40")
+    common, own = split(composed(*words)["loadtest"])
+    assert common is not None
+    assert common.requests == 40
+    assert make(own).next_level([]) == 4
+    with pytest.raises(UserError, match=r"^loadtest\.pairs=x must be a whole number$"):
+        make(own | {"pairs": "x"})

@@ -75,10 +75,6 @@ REFUSED = [
         "experiment=seed_serving server.max_queue=64",
         "server is swept, and server=none, from which the sweep starts, has no max_queue: write ++server.max_queue=64",
     ),
-    (
-        "experiment=overload loadtest=closed",
-        "experiment=overload sets loadtest.request_rate, which loadtest=closed does not have: leave one out",
-    ),
     ("metric.foo=3", "there is no option metric.foo; --help lists the options"),
     ("seed=1.5", "seed=1.5: Value '1.5' of type 'float' could not be converted to Integer"),
 ]
@@ -95,6 +91,12 @@ def test_what_cannot_be_composed_is_one_line(typed: Typed, outputs: Path, line: 
 
 
 FAILED = [
+    (
+        "experiment=overload loadtest=closed",
+        "experiment=overload sets loadtest.request_rate, which loadtest=closed does not have: leave one out",
+    ),
+    (f"{SIMULATED} batching.max_size=abc", "batching.max_size=abc must be a whole number"),
+    (f"{SIMULATED} loadtest.requests=abc", "loadtest.requests=abc must be a whole number or null"),
     ("seed=-1", "seed=-1 must be at least 0"),
     ("seed=-1 workload=search", "seed=-1 must be at least 0"),
     ("seed=99999999999999999999", "seed=99999999999999999999 must be less than 2^63"),
