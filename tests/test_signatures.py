@@ -69,7 +69,7 @@ class Open:
             {"name": "s", "dtype": "f", "tokens": 1, "model": "m"},
             "batching=s has no model; it has name, dtype, tokens",
         ),
-        (Heir, {"name": "s", "dtype": "f"}, "batching=s needs batching.tokens, of which nothing is said"),
+        (Heir, {"name": "s", "dtype": "f"}, "batching.tokens is missing"),
         (Bounded, {"names": "a"}, "batching.names=a is no list: write batching.names=[a]"),
         (Bounded, {"names": ["a", 1]}, "batching.names=['a', 1] must be a list, each text"),
         (

@@ -6,6 +6,7 @@ What only one kind has stands with its arrivals, in `mlsys/loadtest/arrivals/`.
 from __future__ import annotations
 
 import math
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -60,12 +61,21 @@ def split(loadtest: Mapping[str, Any]) -> tuple[Load | None, dict[str, Any]]:
 
     Raises UserError for a value of another type or beyond its limits.
     """
+    common, own = _apart(typed(loadtest))
+    return Load(**common) if common else None, own
+
+
+def typed(loadtest: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with each value as `Load` and the arrivals take it. Raises UserError for one of another type."""
+    common, own = _apart(loadtest)
+    own = signatures.check("loadtest", own, pkgutil.resolve_name(own["_target_"]))
+    return {**own, **(signatures.check("loadtest", common, Load) if common else {})}
+
+
+def _apart(loadtest: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     names = {knob.name for knob in fields(Load)}
     common = {name: value for name, value in loadtest.items() if name in names}
-    if common:
-        signatures.check("loadtest", common, Load)
-    own = {name: value for name, value in loadtest.items() if name not in names}
-    return Load(**common) if common else None, own
+    return common, {name: value for name, value in loadtest.items() if name not in names}
 
 
 def positive(option: str, value: Any, whole: bool) -> list[float]:
@@ -76,7 +86,8 @@ def positive(option: str, value: Any, whole: bool) -> list[float]:
     for one in values:
         if not is_number(one) or one <= 0 or (whole and one != int(one)):
             kind = "a whole number of at least 1" if whole else "more than 0"
-            raise UserError(f"{option}={one} must be {kind}")
+            shown = f"{one:g}" if is_number(one) else one
+            raise UserError(f"{option}={shown} must be {kind}")
     return [int(one) if whole else float(one) for one in values]
 
 

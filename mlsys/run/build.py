@@ -20,7 +20,7 @@ GROUPS = {
     "search": ("metric",),
     "serving": ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator"),
 }
-SERVED = ("batching", "balancer", "corpus", "embedder", "retriever", "generator")
+SERVED = ("batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator")
 TYPED = (*GROUPS["distance"], *SERVED, "tracking")  # whose classes say of which type each knob is
 
 
@@ -82,6 +82,10 @@ def _typed(config: dict[str, Any], group: str) -> Any:
     section = config[group]
     if not isinstance(section, dict) or "_target_" not in section:  # no option is chosen, see _check_groups
         return section
+    if group == "loadtest":
+        from mlsys.loadtest.options import typed
+
+        return typed(section)
     return signatures.check(group, section, pkgutil.resolve_name(section["_target_"]))
 
 
