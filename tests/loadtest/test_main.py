@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +91,8 @@ async def searched(directory: Path, answer_s: float, **knobs: Any) -> list[dict[
 
     double = Double(slow)
     async with serving(double) as url:
-        asked = split(section("loadtest/slo_search", requests=20, slo_ms=50.0, **knobs))
-        spec = Spec(url, str(directory), asked[1], asdict(asked[0]), seed=1)
+        _, arrivals = split(section("loadtest/slo_search", **knobs))
+        spec = Spec(url, str(directory), arrivals, load(requests=20, slo_ms=50.0), seed=1)
         spec.questions = [Question(0, "Why?", None)]
         return await generate(spec)
 

@@ -47,7 +47,9 @@ def made(option: str, /, **knobs: Any) -> Any:
 
 def load(**knobs: Any) -> dict[str, Any]:
     """What `loadtest` says that every kind of load has, with other knobs."""
-    return asdict(options.split(section("loadtest/closed", **knobs))[0])
+    common, _ = options.split(section("loadtest/closed", **knobs))
+    assert common is not None
+    return asdict(common)
 
 
 def arrivals(name: str, /, **knobs: Any) -> Any:
