@@ -1,7 +1,8 @@
 """The configuration's schema and resolvers: what may be written, and of which type.
 
-`register()` stores the dataclasses under `schema/…`, where no sweep over a group's options can meet them. Groups with
-knobs of their own keep their dataclasses in `mlsys/<package>/options.py`; groups without need none.
+`register()` stores dataclasses under `schema/…`, where no sweep over a group's options can meet them: the whole
+configuration's, and those in `mlsys/<package>/options.py`. Other groups need none: the class that an option names with
+`_target_` says what its knobs are (`mlsys.signatures`).
 """
 
 from __future__ import annotations
