@@ -9,7 +9,8 @@ import sys
 
 from hydra import compose, initialize_config_dir
 
-from mlsys.run import build, config
+from mlsys.rag import configured
+from mlsys.run import config
 
 BATCHES = (1, 8, 32, 128)
 SETTINGS = ["experiment=h100_serving", "server=batch", "generator.compile=true"]
@@ -19,7 +20,7 @@ def main() -> None:
     config.register()
     with initialize_config_dir(str(config.ROOT / "conf"), version_base="1.3"):
         plain = config.resolved(compose("config", [*SETTINGS, *sys.argv[1:]]))
-    pipeline = build.pipeline(plain)
+    pipeline = configured.pipeline(plain)
     pipeline.load()
     pipeline.warm(max(BATCHES))
     for batch in BATCHES:

@@ -46,10 +46,10 @@ def main(path: Path) -> None:
     content = json.loads(path.read_text())
     config, load = content["config"], Load(**content["load"])
     limit_threads(config["server"].get("threads", 1))
+    from mlsys.rag import configured
     from mlsys.rag.quality import hit_rates
-    from mlsys.run import build
 
-    pipeline = build.pipeline(config)
+    pipeline = configured.pipeline(config)
     pipeline.k = load.k
     pipeline.load()
     pipeline.warm(max(content["batches"], default=1))

@@ -136,21 +136,6 @@ def search(config: dict[str, Any]) -> Workload:
     )
 
 
-def pipeline(config: dict[str, Any]) -> Any:
-    """The RAG pipeline, not yet loaded."""
-    from mlsys.rag.pipeline import Pipeline
-
-    return Pipeline(
-        corpus=piece(config, "corpus"),
-        embedder=piece(config, "embedder"),
-        retriever=piece(config, "retriever"),
-        generator=piece(config, "generator"),
-        device=str(device.resolve(config["device"])),
-        threads=config["server"]["threads"],
-        seed=config["seed"],
-    )
-
-
 def _timing(config: dict[str, Any]) -> dict[str, Any]:
     return {name: config[name] for name in ("repeats", "warmup", "time_limit_s", "seed")}
 

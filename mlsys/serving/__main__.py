@@ -69,9 +69,9 @@ def _mistake(error: BaseException | None) -> UserError | None:
 
 
 def _pipeline(config: dict[str, Any]) -> Any:
-    from mlsys.run import build  # brings torch, which a balancer does without
+    from mlsys.rag import configured  # brings torch, which a balancer does without
 
-    return build.pipeline(config)
+    return configured.pipeline(config)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,9 +16,9 @@ class Engine:
     """Models, threads and batch size of `config`, the resolved configuration of a run of ours."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        from mlsys.run import build
+        from mlsys.rag import configured
 
-        self.pipeline = build.pipeline(config)
+        self.pipeline = configured.pipeline(config)
         self.pipeline.load()
         self.pipeline.warm(config["batching"]["max_size"])
 

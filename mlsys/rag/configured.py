@@ -1,0 +1,21 @@
+"""The pipeline that a configuration asks for, as the service and the measurement of its ceiling make it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlsys import device, signatures
+from mlsys.rag.pipeline import Pipeline
+
+GROUPS = ("corpus", "embedder", "retriever", "generator")
+
+
+def pipeline(config: Mapping[str, Any]) -> Pipeline:
+    """The pipeline of a resolved configuration, not yet loaded. Raises UserError for what it cannot be."""
+    return Pipeline(
+        **{group: signatures.make(group, config[group]) for group in GROUPS},
+        device=str(device.resolve(config["device"])),
+        threads=config["server"]["threads"],
+        seed=config["seed"],
+    )
