@@ -5,11 +5,13 @@ up in float64 and works without the interpreter's lock. float64 costs little whe
 float32's square, and makes the time independent of the data: nothing is ever summed a second time.
 
 The loop takes addresses, because getting at an array costs as much as the sums of a thousand elements. Its machine code
-is kept on disk, beside this file or in the user's cache, so that a process waits for Numba's import alone.
+is kept on disk, beside this file or in the user's cache, so that a process waits for Numba's import contextlib
+import alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import zlib
 from collections.abc import Callable
@@ -77,10 +79,8 @@ def _compiled(element: Any, sums: int, dtype: type) -> Any:
         function.__qualname__ = (
             f"{element.__module__}.{element.__qualname__}.{np.dtype(dtype).name}.{version:08x}"
         )
-        try:
+        with contextlib.suppress(Exception):  # whatever is wrong with the cache: it is only a cache
             return njit(signature, nogil=True, fastmath=MAY, cache=True)(function)
-        except Exception:  # whatever a cache can be that cannot be read or written: it is only a cache
-            pass
     return njit(signature, nogil=True, fastmath=MAY)(function)
 
 

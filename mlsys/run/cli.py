@@ -61,20 +61,23 @@ def call(run: Callable[[], object]) -> int:
         if ranks.rank() == 0:
             print(one_line(error), file=sys.stderr)
         return FAILED
-    except (*EXPLAINED, ValueError) as error:
-        if full_error or not (isinstance(error, EXPLAINED) or _is_hydras(error)):
+    except (*EXPLAINED, ValueError, OSError) as error:
+        if full_error or not (isinstance(error, (*EXPLAINED, OSError)) or _is_hydras(error)):
             raise
-        print(explain(error, sys.argv[1:]), file=sys.stderr)
-        return MISUSE
-    except OSError as error:
-        if full_error:
-            raise
-        print(f"{cause(error)}{PLACES if error.filename else ''}", file=sys.stderr)
-        return FAILED
+        return _tell(error)
     finally:
         if ranks.size() > 1:
             _ignore_signals()
     return FAILED if sweep.failures else 0
+
+
+def _tell(error: Exception) -> int:
+    """Say in one line what went wrong. Returns the exit status."""
+    if isinstance(error, OSError) and not isinstance(error, EXPLAINED):  # some of Hydra's are both
+        print(f"{cause(error)}{PLACES if error.filename else ''}", file=sys.stderr)
+        return FAILED
+    print(explain(error, sys.argv[1:]), file=sys.stderr)
+    return MISUSE
 
 
 def explain(error: Exception, typed: Sequence[str] = ()) -> str:
