@@ -64,7 +64,12 @@ class Service:
         try:
             body = asyncio.run(ask())
         except TimeoutError:
-            raise self._unfit(f"gives no answer to POST /rag within {timeout_s:g} s") from None
+            late = self._unfit(f"gives no answer to POST /rag within {timeout_s:g} s")
+            if isinstance(late, UserError):
+                raise late from None
+            raise UserError(
+                f"loadtest.timeout_s={timeout_s:g}: {late}"
+            ) from None  # it is there, and slower than asked
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._unfit(_problem(error, row.status)) from None
         judge(row, question, body, None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from mlsys.errors import UserError
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.server_counters import Stats
 from mlsys.loadtest.service import Service
+from mlsys.serving.process import Process
 
 QUESTION = Question(0, "Why?", None)
 
@@ -76,6 +79,22 @@ def test_what_is_no_answer_is_one_line(answer: bytes, message: str) -> None:
 def test_the_whole_first_question_has_one_time_limit() -> None:
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", wait=True) as (url, _):
         assert refused(url, timeout_s=0.2) == "gives no answer to POST /rag within 0.2 s"
+
+
+def test_a_service_of_ours_that_is_slower_than_the_limit_is_the_users_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlsys.loadtest.service.ENDING_S", 0.05)
+    argv = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with (
+        answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", wait=True) as (url, _),
+        Process(argv, None, tmp_path / "server.log") as process,
+    ):
+        with pytest.raises(UserError) as caught:
+            Service(url, None, process, 1.0).ask(QUESTION, 2, 0.2)
+    assert str(caught.value).startswith(
+        "loadtest.timeout_s=0.2: the service gives no answer to POST /rag within 0.2 s"
+    )
 
 
 def test_a_key_that_no_header_can_carry_is_one_line() -> None:
