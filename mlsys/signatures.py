@@ -6,12 +6,13 @@ own defaults) say what a knob is, and its code which values make sense.
 
 from __future__ import annotations
 
+import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, Unpack, get_args, get_origin, get_type_hints
 
+from mlsys import extras
 from mlsys.errors import UserError
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
@@ -21,9 +22,21 @@ def make(group: str, section: Mapping[str, Any]) -> Any:
     """The object whose class `section` names with `_target_`. Raises UserError as `check`, and for what it refuses."""
     if "_target_" not in section:
         raise UserError(f"{group} has values but no option is chosen: its section names no _target_")
-    target = pkgutil.resolve_name(section["_target_"])
+    target = named(group, section)
     taken = check(group, section, target)
     return target(**{knob: value for knob, value in taken.items() if not knob.startswith("_")})
+
+
+def named(group: str, section: Mapping[str, Any]) -> Callable[..., Any]:
+    """What `section` names with `_target_`. Raises UserError where it is not there, or its extra is not."""
+    module, _, name = str(section["_target_"]).rpartition(".")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise UserError(extras.missing(error.name or "") or f"{group}._target_: {error}") from error
+    except (AttributeError, ValueError) as error:
+        raise UserError(f"{group}._target_={section['_target_']} is not there: {error}") from error
+    return found
 
 
 def check(group: str, section: Mapping[str, Any], target: Callable[..., Any]) -> dict[str, Any]:

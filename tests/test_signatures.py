@@ -116,3 +116,21 @@ def test_a_value_is_taken_as_what_the_knob_is(given: dict[str, Any], taken: dict
     assert [(knob, value, type(value)) for knob, value in found.items()] == [
         (knob, value, type(value)) for knob, value in taken.items()
     ]
+
+
+def test_a_class_that_needs_an_extra_which_is_not_there_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'aiohttp'", name="aiohttp")
+
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: ["aiohttp>=3; extra == 'serving'"])
+    monkeypatch.setattr("mlsys.signatures.importlib.import_module", absent)
+    with pytest.raises(UserError, match=r"^aiohttp is not installed: pip install 'mlsys\[serving\]'$"):
+        signatures.named("corpus", {"_target_": "mlsys.rag.corpus.pydocs.Pydocs"})
+
+
+@pytest.mark.parametrize("target", ["mlsys.rag.corpus.pydocs.Nothing", "mlsys.rag.nothing.Pydocs", "Pydocs"])
+def test_a_class_that_is_not_there_is_named(target: str) -> None:
+    with pytest.raises(UserError, match=r"^corpus\._target_"):
+        signatures.named("corpus", {"_target_": target})

@@ -6,7 +6,6 @@ What only one kind has stands with its arrivals, in `mlsys/loadtest/arrivals/`.
 from __future__ import annotations
 
 import math
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -68,7 +67,7 @@ def split(loadtest: Mapping[str, Any]) -> tuple[Load | None, dict[str, Any]]:
 def typed(loadtest: Mapping[str, Any]) -> dict[str, Any]:
     """The section with each value as `Load` and the arrivals take it. Raises UserError for one of another type."""
     common, own = _apart(loadtest)
-    own = signatures.check("loadtest", own, pkgutil.resolve_name(own["_target_"]))
+    own = signatures.check("loadtest", own, signatures.named("loadtest", own))
     return {**own, **(signatures.check("loadtest", common, Load) if common else {})}
 
 

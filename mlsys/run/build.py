@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ def _typed(config: dict[str, Any], group: str) -> Any:
         from mlsys.loadtest.options import typed
 
         return typed(section)
-    return signatures.check(group, section, pkgutil.resolve_name(section["_target_"]))
+    return signatures.check(group, section, signatures.named(group, section))
 
 
 def piece(config: dict[str, Any], group: str) -> Any:

@@ -89,9 +89,9 @@ def test_a_service_of_ours_that_is_slower_than_the_limit_is_the_users_to_mend(
     with (
         answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", wait=True) as (url, _),
         Process(argv, None, tmp_path / "server.log") as process,
+        pytest.raises(UserError) as caught,
     ):
-        with pytest.raises(UserError) as caught:
-            Service(url, None, process, 1.0).ask(QUESTION, 2, 0.2)
+        Service(url, None, process, 1.0).ask(QUESTION, 2, 0.2)
     assert str(caught.value).startswith(
         "loadtest.timeout_s=0.2: the service gives no answer to POST /rag within 0.2 s"
     )
