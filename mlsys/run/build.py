@@ -19,7 +19,7 @@ GROUPS = {
     "search": ("metric",),
     "serving": ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator"),
 }
-SERVED = ("batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator")
+SERVED = tuple(group for group in GROUPS["serving"] if group != "server")
 TYPED = (*GROUPS["distance"], *SERVED, "tracking")  # whose classes say of which type each knob is
 
 
