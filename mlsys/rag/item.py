@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.rag.generator.stepping import GREEDY, Sampling
+
 Embedding = NDArray[np.float32]
 
 
@@ -27,6 +29,9 @@ class Item:
 
     query: str
     k: int = 2
+    max_tokens: int | None = None  # of the answer; None: as the generator is configured
+    exact_tokens: bool | None = None  # just so many, end tokens or not; None: as the generator is configured
+    sampling: Sampling = GREEDY
     embedding: Embedding | None = None  # (dim,)
     passages: list[Hit] = field(default_factory=list)
     prompt: str = ""

@@ -6,8 +6,11 @@ import time
 import uuid
 from asyncio import Future
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from mlsys.rag.generator.stepping import GREEDY, Sampling
+from mlsys.serving.stream import Stream
 from mlsys.stages import STAGES
 
 Clock = Callable[[], float]
@@ -53,17 +56,42 @@ class Expired(ServiceError):
     status = 504
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a client may ask for beyond its question.
+
+    `max_tokens`: None leaves it to the generator; with `exact_tokens` the answer has just so many, end tokens or not
+    (None: as `generator.fixed_length` says). `stop`: texts that end the answer and do not belong to it. `client`: whose
+    request it is, for fairness. `priority`: larger goes first where the policy looks at it. `messages` or `prompt`: for
+    the bare generator, which retrieves nothing; with `rag` the messages before the last are the conversation so far.
+    """
+
+    max_tokens: int | None = None
+    exact_tokens: bool | None = None
+    sampling: Sampling = GREEDY
+    stop: tuple[str, ...] = ()
+    client: str = ""
+    priority: int = 0
+    rag: bool = True
+    messages: tuple[dict[str, str], ...] = ()
+    prompt: str | None = None
+
+
+NO_WISH = Wish()
+
+
 class Request:
     """One question with a place in line.
 
     `deadline` is a reading of `clock` (seconds) or None. `cancelled` is set by the event loop and read by
     the worker thread before each stage. `counted` is False for the service's own probes. `future` holds the
-    outcome and belongs to the event loop. `item` is what the stages fill.
+    outcome and belongs to the event loop. `item` is what the stages fill. `stream`, where there is one, is told of
+    passages and text as they come.
     """
 
     __slots__ = (
         "arrived_at", "batch_size", "cancelled", "clock", "counted", "deadline", "future", "id", "item", "k",
-        "marked_at", "parts_s", "prepared", "query",
+        "marked_at", "parts_s", "prepared", "query", "stream", "wish",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +101,8 @@ class Request:
         timeout_ms: float | None = None,
         clock: Clock = time.perf_counter,
         counted: bool = True,
+        wish: Wish = NO_WISH,
+        stream: Stream | None = None,
     ) -> None:
         self.id = str(uuid.uuid4())
         self.query, self.k, self.clock, self.counted = query, k, clock, counted
@@ -84,6 +114,7 @@ class Request:
         self.parts_s = dict.fromkeys(STAGES, 0.0)
         self.future: Future[Any] | None = None
         self.item: Any = None
+        self.wish, self.stream = wish, stream
 
     def mark(self, part: str) -> None:
         """The time since the last mark went to `part`; so the parts add up to the total by construction."""
