@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.rag.generator import Message
 from mlsys.rag.generator.stepping import GREEDY, Sampling
 
 Embedding = NDArray[np.float32]
@@ -32,6 +34,9 @@ class Item:
     max_tokens: int | None = None  # of the answer; None: as the generator is configured
     exact_tokens: bool | None = None  # just so many, end tokens or not; None: as the generator is configured
     sampling: Sampling = GREEDY
+    retrieves: bool = True  # false: passages are not looked for
+    messages: Sequence[Message] = ()  # a conversation; where it retrieves, what was said before the query
+    continues: str | None = None  # a plain text to be continued as it is
     embedding: Embedding | None = None  # (dim,)
     passages: list[Hit] = field(default_factory=list)
     prompt: str = ""
@@ -40,6 +45,7 @@ class Item:
     result: str = ""
     result_ids: list[int] = field(default_factory=list)
     tokens: int = 0  # new tokens in the result
+    finish: str = ""  # why it ended: `stop` (an end token or a stop text) or `length`; empty: not told
 
 
 class Stage(Protocol):

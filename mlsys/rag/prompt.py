@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlsys.errors import UserError
-from mlsys.rag.generator import Generator, Prompt
+from mlsys.rag.generator import Asked, Generator, Prompt
 from mlsys.rag.item import Hit, Item
 
 INSTRUCTION = "Answer the question in one or two sentences, using only the passages."
@@ -24,6 +24,24 @@ def _first_words(text: str, share: float) -> str:
     return " ".join(words[: int(len(words) * share)])
 
 
+def asked(item: Item, passages: list[Hit], share: float = 1.0) -> Asked:
+    """What the generator is asked to write on: passages and question, a conversation, or a text to be continued.
+
+    A question with a conversation before it keeps the instruction first, so that prompts still share it.
+    """
+    if item.continues is not None:
+        return item.continues
+    if not item.retrieves:
+        return list(item.messages)
+    question = content(item.query, passages, share)
+    if not item.messages:
+        return INSTRUCTION, question
+    told = [message["content"] for message in item.messages if message["role"] == "system"]
+    said = [message for message in item.messages if message["role"] != "system"]
+    system = {"role": "system", "content": "\n\n".join([INSTRUCTION, *told])}
+    return [system, *said, {"role": "user", "content": question}]
+
+
 class PromptStage:
     """Builds and tokenises the batch's prompts; passages are shortened where a prompt would be too long."""
 
@@ -34,7 +52,7 @@ class PromptStage:
 
     def __call__(self, items: list[Item]) -> None:
         """Set `prompt`, `prompt_ids`, `prompt_tokens`. Raises UserError for a question too long by itself."""
-        built = self._generator.prompts([(INSTRUCTION, content(item.query, item.passages)) for item in items])
+        built = self._generator.prompts([asked(item, item.passages) for item in items])
         for item, prompt in zip(items, built, strict=True):
             fitting = self._fit(item, prompt)
             item.prompt, item.prompt_ids, item.prompt_tokens = fitting.text, fitting.ids, fitting.tokens
@@ -42,10 +60,12 @@ class PromptStage:
     def _fit(self, item: Item, prompt: Prompt) -> Prompt:
         limit, share = self._generator.max_prompt_tokens, 1.0
         while prompt.tokens > limit:
+            if not item.retrieves:
+                raise UserError(f"a prompt of {prompt.tokens} tokens: at most {limit} fit")
             if share == 0:
                 raise UserError(f"query of {prompt.tokens} tokens with its prompt: at most {limit} fit")
             share = share * SHRINK * min(1.0, limit / prompt.tokens)
             share = 0.0 if share < 0.01 else share
             passages = item.passages if share else []
-            prompt = self._generator.prompts([(INSTRUCTION, content(item.query, passages, share))])[0]
+            prompt = self._generator.prompts([asked(item, passages, share)])[0]
         return prompt

@@ -23,8 +23,11 @@ class EmbedStage:
 
     def __call__(self, items: list[Item]) -> None:
         """Set `embedding`."""
-        for item, vector in zip(items, self._embedder.queries([item.query for item in items]), strict=True):
-            item.embedding = vector
+        asking = [item for item in items if item.retrieves]
+        if asking:
+            vectors = self._embedder.queries([item.query for item in asking])
+            for item, vector in zip(asking, vectors, strict=True):
+                item.embedding = vector
 
 
 class RetrieveStage:
@@ -37,10 +40,13 @@ class RetrieveStage:
 
     def __call__(self, items: list[Item]) -> None:
         """Set `passages`: each item's own k, at most as many as there are."""
-        vectors = np.stack([item.embedding for item in items if item.embedding is not None])
-        k = min(max(item.k for item in items), len(self._passages))
+        asking = [item for item in items if item.embedding is not None]
+        if not asking:
+            return
+        vectors = np.stack([item.embedding for item in asking if item.embedding is not None])
+        k = min(max(item.k for item in asking), len(self._passages))
         scores, rows = self._retriever.search(vectors, k)
-        for item, item_scores, item_rows in zip(items, scores, rows, strict=True):
+        for item, item_scores, item_rows in zip(asking, scores, rows, strict=True):
             found = zip(item_scores[: item.k], item_rows[: item.k], strict=True)
             item.passages = [self._hit(int(row), float(score)) for score, row in found if row >= 0]
 

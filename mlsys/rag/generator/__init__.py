@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from mlsys.record import Scalar
+
+Message = dict[str, str]  # `role`: system, user or assistant; `content`: text
+Asked = tuple[str, str] | list[Message] | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,10 @@ class Generator(Protocol):
         """Run what the first requests would otherwise wait for, at batch sizes up to `max_batch`."""
         ...
 
-    def prompts(self, contents: list[tuple[str, str]]) -> list[Prompt]:
-        """Prompts of (instruction, question with its passages) pairs, in the model's own form."""
+    def prompts(self, contents: Sequence[Asked]) -> list[Prompt]:
+        """Prompts in the model's own form: of (instruction, question with its passages) pairs, of conversations
+        (lists of messages), or of plain texts that are to be continued as they are.
+        """
         ...
 
     @property

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from mlsys import progress
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
-from mlsys.rag.generator import Answer, Prompt
+from mlsys.rag.generator import Answer, Asked, Prompt
 from mlsys.rag.generator.chat import Chat
 from mlsys.record import Scalar
 
@@ -157,7 +158,7 @@ class ModelGenerator:
         """Compute what all prompts share; with `compile`, capture every shape up to `max_batch`."""
         self._engine.warm(max_batch)
 
-    def prompts(self, contents: list[tuple[str, str]]) -> list[Prompt]:
+    def prompts(self, contents: Sequence[Asked]) -> list[Prompt]:
         """Prompts in the model's own form, tokenised in one call."""
         return self.chat.prompts(contents)
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mlsys.errors import UserError
-from mlsys.rag.generator import Answer, Prompt
+from mlsys.rag.generator import Answer, Asked, Prompt
 from mlsys.record import Scalar
 
 WORDS = (
@@ -74,9 +74,9 @@ class Simulated:
             costs["base_ms"] + costs["per_request_ms"] * batch + costs["per_token_ms"] * self.max_new_tokens
         )
 
-    def prompts(self, contents: list[tuple[str, str]]) -> list[Prompt]:
+    def prompts(self, contents: Sequence[Asked]) -> list[Prompt]:
         """Plain text; a token is a word."""
-        texts = [f"{instruction}\n\n{content}" for instruction, content in contents]
+        texts = [_written(content) for content in contents]
         return [Prompt(text, len(text.split())) for text in texts]
 
     @property
@@ -97,3 +97,11 @@ class Simulated:
     def describe(self) -> dict[str, Scalar]:
         """The cost model, and that it is one."""
         return {"model": "simulated", "note": "simulated: a cost model, no language model", **self._costs}
+
+
+def _written(content: Asked) -> str:
+    if isinstance(content, tuple):
+        return "\n\n".join(content)
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(f"{message['role']}: {message['content']}" for message in content)
