@@ -132,9 +132,11 @@ def answers(pair: Pair) -> str | None:
     if dtypes != {"float32"} or not all((place / figures.REQUESTS).is_file() for place in places):
         return None
     found = compare_answers(places)
+    if not found.common:
+        return None
     if found.equal == found.common:
         return f"answers: all {found.common} questions asked of both were answered alike"
     return (
         f"answers: {len(found.differing)} of {found.common} questions were answered differently in float32"
-        f" (questions {', '.join(map(str, found.differing[:5]))}{' …' if len(found.differing) > 5 else ''})"
+        f" (questions {', '.join(found.differing[:5])}{' …' if len(found.differing) > 5 else ''})"
     )

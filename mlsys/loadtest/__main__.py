@@ -23,9 +23,10 @@ from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client import Client, bearer
 from mlsys.loadtest.client_health import validity
 from mlsys.loadtest.driver import Driver, Level
+from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import Load
 from mlsys.loadtest.phases import Phases
-from mlsys.loadtest.questions import Order
+from mlsys.loadtest.questions import Order, Questions, Zipf
 from mlsys.loadtest.rows import OK, Row
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.loadtest.statistics import summarise
@@ -82,8 +83,12 @@ class Generator:
         """The fastest of a few requests, one by one: where it misses the SLO, no rate is worth a level."""
         phases = Phases(0, LONE_REQUESTS, None, keep_load=False)
         say("begin", level={"concurrency": 1}, repeat=0, total=LONE_REQUESTS)
-        order = Order(self.spec.questions, self.spec.seed)
-        lone = await self.driver.run(ClosedLoop(1), phases, order, lambda: Row(0, 0))
+        length = Lengths(self.load.output_tokens).drawn(self.spec.seed)
+
+        def blank(number: int) -> Row:
+            return Row(0, 0, max_tokens=length(number))
+
+        lone = await self.driver.run(ClosedLoop(1), phases, self._questions(0, 0), blank)
         self.progress.flush()
         fastest_ms = min((row.e2e_ms for row in lone.rows if row.outcome == OK), default=None)
         values: dict[str, Scalar] = {"slo.lone_ms": fastest_ms}
@@ -125,14 +130,21 @@ class Generator:
         concurrency, rate = described.get("concurrency"), described.get("offered_rate_rps")
         clients = None if concurrency is None else int(concurrency)
 
-        def blank() -> Row:
-            return Row(index, turn, concurrency=clients, offered_rate_rps=rate)
+        length = Lengths(self.load.output_tokens).drawn(self.spec.seed + turn)
 
-        order = Order(self.spec.questions, self.spec.seed + turn)
+        def blank(number: int) -> Row:
+            return Row(index, turn, max_tokens=length(number), concurrency=clients, offered_rate_rps=rate)
+
         gc.collect()
-        done = await self.driver.run(process, phases, order, blank)
+        done = await self.driver.run(process, phases, self._questions(index, turn), blank)
         self.progress.flush()
         return done
+
+    def _questions(self, index: int, turn: int) -> Questions:
+        asked, seed = self.spec.questions, self.spec.seed
+        if self.load.zipf_s is None:
+            return Order(asked, seed + turn)
+        return Zipf(asked, self.load.zipf_s, seed, (index, turn))
 
     def _judge(self, level: float, repeats: list[Level]) -> tuple[dict[str, Any], Any]:
         values, samples = summarise([repeat.rows for repeat in repeats], self.load.slo_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,58 +12,70 @@ import pandas as pd
 
 from mlsys.loadtest.rows import FILE_NAME, OK, Row
 
-Pair = tuple[int, str]
+Asked = tuple[int, int | None]  # a question, and how long its answer was asked to be
+Pair = tuple[Asked, str]
 
 
 def pairs(rows: Iterable[Row]) -> set[Pair]:
-    """The different (question, answer) pairs among the good rows."""
-    return {(row.question, row.answer) for row in rows if row.outcome == OK and row.answer is not None}
+    """The different (what was asked, answer) pairs among the good rows."""
+    good = (row for row in rows if row.outcome == OK)
+    return {((row.question, row.max_tokens), row.answer) for row in good if row.answer is not None}
 
 
 def digest(found: Iterable[Pair]) -> str:
     """sha256 over the sorted pairs: equal for two runs that asked the same and were told the same."""
-    text = "".join(f"{question}\0{answer}\n" for question, answer in sorted(found))
+    order = sorted(found, key=lambda pair: (pair[0][0], pair[0][1] or 0, pair[1]))
+    text = "".join(f"{_name(asked)}\0{answer}\n" for asked, answer in order)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _name(asked: Asked) -> str:
+    question, max_tokens = asked
+    return str(question) if max_tokens is None else f"{question}:{max_tokens}"
+
+
 def describe(rows: Iterable[Row]) -> dict[str, str | int]:
-    """`answers_digest`, `answers.questions`, `answers.differing` (questions with more than one answer)."""
+    """`answers_digest`, `answers.questions`, `answers.differing`: how often one thing asked had several answers.
+
+    What is asked is a question and a length: where lengths are drawn, one question can be asked for several.
+    """
     found = pairs(rows)
-    questions = {question for question, _ in found}
+    asked = Counter(asked for asked, _ in found)
     return {
         "answers_digest": digest(found),
-        "answers.questions": len(questions),
-        "answers.differing": _repeated([question for question, _ in found]),
+        "answers.questions": len({question for question, _ in asked}),
+        "answers.differing": sum(count > 1 for count in asked.values()),
     }
 
 
-def _repeated(questions: Sequence[int]) -> int:
-    return int(pd.Series(questions, dtype="int64").value_counts().gt(1).sum())
-
-
-def _by_question(good: pd.DataFrame) -> dict[int, set[str]]:
-    found: dict[int, set[str]] = {}
-    for question, answer in zip(good["question"].tolist(), good["answer"].tolist(), strict=True):
-        found.setdefault(question, set()).add(answer)
+def _by_asked(path: Path) -> dict[Asked, set[str]]:
+    table = pd.read_parquet(path)
+    good = table[(table["outcome"] == OK) & table["answer"].notna()]
+    limits = good["max_tokens"].tolist() if "max_tokens" in good else [None] * len(good)
+    found: dict[Asked, set[str]] = {}
+    for question, limit, answer in zip(
+        good["question"].tolist(), limits, good["answer"].tolist(), strict=True
+    ):
+        found.setdefault((question, None if pd.isna(limit) else limit), set()).add(answer)
     return found
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Questions that all runs answered, those answered alike by all, and the ids of the others."""
+    """What all runs were asked and answered: how much it is, how much of it was answered alike, and the rest.
+
+    A question is named by its id, with a length by both: `2`, `2:64`.
+    """
 
     common: int
     equal: int
-    differing: tuple[int, ...]
+    differing: tuple[str, ...]
 
 
 def compare_answers(directories: Sequence[Path]) -> Comparison:
     """Compare runs' answers by their `requests.parquet`; all must have asked from the same corpus."""
-    answers = []
-    for directory in directories:
-        table = pd.read_parquet(directory / FILE_NAME, columns=["question", "outcome", "answer"])
-        good = table[table["outcome"] == OK]
-        answers.append(_by_question(good))
-    common = sorted(set(answers[0]).intersection(*answers[1:])) if answers else []
-    differing = [question for question in common if len(set().union(*(run[question] for run in answers))) > 1]
-    return Comparison(len(common), len(common) - len(differing), tuple(differing))
+    answers = [_by_asked(directory / FILE_NAME) for directory in directories]
+    common = set(answers[0]).intersection(*answers[1:]) if answers else set()
+    differing = {asked for asked in common if len(set().union(*(run[asked] for run in answers))) > 1}
+    order = sorted(differing, key=lambda asked: (asked[0], asked[1] or 0))
+    return Comparison(len(common), len(common) - len(differing), tuple(map(_name, order)))

@@ -16,7 +16,8 @@ from mlsys.errors import UserError, cause
 from mlsys.loadtest import ceiling, children
 from mlsys.loadtest.arrivals import Arrivals, make
 from mlsys.loadtest.corpus import questions
-from mlsys.loadtest.options import split
+from mlsys.loadtest.lengths import Lengths
+from mlsys.loadtest.options import Load, split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.service import Service, running
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
@@ -35,8 +36,8 @@ class ServingBenchmark:
 
     def __init__(self, config: Mapping[str, Any], directory: Path) -> None:
         """Raises UserError for bad options, before anything is loaded."""
-        self.config, self.directory = config, directory
         load, self._section = split(config["loadtest"])
+        self.config, self.directory = _bounded(config, load), directory
         self.arrivals: Arrivals = make(self._section)
         self.external = config["server"]["name"] == "external"
         self.ours = not self.external and not config["server"].get("backends")
@@ -195,6 +196,26 @@ class ServingBenchmark:
                     yield Results(_ceiling(event["batch"], event["rate_rps"], levels))
                 elif event["event"] == "end":
                     yield Results(event["values"])
+
+
+def _bounded(config: Mapping[str, Any], load: Load | None) -> Mapping[str, Any]:
+    """The configuration with `server.max_tokens` as a number: the service must know its longest answer as it starts.
+
+    Raises UserError where the load asks for longer ones.
+    """
+    server, usual = config["server"], config["generator"].get("max_new_tokens")
+    asked = None if load is None else Lengths(load.output_tokens).longest
+    if server["name"] == "external" or usual is None:
+        return config
+    most = server.get("max_tokens")
+    if most is None:
+        most = max(usual, asked or 0)
+    elif asked is not None and asked > most:
+        raise UserError(
+            f"loadtest.output_tokens={config['loadtest']['output_tokens']} asks for up to {asked} tokens,"
+            f" more than server.max_tokens={most}"
+        )
+    return {**config, "server": {**server, "max_tokens": most}}
 
 
 def expected_tokens(config: Mapping[str, Any]) -> int | None:

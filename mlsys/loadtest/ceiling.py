@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import Load
 from mlsys.quantities import limit_threads
 
@@ -54,9 +55,10 @@ def main(path: Path) -> None:
     pipeline.load()
     pipeline.warm(max(content["batches"], default=1))
     _say("loaded")
+    length = Lengths(load.output_tokens).drawn(config["seed"])
     for batch in content["batches"]:
-        pipeline.engine_rate(batch, 1)
-        rate_rps = pipeline.engine_rate(batch, max(FEWEST_BATCHES, -(-load.engine_requests // batch)))
+        pipeline.engine_rate(batch, 1, length)
+        rate_rps = pipeline.engine_rate(batch, max(FEWEST_BATCHES, -(-load.engine_requests // batch)), length)
         _say("rate", batch=batch, rate_rps=rate_rps)
     values = hit_rates(pipeline, load.quality_questions) if load.quality_questions else {}
     _say(

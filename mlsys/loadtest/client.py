@@ -62,7 +62,7 @@ class Client:
         """Send the question, fill in the row, failures too. `clock` gives s since the level began."""
         try:
             body = await self.send(row, question, clock)
-            judge(row, question, body, self._expected_tokens)
+            judge(row, question, body, row.max_tokens or self._expected_tokens)
         except TimeoutError:
             row.done_s, row.outcome = clock(), TIMED_OUT
             row.error = f"no answer within {self._timeout_s:g} s"
@@ -107,7 +107,9 @@ class Client:
         question: Question,
         clock: Callable[[], float],
     ) -> bytes:
-        body = {"query": question.text, "k": self._k}
+        body: dict[str, Any] = {"query": question.text, "k": self._k}
+        if row.max_tokens is not None:
+            body |= {"max_tokens": row.max_tokens, "exact_tokens": True}
         async with session.post(
             self._url + PATH, json=body, allow_redirects=False, trace_request_ctx=sent
         ) as response:

@@ -11,7 +11,7 @@ from mlsys.loadtest.arrivals import Process
 from mlsys.loadtest.client import Client
 from mlsys.loadtest.client_health import Watch
 from mlsys.loadtest.phases import Phases
-from mlsys.loadtest.questions import Order
+from mlsys.loadtest.questions import Questions
 from mlsys.loadtest.rows import ABANDONED, OK, Row
 
 PAUSE_S = 0.1
@@ -38,9 +38,9 @@ class Driver:
         self._client, self._answered, self._hang_up = client, answered, hang_up
 
     async def run(
-        self, process: Process, phases: Phases, questions: Order, blank: Callable[[], Row]
+        self, process: Process, phases: Phases, questions: Questions, blank: Callable[[int], Row]
     ) -> Level:
-        """Send until the phases say that it is enough, and wait for every answer."""
+        """Send until the phases say that it is enough, and wait for every answer. `blank`: the row of a number."""
         level = _Running(self._client, self._answered, process, phases, questions, blank)
         async with Watch() as watch:
             await level.send_all(self._hang_up)
@@ -54,8 +54,8 @@ class _Running:
         answered: Callable[[], None],
         process: Process,
         phases: Phases,
-        questions: Order,
-        blank: Callable[[], Row],
+        questions: Questions,
+        blank: Callable[[int], Row],
     ) -> None:
         self.client, self.answered, self.process, self.phases = client, answered, process, phases
         self.questions, self.blank = questions, blank
@@ -93,7 +93,7 @@ class _Running:
             task.add_done_callback(self.tasks.discard)
 
     def _row(self, phase: str, due_s: float) -> Row:
-        row = self.blank()
+        row = self.blank(len(self.rows))
         row.id, row.phase, row.started_at = len(self.rows), phase, self.started_at
         row.question = self.questions[row.id].id
         row.intended_s = due_s

@@ -12,6 +12,7 @@ from typing import Any
 
 from mlsys import signatures
 from mlsys.errors import UserError
+from mlsys.loadtest.lengths import Lengths, OutputTokens
 
 DEFAULT_REQUESTS = 60
 LEAST = {
@@ -35,6 +36,8 @@ class Load:
     timeout_s: float
     slo_ms: float | None
     k: int
+    output_tokens: OutputTokens
+    zipf_s: float | None
     engine_ceiling: bool
     engine_requests: int
     quality_questions: int
@@ -44,10 +47,11 @@ class Load:
             value = getattr(self, knob)
             if value is not None and not (isinstance(value, int) and value >= minimum):
                 raise UserError(f"loadtest.{knob}={value} must be a whole number of at least {minimum}")
-        for knob in ("duration_s", "timeout_s", "slo_ms"):
+        for knob in ("duration_s", "timeout_s", "slo_ms", "zipf_s"):
             value = getattr(self, knob)
             if value is not None and not (is_number(value) and value > 0):
                 raise UserError(f"loadtest.{knob}={value} must be more than 0")
+        Lengths(self.output_tokens)
 
     @property
     def measured_requests(self) -> int | None:

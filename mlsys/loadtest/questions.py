@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+
+BLOCK = 1024
+STREAM = 0x7A697066  # keeps these draws apart from the order's, which have the same seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,14 @@ class Question:
     id: int
     text: str
     passage_id: int | None
+
+
+class Questions(Protocol):
+    """The question of each request, by the request's number."""
+
+    def __getitem__(self, number: int) -> Question:
+        """The question of the request with this number."""
+        ...
 
 
 class Order:
@@ -31,3 +43,28 @@ class Order:
             random = np.random.default_rng([self._seed, turn])
             self._rounds[turn] = [int(i) for i in random.permutation(len(self._questions))]
         return self._questions[self._rounds[turn][place]]
+
+
+class Zipf:
+    """Questions that differ in how popular they are: the r-th is asked with a probability ∝ 1 / r**s, each time anew.
+
+    `seed` decides which questions are popular, `draw` which are asked: repeats and levels have draws of their own.
+    """
+
+    def __init__(self, questions: Sequence[Question], s: float, seed: int, draw: tuple[int, ...]) -> None:
+        self._questions: list[Question] = [
+            questions[int(i)] for i in np.random.default_rng([seed, STREAM]).permutation(len(questions))
+        ]
+        weights = np.arange(1, len(questions) + 1, dtype=np.float64) ** -s
+        self._shares = np.cumsum(weights) / weights.sum()
+        self._seeds = (seed, STREAM, *draw)
+        self._blocks: dict[int, list[int]] = {}
+
+    def __getitem__(self, number: int) -> Question:
+        """The question of the request with this number."""
+        block, place = divmod(number, BLOCK)
+        if block not in self._blocks:
+            uniform = np.random.default_rng([*self._seeds, block + 1]).random(BLOCK)
+            ranks = np.minimum(np.searchsorted(self._shares, uniform, side="right"), len(self._questions) - 1)
+            self._blocks[block] = ranks.tolist()
+        return self._questions[self._blocks[block][place]]

@@ -24,6 +24,7 @@ class Row:
     id: int = 0
     phase: str = ""
     question: int = 0
+    max_tokens: int | None = None  # the length that its answer was asked to have
     intended_s: float = 0.0
     sent_s: float = 0.0
     started_at: float = 0.0

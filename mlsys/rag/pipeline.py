@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mlsys.errors import UserError
@@ -22,6 +22,13 @@ from mlsys.rag.stages import EmbedStage, GenerateStage, RetrieveStage
 from mlsys.record import Scalar
 
 __all__ = ["Hit", "Item", "Pipeline", "Stage"]
+
+
+Length = Callable[[int], int | None]
+
+
+def _usual(place: int) -> None:
+    """As long as the generator is configured to answer."""
 
 
 class Pipeline:
@@ -92,10 +99,15 @@ class Pipeline:
             for batch in sorted({1, max_batch} if on_cuda else {min(2, max_batch)}):
                 self.run(self.items(batch))
 
-    def items(self, batch: int, start: int = 0) -> list[Item]:
-        """`batch` items of the corpus's own questions, from question `start` on, round and round."""
+    def items(self, batch: int, start: int = 0, length: Length = _usual) -> list[Item]:
+        """`batch` items of the corpus's own questions, from question `start` on, round and round.
+
+        `length`: place to the number of tokens that the answer must have (None: as the generator is configured).
+        """
         texts = [question.text for question in self.questions] or ["What is this about?"]
-        return [Item(texts[(start + i) % len(texts)], self.k) for i in range(batch)]
+        places = range(start, start + batch)
+        asked = [(texts[place % len(texts)], length(place)) for place in places]
+        return [Item(text, self.k, tokens, None if tokens is None else True) for text, tokens in asked]
 
     def run(self, items: list[Item]) -> list[Item]:
         """All stages, one after the other, on one batch."""
@@ -123,13 +135,13 @@ class Pipeline:
         described.update({f"load_s.{part}": round(seconds, 3) for part, seconds in self.load_s.items()})
         return described
 
-    def engine_rate(self, batch: int, repeats: int) -> float:
-        """Requests a second of the bare pipeline, `repeats` batches of `batch` of the corpus's questions."""
+    def engine_rate(self, batch: int, repeats: int, length: Length = _usual) -> float:
+        """Requests a second of the bare pipeline, `repeats` batches of `batch` of `items`."""
         if batch < 1 or repeats < 1:
             raise UserError(f"engine rate of {repeats} batches of {batch}: both must be at least 1")
         started = time.perf_counter()
         for start in itertools.islice(itertools.count(0, batch), repeats):
-            self.run(self.items(batch, start))
+            self.run(self.items(batch, start, length))
         return batch * repeats / (time.perf_counter() - started)
 
 

@@ -34,6 +34,8 @@ MEANINGS = {
     "generator.max_new_tokens": Meaning.WORK,
     "loadtest.name": Meaning.WORK,
     "loadtest.k": Meaning.WORK,
+    "loadtest.output_tokens": Meaning.WORK,
+    "loadtest.zipf_s": Meaning.WORK,
     "loadtest.request_rate": Meaning.WORK,
     "loadtest.requests": Meaning.CARE,
     "loadtest.repeats": Meaning.CARE,

@@ -23,7 +23,13 @@ from mlsys.run import choices, config, follower, sweep, words
 MISUSE, FAILED = 2, 1
 EXPLAINED = (UserError, HydraException, OmegaConfBaseException)
 PLACES = "; MLSYS_OUTPUTS, hydra.run.dir and hydra.sweep.dir say where results go"
-LISTS = ("baselines", "server.backends", "loadtest.concurrency", "loadtest.request_rate")
+LISTS = (
+    "baselines",
+    "server.backends",
+    "loadtest.concurrency",
+    "loadtest.request_rate",
+    "loadtest.output_tokens",
+)
 
 
 def call(run: Callable[[], object]) -> int:

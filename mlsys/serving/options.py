@@ -41,6 +41,7 @@ class Server:
     max_queue: int = 128
     max_query_chars: int = 4000
     max_k: int = 20
+    max_tokens: int | None = None
     max_body_bytes: int = 65536
     receive_timeout_s: float = 30.0
     max_connections: int = 4096
@@ -56,7 +57,7 @@ class Server:
         if not 0 <= self.port <= 65535:
             raise UserError(f"server.port={self.port} must be between 0 (a free one) and 65535")
         check_threads("server.threads", self.threads)
-        for knob in ("max_queue", "max_query_chars", "max_k", "jobs_max", "max_connections"):
+        for knob in ("max_queue", "max_query_chars", "max_k", "max_tokens", "jobs_max", "max_connections"):
             at_least(f"server.{knob}", getattr(self, knob), 1)
         at_least("server.max_body_bytes", self.max_body_bytes, 64)
         at_least("server.drain_timeout_s", self.drain_timeout_s, 0)

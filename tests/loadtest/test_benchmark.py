@@ -141,6 +141,32 @@ def test_an_external_service_is_measured_and_left_running(tmp_path: Path) -> Non
     assert record.results["startup_s"] is None
 
 
+@pytest.mark.parametrize(
+    ("output_tokens", "max_tokens", "resolved"),
+    [(None, None, 32), ([8, 128], None, 128), ([2, 4], None, 32), ([8, 128], 200, 200)],
+)
+def test_the_longest_answer_is_known_before_the_service_starts(
+    output_tokens: Any, max_tokens: int | None, resolved: int, tmp_path: Path
+) -> None:
+    plain = simulated(
+        "batch",
+        generator={"max_new_tokens": 32},
+        server={"max_tokens": max_tokens},
+        loadtest={"output_tokens": output_tokens},
+    )
+    assert ServingBenchmark(plain, tmp_path).config["server"]["max_tokens"] == resolved
+    assert plain["server"]["max_tokens"] == max_tokens
+
+
+def test_answers_longer_than_the_service_gives_are_refused_before_it_starts(tmp_path: Path) -> None:
+    plain = simulated("batch", server={"max_tokens": 64}, loadtest={"output_tokens": [8, 128]})
+    with pytest.raises(UserError) as caught:
+        ServingBenchmark(plain, tmp_path)
+    assert str(caught.value) == (
+        "loadtest.output_tokens=[8, 128] asks for up to 128 tokens, more than server.max_tokens=64"
+    )
+
+
 def test_nobody_at_an_external_address(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -27,8 +27,8 @@ async def ask(
         return await sent(client), double
 
 
-async def sent(client: Client) -> Row:
-    row = Row(0, 0)
+async def sent(client: Client, row: Row | None = None) -> Row:
+    row = row or Row(0, 0)
     started = time.perf_counter()
     await client.ask(row, QUESTION, lambda: time.perf_counter() - started)
     return row
@@ -41,6 +41,15 @@ async def test_a_question_is_sent_and_its_answer_stamped_and_judged() -> None:
     assert (row.outcome, row.status, row.hit, row.error) == (OK, 200, True, None)
     assert row.first_byte_s is not None
     assert 0 < row.first_byte_s <= row.done_s
+
+
+async def test_an_answer_is_asked_for_in_a_length_and_must_have_it() -> None:
+    double = Double(good)
+    async with serving(double) as url, Client(url, {}, 5, 10.0, 8) as client:
+        rows = [await sent(client, Row(0, 0, max_tokens=tokens)) for tokens in (32, 31)]
+    assert double.asked[1] == {"query": "Why?", "k": 5, "max_tokens": 31, "exact_tokens": True}
+    assert [row.outcome for row in rows] == [OK, FAILED]
+    assert rows[1].error == "the answer has 32 tokens instead of 31"
 
 
 async def test_a_refusal_keeps_its_retry_after() -> None:

@@ -57,7 +57,9 @@ def run(
     service: Any, process: Process, warmup: int, requests: int, hang_up: bool = False
 ) -> tuple[list[Row], dict[str, Any]]:
     phases = Phases(warmup, requests, None, keep_load=not process.open_loop)
-    work = Driver(service, lambda: None, hang_up).run(process, phases, Order(QUESTIONS, 0), lambda: Row(0, 0))
+    work = Driver(service, lambda: None, hang_up).run(
+        process, phases, Order(QUESTIONS, 0), lambda _: Row(0, 0)
+    )
     level = virtual_time.run(work)
     return level.rows, dict(summarise([level.rows], slo_ms=None)[0])
 

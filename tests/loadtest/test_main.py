@@ -66,6 +66,31 @@ async def test_a_specification_in_levels_and_rows_out(tmp_path: Path) -> None:
     assert (tmp_path / "loadtest.json").read_text().count("secret") == 0
 
 
+async def test_lengths_and_popular_questions_are_drawn_alike_whatever_the_service(tmp_path: Path) -> None:
+    async def obedient(question: dict[str, Any]) -> web.StreamResponse:
+        told = {"query": question["query"], "result": "x", "tokens": question["max_tokens"]}
+        return web.json_response(told)
+
+    asked = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        double = Double(obedient)
+        async with serving(double) as url:
+            told = load(requests=40, output_tokens=[8, 128], zipf_s=1.0)
+            spec = Spec(
+                url, str(tmp_path / name), CLOSED | {"concurrency": 1}, told, seed=1, expected_tokens=32
+            )
+            spec.questions = [Question(i, f"question {i}", None) for i in range(100)]
+            (level,) = [event["values"] for event in await generate(spec) if event["event"] == "level"]
+        assert level["succeeded"] == 40
+        asked.append(double.asked)
+    assert asked[0] == asked[1]
+    assert len({question["max_tokens"] for question in asked[0]}) > 20
+    assert level["output_tokens.mean"] == pytest.approx(68, rel=0.3)
+    table = pd.read_parquet(tmp_path / "one" / FILE_NAME)
+    assert table["max_tokens"].tolist() == table["tokens"].tolist()
+
+
 async def test_a_level_for_which_descriptors_ran_out_is_not_valid_and_not_lost(tmp_path: Path) -> None:
     async def slow(question: dict[str, Any]) -> web.StreamResponse:
         await asyncio.sleep(0.1)
