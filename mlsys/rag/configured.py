@@ -13,9 +13,12 @@ GROUPS = ("corpus", "embedder", "retriever", "generator")
 
 def pipeline(config: Mapping[str, Any]) -> Pipeline:
     """The pipeline of a resolved configuration, not yet loaded. Raises UserError for what it cannot be."""
-    return Pipeline(
+    made = Pipeline(
         **{group: signatures.make(group, config[group]) for group in GROUPS},
         device=str(device.resolve(config["device"])),
         threads=config["server"]["threads"],
         seed=config["seed"],
     )
+    if config["server"].get("max_tokens") is not None:  # modes without a service have none
+        made.generator.allow(config["server"]["max_tokens"])
+    return made

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlsys.rag.corpus import Passage
 from mlsys.rag.embedder import Embedder
-from mlsys.rag.generator import Generator, Prompt
+from mlsys.rag.generator import Generator, Prompt, Wanted
 from mlsys.rag.item import Hit, Item
 from mlsys.rag.retriever import Retriever
 
@@ -64,7 +64,12 @@ class GenerateStage:
         self._generator = generator
 
     def __call__(self, items: list[Item]) -> None:
-        """Set `result`, `result_ids`, `tokens`."""
-        answers = self._generator.generate([Prompt(i.prompt, i.prompt_tokens, i.prompt_ids) for i in items])
+        """Set `result`, `result_ids`, `tokens`, `finish`."""
+        prompts = [Prompt(i.prompt, i.prompt_tokens, i.prompt_ids) for i in items]
+        wanted = [Wanted(i.max_tokens, i.exact_tokens, i.sampling) for i in items]
+        answers = self._generator.generate(prompts, wanted)
         for item, answer in zip(items, answers, strict=True):
             item.result, item.result_ids, item.tokens = answer.text, answer.ids, answer.tokens
+            exact = self._generator.fixed_length if item.exact_tokens is None else item.exact_tokens
+            ended = not exact and answer.ids[-1:] and answer.ids[-1] in self._generator.ends
+            item.finish = "stop" if ended else "length"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mlsys.rag.generator.stepping import GREEDY, Sampling, Stepper
 from mlsys.record import Scalar
 
 Message = dict[str, str]  # `role`: system, user or assistant; `content`: text
@@ -30,11 +31,36 @@ class Answer:
     ids: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The answer that a prompt asks for. None: as the generator is configured.
+
+    `exact`: just `max_tokens` new tokens, end tokens or not.
+    """
+
+    max_tokens: int | None = None
+    exact: bool | None = None
+    sampling: Sampling = GREEDY
+
+
 class Generator(Protocol):
-    """Writes answers for a batch of prompts. Constructing is cheap, `load` gets the weights."""
+    """Writes answers for a batch of prompts. Constructing is cheap, `load` gets the weights.
+
+    `ends`: ids of end tokens; `fixed_length`: answers have `max_new_tokens` where nobody asks for another form.
+    """
 
     name: str
     max_new_tokens: int
+    fixed_length: bool
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Ids of the tokens that end an answer."""
+        ...
+
+    def allow(self, max_tokens: int) -> None:
+        """Before `load`: answers of up to so many tokens may be wanted, `max_new_tokens` in any case."""
+        ...
 
     def load(self, device: str, seed: int) -> None:
         """Fetch and load. `device` is `cpu` or `cuda`; `seed` decides random weights."""
@@ -55,8 +81,21 @@ class Generator(Protocol):
         """How many tokens a prompt may have."""
         ...
 
-    def generate(self, prompts: list[Prompt]) -> list[Answer]:
-        """Answers for the whole batch, greedy."""
+    def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Answer]:
+        """Answers for the whole batch. `wanted`: of each prompt, or none: all are as configured."""
+        ...
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What an answer's tokens spell, as in `generate`'s answers: up to the first end token."""
+        ...
+
+    def stepper(self, slots: int | None, kv_memory: int | None, prefix_share: float, longest: int) -> Stepper:
+        """The engine at token level, after `load`.
+
+        `slots`: sequences at once at most; `kv_memory`: bytes for keys and values; None: what there is room for.
+        `prefix_share` of the memory is the pool's. `longest`: tokens of the longest sequence, prompt and answer.
+        Raises UserError where this engine has no such level, or the memory is too small for one sequence.
+        """
         ...
 
     def describe(self) -> dict[str, Scalar]:

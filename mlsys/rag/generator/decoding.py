@@ -1,4 +1,4 @@
-"""Greedy decoding of a batch: prompts are read without padding, then all slots write one token a step."""
+"""Decoding of a batch: prompts are read without padding, then all slots write one token a step."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from mlsys.rag.generator.attention import (
     additive,
     shapes_that_vary,
 )
+from mlsys.rag.generator.lengths import Lengths
+from mlsys.rag.generator.sampling import pick
+from mlsys.rag.generator.stepping import Sampling
 
 PASS_TOKENS = 512  # what a pass computes then stays in a core's cache; larger passes were slower
 Shared = list[tuple[torch.Tensor, torch.Tensor]]
@@ -31,8 +34,17 @@ class Engine(Protocol):
         """Prepare for batches of up to `max_batch`."""
         ...
 
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, fixed: bool) -> list[list[int]]:
-        """New ids of each prompt, at least one each. `fixed`: exactly `max_new_tokens`, end tokens or not."""
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        fixed: Sequence[bool],
+        sampling: Sequence[Sampling] = (),
+    ) -> list[list[int]]:
+        """New ids of each prompt, at least one each and `limits` at most.
+
+        `fixed`: exactly so many, end tokens or not. `sampling`: of each prompt, or none: all are greedy.
+        """
         ...
 
 
@@ -62,19 +74,25 @@ class Decoder:
 
     @torch.inference_mode()
     @shapes_that_vary()
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, fixed: bool) -> list[list[int]]:
-        """New ids of each prompt, at least one each. `fixed`: exactly `max_new_tokens`, end tokens or not."""
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        fixed: Sequence[bool],
+        sampling: Sequence[Sampling] = (),
+    ) -> list[list[int]]:
+        """New ids of each prompt, each to its own limit. The batch's steps are those of its longest answer."""
         shared = self._prefix(prompts)
         skip = len(self._prefix_ids) if shared else 0
         own = [list(prompt[skip:]) for prompt in prompts]
         longest = max(len(ids) for ids in own)
-        self._slots.resize(len(prompts), skip + longest + max_new_tokens)
+        self._slots.resize(len(prompts), skip + longest + max(limits))
         read = self._read_padded if self._padded else self._read_packed
-        first = read(own, shared, skip)
-        seen = self._seen([skip + len(ids) for ids in own], skip + longest)
-        return self._write(
-            first, [skip + len(ids) for ids in own], skip + longest, seen, max_new_tokens, fixed
-        )
+        lengths = [len(prompt) for prompt in prompts]
+        first = pick(read(own, shared, skip), sampling, lengths)
+        self._plan = Decode(self._slots, self._seen(lengths, skip + longest))
+        self._plan.column = skip + longest
+        return self._write(first, lengths, Lengths(limits, fixed, self._ends), sampling)
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor, plan: Plan, keep: Any = 0) -> torch.Tensor:
         return forward(self._model, ids, positions, plan, keep)
@@ -93,7 +111,7 @@ class Decoder:
         return self._shared
 
     def _read_packed(self, own: list[list[int]], shared: Shared | None, skip: int) -> torch.Tensor:
-        """Read prompts in passes of about `PASS_TOKENS` tokens; the first new token of each."""
+        """Read prompts in passes of about `PASS_TOKENS` tokens; the logits (B, vocabulary) of their ends."""
         found, row = [], 0
         while row < len(own):
             end, tokens = row, 0
@@ -105,7 +123,7 @@ class Decoder:
             plan = Prefill(self._slots, lengths, row, shared)
             last = torch.tensor(lengths, device=self._device).cumsum(0) - 1
             ids = self._tensor([token for prompt in part for token in prompt])
-            found.append(self._forward(ids, positions, plan, last).argmax(-1))
+            found.append(self._forward(ids, positions, plan, last))
             row = end
         return torch.cat(found)
 
@@ -116,7 +134,7 @@ class Decoder:
         )
         positions = torch.arange(longest, device=self._device).repeat(rows)
         last = self._tensor([row * longest + len(prompt) - 1 for row, prompt in enumerate(own)])
-        return self._forward(ids, positions, PaddedPrefill(self._slots, rows, longest), last).argmax(-1)
+        return self._forward(ids, positions, PaddedPrefill(self._slots, rows, longest), last)
 
     def _seen(self, lengths: list[int], longest: int) -> torch.Tensor | None:
         """Mask (B, 1, 1, length) that hides each slot's gap. None where no slot has one."""
@@ -127,30 +145,16 @@ class Decoder:
         return additive((columns < ends) | (columns >= longest), self._model.dtype)[:, None, None]
 
     def _write(
-        self,
-        first: torch.Tensor,
-        lengths: list[int],
-        column: int,
-        seen: torch.Tensor | None,
-        max_new_tokens: int,
-        fixed: bool,
+        self, first: torch.Tensor, lengths: list[int], answers: Lengths, sampling: Sequence[Sampling]
     ) -> list[list[int]]:
-        plan = Decode(self._slots, seen)
         tokens, positions, steps = first, self._tensor(lengths), [first]
-        ended = [False] * len(lengths)
-        for step in range(max_new_tokens - 1):
-            if not fixed:
-                ended = [
-                    was or token in self._ends for was, token in zip(ended, tokens.tolist(), strict=True)
-                ]
-                if all(ended):
-                    break
-            plan.column = column + step
-            tokens = self._forward(tokens, positions, plan).argmax(-1)
+        while not answers.all_ended(len(steps), tokens[:, None]):
+            logits = self._forward(tokens, positions, self._plan)
+            tokens = pick(logits, sampling, [length + len(steps) for length in lengths])
             positions = positions + 1
+            self._plan.column += 1
             steps.append(tokens)
-        rows: list[list[int]] = torch.stack(steps, 1).tolist()
-        return rows if fixed else [cut(row, self._ends) for row in rows]
+        return answers.cut(torch.stack(steps, 1).tolist())
 
     def _tensor(self, ids: Sequence[int]) -> torch.Tensor:
         return torch.tensor(ids, dtype=torch.long, device=self._device)
@@ -163,11 +167,3 @@ def forward(model: Any, ids: torch.Tensor, positions: torch.Tensor, plan: Plan, 
     )
     logits: torch.Tensor = out.logits[0]
     return logits
-
-
-def cut(ids: list[int], ends: frozenset[int]) -> list[int]:
-    """`ids` up to and with the first end token."""
-    for place, token in enumerate(ids):
-        if token in ends:
-            return ids[: place + 1]
-    return ids

@@ -16,7 +16,10 @@ import torch
 
 from mlsys import progress
 from mlsys.rag.generator.attention import PaddedPrefill, Plan, Slots, StaticDecode, additive
-from mlsys.rag.generator.decoding import cut, forward
+from mlsys.rag.generator.decoding import forward
+from mlsys.rag.generator.lengths import Lengths
+from mlsys.rag.generator.sampling import draw_into
+from mlsys.rag.generator.stepping import Sampling
 
 LENGTHS = (128, 192, 256, 384, 512, 768)
 LENGTH_STEP = 64
@@ -39,6 +42,7 @@ class Bucket:
         self.seen = torch.zeros((rows, 1, 1, self.columns), dtype=model.dtype, device=device)
         self.column = torch.zeros(1, dtype=torch.long, device=device)
         self.out = torch.zeros((rows, new), dtype=torch.long, device=device)
+        self.logits = torch.zeros((rows, model.config.vocab_size), dtype=model.dtype, device=device)
         self._each = torch.arange(length, device=device).repeat(rows)
         self._all = torch.arange(self.columns, device=device)[None]
         slots.resize(rows, self.columns)
@@ -61,8 +65,15 @@ class Bucket:
         self._keep(logits)
 
     def _keep(self, logits: torch.Tensor) -> None:
+        self.logits.copy_(logits)
         self.tokens.copy_(logits.argmax(-1))
         self.out.index_copy_(1, self.column - self._length, self.tokens[:, None])
+
+    def draw(self, step: int, sampling: Sequence[Sampling], positions: Sequence[int]) -> None:
+        """Replace the tokens of `step` that the first rows sample."""
+        rows = len(sampling)
+        draw_into(self.tokens[:rows], self.logits[:rows], sampling, positions)
+        self.out[:rows, step] = self.tokens[:rows]
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor, plan: Plan, keep: Any) -> torch.Tensor:
         return forward(self._model, ids, positions, plan, keep)
@@ -131,38 +142,50 @@ class GraphDecoder:
         return self._buckets[rows, length]
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, fixed: bool) -> list[list[int]]:
-        """New ids of each prompt, at least one each. `fixed`: exactly `max_new_tokens`, end tokens or not."""
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        fixed: Sequence[bool],
+        sampling: Sequence[Sampling] = (),
+    ) -> list[list[int]]:
+        """New ids of each prompt, each to its own limit; limits are at most `max_new`."""
         length = self._lengths[bisect_left(self._lengths, max(len(prompt) for prompt in prompts))]
         most = max(r for r in self._rows if r == 1 or r * length <= PASS_TOKENS)
         found: list[list[int]] = []
         for start in range(0, len(prompts), most):
-            part = prompts[start : start + most]
-            rows = self._rows[bisect_left(self._rows, len(part))]
-            found += self._run(self._bucket(rows, length), part, rows, length, max_new_tokens, fixed)
+            part = slice(start, start + most)
+            rows = self._rows[bisect_left(self._rows, len(prompts[part]))]
+            answers = Lengths(limits[part], fixed[part], self._ends)
+            found += self._run(self._bucket(rows, length), prompts[part], length, answers, sampling[part])
         return found
 
     def _run(
-        self, bucket: Bucket, prompts: Sequence[Sequence[int]], rows: int, length: int, new: int, fixed: bool
+        self,
+        bucket: Bucket,
+        prompts: Sequence[Sequence[int]],
+        length: int,
+        answers: Lengths,
+        sampling: Sequence[Sampling],
     ) -> list[list[int]]:
         bucket.use()
+        rows = len(bucket.last)
         filled = [*prompts, *[prompts[0]] * (rows - len(prompts))]
         ids = torch.tensor([list(prompt) + [0] * (length - len(prompt)) for prompt in filled])
         ends = torch.tensor([[len(prompt)] for prompt in filled])
         bucket.ids.copy_(ids.flatten())
         bucket.ends.copy_(ends)
         bucket.last.copy_(torch.arange(rows) * length + ends[:, 0] - 1)
-        bucket.read()
-        for step in range(1, new):
-            if not fixed and step % CHECK_STEPS == 0 and self._all_ended(bucket, step):
-                new = step
+        steps, work = 0, bucket.read
+        while steps < answers.longest:
+            work()
+            if sampling:
+                bucket.draw(steps, sampling, [len(prompt) + steps for prompt in prompts])
+            steps, work = steps + 1, bucket.write
+            newest = bucket.out[: len(prompts), steps - CHECK_STEPS : steps]
+            if steps % CHECK_STEPS == 0 and answers.all_ended(steps, newest):
                 break
-            bucket.write()
-        answers: list[list[int]] = bucket.out[: len(prompts), :new].tolist()
-        return answers if fixed else [cut(row, self._ends) for row in answers]
-
-    def _all_ended(self, bucket: Bucket, steps: int) -> bool:
-        return all(self._ends & set(row) for row in bucket.out[:, :steps].tolist())
+        return answers.cut(bucket.out[: len(prompts), :steps].tolist())
 
 
 def _fuse_norms(model: Any) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from mlsys import progress
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
-from mlsys.rag.generator import Answer, Asked, Prompt
+from mlsys.rag.generator import Answer, Asked, Prompt, Wanted
 from mlsys.rag.generator.chat import Chat
 from mlsys.record import Scalar
 
 if TYPE_CHECKING:
     from mlsys.rag.generator.decoding import Engine
+    from mlsys.rag.generator.stepping import Stepper
 
 DTYPES = ("float32", "bfloat16", "float16")
 # Families whose attention is plain causal attention with explicit positions: the slot decoder may drive them.
@@ -60,6 +61,7 @@ class ModelGenerator:
         ):
             if value < 1:
                 raise UserError(f"generator.{knob}={value} must be at least 1")
+        self._longest_answer = self.max_new_tokens
         self.name, self.model = name, model
         self.dtype, self.fixed_length = decoding["dtype"], decoding["fixed_length"]
         self.compile = decoding["compile"]
@@ -68,6 +70,10 @@ class ModelGenerator:
         self._packed, self._warning = False, dict[str, str]()
         self._engine: Engine
         self.chat: Chat
+
+    def allow(self, max_tokens: int) -> None:
+        """Answers of up to so many tokens may be wanted: prompts leave them room."""
+        self._longest_answer = max(self.max_new_tokens, max_tokens)
 
     def load(self, device: str, seed: int) -> None:
         """Fetch and load. Raises UserError if the model cannot be had or is too short for what was asked."""
@@ -123,11 +129,14 @@ class ModelGenerator:
         longest = getattr(self._network.config, "max_position_embeddings", None)
         if longest is None:
             return
-        if self.max_new_tokens >= longest:
-            raise UserError(
-                f"generator.max_new_tokens={self.max_new_tokens}: {self.model} has {longest} positions in all"
+        if self._longest_answer >= longest:
+            knob = (
+                "generator.max_new_tokens"
+                if self._longest_answer == self.max_new_tokens
+                else "server.max_tokens"
             )
-        self._max_prompt_tokens = min(self._max_prompt_tokens, longest - self.max_new_tokens)
+            raise UserError(f"{knob}={self._longest_answer}: {self.model} has {longest} positions in all")
+        self._max_prompt_tokens = min(self._max_prompt_tokens, longest - self._longest_answer)
 
     def _make_engine(self) -> Engine:
         from mlsys.rag.generator.attention import IMPLEMENTATION
@@ -144,7 +153,7 @@ class ModelGenerator:
         if self.compile:
             from mlsys.rag.generator.graphs import GraphDecoder
 
-            return GraphDecoder(self._network, self.chat.ends, self.max_prompt_tokens, self.max_new_tokens)
+            return GraphDecoder(self._network, self.chat.ends, self.max_prompt_tokens, self._longest_answer)
         from mlsys.rag.generator.decoding import Decoder
 
         return Decoder(self._network, self.chat.ends, self.chat.prefix())
@@ -162,15 +171,36 @@ class ModelGenerator:
         """Prompts in the model's own form, tokenised in one call."""
         return self.chat.prompts(contents)
 
-    def generate(self, prompts: list[Prompt]) -> list[Answer]:
-        """Greedy answers of the whole batch."""
-        from mlsys.rag.generator.decoding import cut
-
+    def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Answer]:
+        """Answers of the whole batch, in as many steps as the longest has tokens."""
+        wanted = wanted or [Wanted()] * len(prompts)
+        sampled = any(one.sampling.temperature > 0 for one in wanted)
         rows = self._engine.generate(
-            [prompt.ids for prompt in prompts], self.max_new_tokens, self.fixed_length
+            [prompt.ids for prompt in prompts],
+            [self.max_new_tokens if one.max_tokens is None else one.max_tokens for one in wanted],
+            [self.fixed_length if one.exact is None else one.exact for one in wanted],
+            [one.sampling for one in wanted] if sampled else (),
         )
-        texts = self.chat.texts([cut(row, self.chat.ends) for row in rows])
-        return [Answer(text, len(row), row) for text, row in zip(texts, rows, strict=True)]
+        return [Answer(text, len(row), row) for text, row in zip(self.texts(rows), rows, strict=True)]
+
+    def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """What each answer's tokens spell, up to its end token."""
+        from mlsys.rag.generator.lengths import cut
+
+        return self.chat.texts([cut(list(row), self.chat.ends) for row in rows])
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What one answer's tokens spell, up to its end token."""
+        return self.texts([ids])[0]
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Ids of the model's end tokens."""
+        return self.chat.ends
+
+    def stepper(self, slots: int | None, kv_memory: int | None, prefix_share: float, longest: int) -> Stepper:
+        """The engine at token level, for the families that the slot decoder knows."""
+        raise UserError(f"server=continuous does not know {self._network.config.model_type} models yet")
 
     def describe(self) -> dict[str, Scalar]:
         """Model, type and how it decodes."""

@@ -6,11 +6,11 @@ of tokens costs the same whatever the weights are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
-from mlsys.rag.generator import Answer, Prompt
 from mlsys.rag.generator.model import Decoding, ModelGenerator, implementation
 from mlsys.rag.generator.shapes import SHAPES, config
 from mlsys.rag.generator.vocabulary import build
@@ -48,10 +48,9 @@ class Random(ModelGenerator):
         self._tokenizer_note = "byte-level, made in memory"
         return build(shape.vocab_size), network
 
-    def generate(self, prompts: list[Prompt]) -> list[Answer]:
+    def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Answers as the numbers of their tokens: random weights spell nothing, and often nothing visible."""
-        answers = super().generate(prompts)
-        return [Answer(" ".join(map(str, answer.ids)), answer.tokens, answer.ids) for answer in answers]
+        return [" ".join(map(str, row)) for row in rows]
 
     def describe(self) -> dict[str, Scalar]:
         """Says that the weights are random, and which tokenizer counts."""

@@ -1,6 +1,6 @@
 """`generator=simulated`: a cost model that really sleeps, for tests, queueing theory and planning.
 
-A batch of B prompts costs `base_ms + per_request_ms * B + per_token_ms * T`, T being the new tokens of one
+A batch of B prompts costs `base_ms + per_request_ms * B + per_token_ms * T`, T being the new tokens of its longest
 answer: the shape that batched decoding has (each step reads the weights once, whatever the batch).
 
 That is the cost of generating alone. The other stages run before it and the service works between batches, as they do
@@ -11,34 +11,26 @@ queueing theory should be given.
 
 from __future__ import annotations
 
-import hashlib
 import time
+import zlib
 from collections.abc import Callable, Sequence
 
 from mlsys.errors import UserError
-from mlsys.rag.generator import Answer, Asked, Prompt
+from mlsys.rag.generator import Answer, Asked, Prompt, Wanted
+from mlsys.rag.generator.kv_memory import divide
+from mlsys.rag.generator.simulated_stepper import Costs, SimulatedStepper
+from mlsys.rag.generator.simulated_text import next_token, spell
 from mlsys.record import Scalar
 
-WORDS = (
-    "the",
-    "answer",
-    "lies",
-    "in",
-    "passage",
-    "one",
-    "two",
-    "and",
-    "says",
-    "that",
-    "it",
-    "is",
-    "so",
-    "because",
-)
+TOKEN_BYTES = 46_080  # keys and values of a token as in SmolLM2-135M, float32
+FREE_BYTES = 8 * 2**30
 
 
 class Simulated:
-    """Answers are words drawn by the prompt's hash: the same prompt gets the same answer in any batch."""
+    """Each token is decided by those before it: the same prompt gets the same answer in any batch."""
+
+    ends: frozenset[int] = frozenset()
+    fixed_length = True
 
     def __init__(
         self,
@@ -49,6 +41,7 @@ class Simulated:
         max_new_tokens: int,
         max_prompt_tokens: int,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         costs = {"base_ms": base_ms, "per_request_ms": per_request_ms, "per_token_ms": per_token_ms}
         for knob, value in costs.items():
@@ -59,7 +52,10 @@ class Simulated:
         if max_prompt_tokens < 1:
             raise UserError(f"generator.max_prompt_tokens={max_prompt_tokens} must be at least 1")
         self.name, self.max_new_tokens, self._max_prompt_tokens = name, max_new_tokens, max_prompt_tokens
-        self._costs, self._sleep = costs, sleep
+        self._costs, self._sleep, self._clock = Costs(**costs), sleep, clock
+
+    def allow(self, max_tokens: int) -> None:
+        """Answers have any length here."""
 
     def load(self, device: str, seed: int) -> None:
         """Nothing to load."""
@@ -67,36 +63,54 @@ class Simulated:
     def warm(self, max_batch: int) -> None:
         """Nothing to warm."""
 
-    def cost_ms(self, batch: int) -> float:
-        """What a batch of this size takes."""
-        costs = self._costs
-        return (
-            costs["base_ms"] + costs["per_request_ms"] * batch + costs["per_token_ms"] * self.max_new_tokens
-        )
+    def cost_ms(self, batch: int, tokens: int | None = None) -> float:
+        """What a batch of this size takes whose longest answer has so many tokens (None: `max_new_tokens`)."""
+        tokens = self.max_new_tokens if tokens is None else tokens
+        return self._costs.read_ms(batch) + self._costs.per_token_ms * tokens
 
     def prompts(self, contents: Sequence[Asked]) -> list[Prompt]:
-        """Plain text; a token is a word."""
+        """Plain text; a token is a word, and its id the word's checksum."""
         texts = [_written(content) for content in contents]
-        return [Prompt(text, len(text.split())) for text in texts]
+        coded = [[zlib.crc32(word.encode()) for word in text.split()] for text in texts]
+        return [Prompt(text, len(ids), ids) for text, ids in zip(texts, coded, strict=True)]
 
     @property
     def max_prompt_tokens(self) -> int:
         """How many words a prompt may have."""
         return self._max_prompt_tokens
 
-    def generate(self, prompts: list[Prompt]) -> list[Answer]:
+    def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Answer]:
         """Sleep the cost of the batch, then answer."""
-        self._sleep(self.cost_ms(len(prompts)) / 1000)
-        return [self._answer(prompt.text) for prompt in prompts]
+        wanted = wanted or [Wanted()] * len(prompts)
+        limits = [self.max_new_tokens if one.max_tokens is None else one.max_tokens for one in wanted]
+        self._sleep(self.cost_ms(len(prompts), max(limits)) / 1000)
+        return [self._answer(*each) for each in zip(prompts, limits, wanted, strict=True)]
 
-    def _answer(self, text: str) -> Answer:
-        code = hashlib.sha256(text.encode()).digest()
-        ids = [(code[i % len(code)] + i) % len(WORDS) for i in range(self.max_new_tokens)]
-        return Answer(" ".join(WORDS[i] for i in ids), len(ids), ids)
+    def _answer(self, prompt: Prompt, limit: int, wanted: Wanted) -> Answer:
+        ids = list(prompt.ids)
+        for _ in range(limit):
+            ids.append(next_token(ids, wanted.sampling))
+        written = ids[len(prompt.ids) :]
+        return Answer(self.text(written), limit, written)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The answer's words."""
+        return spell(ids)
+
+    def stepper(
+        self, slots: int | None, kv_memory: int | None, prefix_share: float, longest: int
+    ) -> SimulatedStepper:
+        """The same cost model and the same answers, a step at a time."""
+        sizes = divide(kv_memory, FREE_BYTES, TOKEN_BYTES, slots, prefix_share, longest)
+        return SimulatedStepper(self._costs, sizes, self._sleep, self._clock)
 
     def describe(self) -> dict[str, Scalar]:
         """The cost model, and that it is one."""
-        return {"model": "simulated", "note": "simulated: a cost model, no language model", **self._costs}
+        return {
+            "model": "simulated",
+            "note": "simulated: a cost model, no language model",
+            **self._costs.describe(),
+        }
 
 
 def _written(content: Asked) -> str:

@@ -5,22 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from networks import NEW, PREFIX, SHAPES, network, prompts, written
 
 from mlsys.rag.generator import attention
 from mlsys.rag.generator.attention import Slots
-from mlsys.rag.generator.decoding import Decoder, cut
+from mlsys.rag.generator.decoding import Decoder
 from mlsys.rag.generator.graphs import GraphDecoder
+from mlsys.rag.generator.lengths import cut
 from mlsys.rag.generator.plain import PlainDecoder
-
-VOCABULARY = 512
-NEW = 12
-PREFIX = list(range(10, 31))
-SHAPES = {
-    "llama": {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2},
-    "qwen2": {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 1},
-    "opt": {"hidden_size": 64, "ffn_dim": 96, "num_attention_heads": 4, "word_embed_proj_dim": 64},
-}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,33 +21,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def network(family: str, implementation: str = attention.IMPLEMENTATION) -> torch.nn.Module:
-    attention.register()
-    sizes = {
-        "num_hidden_layers": 2,
-        "vocab_size": VOCABULARY,
-        "pad_token_id": 0,
-        "eos_token_id": 2,
-        "bos_token_id": 1,
-    }
-    config = AutoConfig.for_model(family, **sizes, **SHAPES[family], max_position_embeddings=256)
-    torch.manual_seed(0)
-    made = AutoModelForCausalLM.from_config(config, attn_implementation=implementation).eval()
-    with torch.no_grad():  # weights large enough that the best token leads clearly
-        for name, weights in made.named_parameters():
-            if weights.ndim == 2:
-                weights.normal_(0, 0.3)
-            elif "norm" not in name:
-                weights.normal_(0, 0.1)
-    assert isinstance(made, torch.nn.Module)
-    return made
-
-
-def prompts(*lengths: int, prefix: list[int] = PREFIX) -> list[list[int]]:
-    random = torch.Generator().manual_seed(1)
-    return [[*prefix, *torch.randint(3, VOCABULARY, (n,), generator=random).tolist()] for n in lengths]
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -69,8 +34,8 @@ LENGTHS = (5, 40, 1, 17, 17)
 
 def test_a_batch_equals_its_prompts_alone(family: str) -> None:
     decoder = Decoder(network(family), frozenset({2}), PREFIX)
-    together = decoder.generate(prompts(*LENGTHS), NEW, True)
-    assert together == [decoder.generate([prompt], NEW, True)[0] for prompt in prompts(*LENGTHS)]
+    together = written(decoder, prompts(*LENGTHS), NEW, True)
+    assert together == [written(decoder, [prompt], NEW, True)[0] for prompt in prompts(*LENGTHS)]
     assert all(len(row) == NEW for row in together)
     assert len({tuple(row) for row in together}) > 1
 
@@ -94,9 +59,9 @@ def test_shapes_that_vary_are_not_planned_by_cudnn(
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
     before = torch.backends.cuda.cudnn_sdp_enabled()
     if transformers:
-        PlainDecoder(network("llama", "sdpa"), frozenset({2}), 0).generate(prompts(5), 2, True)
+        written(PlainDecoder(network("llama", "sdpa"), frozenset({2}), 0), prompts(5), 2, True)
     else:
-        Decoder(network("llama"), frozenset({2})).generate(prompts(5), 2, True)
+        written(Decoder(network("llama"), frozenset({2})), prompts(5), 2, True)
     assert used == {False}
     assert torch.backends.cuda.cudnn_sdp_enabled() == before
 
@@ -104,7 +69,7 @@ def test_shapes_that_vary_are_not_planned_by_cudnn(
 def test_it_equals_transformers_generate(family: str) -> None:
     decoder = Decoder(network(family), frozenset({2}), PREFIX)
     plain = PlainDecoder(network(family, "sdpa"), frozenset({2}), 0)
-    assert decoder.generate(prompts(*LENGTHS), NEW, True) == plain.generate(prompts(*LENGTHS), NEW, True)
+    assert written(decoder, prompts(*LENGTHS), NEW, True) == written(plain, prompts(*LENGTHS), NEW, True)
 
 
 def test_sharing_the_prefix_changes_no_token(family: str) -> None:
@@ -112,33 +77,33 @@ def test_sharing_the_prefix_changes_no_token(family: str) -> None:
     with_prefix.warm(4)
     without = Decoder(network(family), frozenset({2}))
     batch = prompts(*LENGTHS)
-    assert with_prefix.generate(batch, NEW, True) == without.generate(batch, NEW, True)
+    assert written(with_prefix, batch, NEW, True) == written(without, batch, NEW, True)
     assert (with_prefix.shared_tokens, without.shared_tokens) == (len(PREFIX), 0)
 
 
 def test_prompts_without_the_prefix_are_read_whole(family: str) -> None:
     decoder, without = Decoder(network(family), frozenset(), PREFIX), Decoder(network(family), frozenset())
     for batch in (prompts(6, 9, prefix=[99]), [PREFIX, *prompts(4)], prompts(5) + prompts(5, prefix=[])):
-        assert decoder.generate(batch, 4, True) == without.generate(batch, 4, True)
+        assert written(decoder, batch, 4, True) == written(without, batch, 4, True)
 
 
 def test_long_batches_are_read_in_passes(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = Decoder(network(family), frozenset({2}), PREFIX)
-    whole = decoder.generate(prompts(*LENGTHS), 4, True)
+    whole = written(decoder, prompts(*LENGTHS), 4, True)
     monkeypatch.setattr("mlsys.rag.generator.decoding.PASS_TOKENS", 20)
-    assert decoder.generate(prompts(*LENGTHS), 4, True) == whole
+    assert written(decoder, prompts(*LENGTHS), 4, True) == whole
 
 
 def test_slots_are_reused_without_traces_of_the_batch_before(family: str) -> None:
     decoder = Decoder(network(family), frozenset({2}), PREFIX)
-    small = decoder.generate(prompts(3), NEW, True)
-    decoder.generate(prompts(60, 50, 40, 30, 20, 10), NEW, True)
-    assert decoder.generate(prompts(3), NEW, True) == small
+    small = written(decoder, prompts(3), NEW, True)
+    written(decoder, prompts(60, 50, 40, 30, 20, 10), NEW, True)
+    assert written(decoder, prompts(3), NEW, True) == small
 
 
 @pytest.mark.parametrize("made", ["slots", "static", "plain"])
 def test_answers_of_free_length_end_at_the_end_token(made: str) -> None:
-    fixed = Decoder(network("llama"), frozenset({2})).generate(prompts(*LENGTHS), NEW, True)
+    fixed = written(Decoder(network("llama"), frozenset({2})), prompts(*LENGTHS), NEW, True)
     ends = frozenset({fixed[0][3], fixed[3][0]})
     makers: dict[str, Callable[[], Decoder | GraphDecoder | PlainDecoder]] = {
         "slots": lambda: Decoder(network("llama"), ends, PREFIX),
@@ -146,9 +111,9 @@ def test_answers_of_free_length_end_at_the_end_token(made: str) -> None:
         "plain": lambda: PlainDecoder(network("llama", "sdpa"), ends, 0),
     }
     decoder = makers[made]()
-    assert decoder.generate(prompts(*LENGTHS), NEW, False) == [cut(row, ends) for row in fixed]
-    assert decoder.generate(prompts(*LENGTHS), NEW, True) == fixed
-    assert decoder.generate(prompts(*LENGTHS)[3:4], NEW, False) == [fixed[3][:1]]
+    assert written(decoder, prompts(*LENGTHS), NEW, False) == [cut(row, ends) for row in fixed]
+    assert written(decoder, prompts(*LENGTHS), NEW, True) == fixed
+    assert written(decoder, prompts(*LENGTHS)[3:4], NEW, False) == [fixed[3][:1]]
 
 
 @pytest.mark.parametrize("warmed", [0, 2, 3, 8])
@@ -156,11 +121,11 @@ def test_fixed_shapes_change_no_token(family: str, warmed: int) -> None:
     static = GraphDecoder(network(family), frozenset({2}), 200, NEW)
     if warmed:
         static.warm(warmed)
-    expected = Decoder(network(family), frozenset({2})).generate(prompts(*LENGTHS), NEW, True)
-    assert static.generate(prompts(*LENGTHS), NEW, True) == expected
-    assert [static.generate([prompt], NEW, True)[0] for prompt in prompts(*LENGTHS)] == expected
-    assert static.generate(prompts(150, 3), 4, True) == Decoder(network(family), frozenset()).generate(
-        prompts(150, 3), 4, True
+    expected = written(Decoder(network(family), frozenset({2})), prompts(*LENGTHS), NEW, True)
+    assert written(static, prompts(*LENGTHS), NEW, True) == expected
+    assert [written(static, [prompt], NEW, True)[0] for prompt in prompts(*LENGTHS)] == expected
+    assert written(static, prompts(150, 3), 4, True) == written(
+        Decoder(network(family), frozenset()), prompts(150, 3), 4, True
     )
 
 
@@ -169,14 +134,14 @@ def test_warming_prepares_every_shape_up_to_the_largest_batch() -> None:
     static.warm(6)
     assert set(static._buckets) == {(rows, n) for rows in (1, 2, 4, 6) for n in (128, 192, 256)}
     before = dict(static._buckets)
-    static.generate(prompts(100, 3, 5), NEW, True)
+    written(static, prompts(100, 3, 5), NEW, True)
     assert static._buckets == before
 
 
 def test_memory_that_moves_forgets_what_was_recorded_over_it() -> None:
     static = GraphDecoder(network("llama"), frozenset(), 200, NEW)
-    static.generate(prompts(10), NEW, True)
-    static.generate(prompts(150), NEW, True)
+    written(static, prompts(10), NEW, True)
+    written(static, prompts(150), NEW, True)
     assert set(static._buckets) == {(1, 192)}
 
 
@@ -193,7 +158,7 @@ def test_slots_keep_their_memory_between_batches() -> None:
 
 def test_bfloat16_runs(family: str) -> None:
     decoder = Decoder(network(family).to(torch.bfloat16), frozenset({2}), PREFIX)
-    assert [len(row) for row in decoder.generate(prompts(*LENGTHS), NEW, True)] == [NEW] * len(LENGTHS)
+    assert [len(row) for row in written(decoder, prompts(*LENGTHS), NEW, True)] == [NEW] * len(LENGTHS)
 
 
 def test_cut_keeps_the_first_end_token() -> None:
