@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from launching import launched
 
-from mlsys.run.config import ROOT
+from mlsys.defaults import ROOT
 
 pytestmark = pytest.mark.slow
 SCRIPTS = sorted(path.name for path in (ROOT / "examples").glob("*.py"))

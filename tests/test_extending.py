@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlsys.run.config import ROOT
+from mlsys.defaults import ROOT
 
 pytestmark = pytest.mark.slow
 

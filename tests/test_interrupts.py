@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from mlsys import interrupts
-from mlsys.run.config import ROOT
+from mlsys.defaults import ROOT
 
 IGNORING = ["sh", "-c", 'trap "" INT; exec "$0" "$@"']  # as `nohup … &` and many CI systems do
 BLOCKING = [

@@ -12,8 +12,8 @@ from pathlib import Path
 import hydra
 import pytest
 
+from mlsys.defaults import ROOT
 from mlsys.run import config
-from mlsys.run.config import ROOT
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 README = (ROOT / "README.md").read_text()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from mlsys.run.config import ROOT
+from mlsys.defaults import ROOT
 
 pytestmark = pytest.mark.slow
 

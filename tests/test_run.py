@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mlsys.run.config import ROOT
+from mlsys.defaults import ROOT
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 TINY = ("repeats=3", "warmup=1", "size=1e3")

@@ -9,6 +9,7 @@ import sys
 
 from hydra import compose, initialize_config_dir
 
+from mlsys.defaults import conf
 from mlsys.rag import configured
 from mlsys.run import config
 
@@ -18,7 +19,7 @@ SETTINGS = ["experiment=h100_serving", "server=batch", "generator.compile=true"]
 
 def main() -> None:
     config.register()
-    with initialize_config_dir(str(config.ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(conf()), version_base="1.3"):
         plain = config.resolved(compose("config", [*SETTINGS, *sys.argv[1:]]))
     pipeline = configured.pipeline(plain)
     pipeline.load()

@@ -22,7 +22,6 @@ from mlsys.loadtest.questions import Question
 from mlsys.loadtest.service import Service, running
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.record import Level, Results, Scalar
-from mlsys.serving import options
 from mlsys.serving.process import READY
 
 # When commands began: the process's first benchmark with the process, a sweep's later ones in their turn.
@@ -42,8 +41,6 @@ class ServingBenchmark:
         self.external = config["server"]["name"] == "external"
         self.ours = not self.external and not config["server"].get("backends")
         self.idle = self.arrivals.next_level([]) is None
-        if self.external:
-            options.External(**config["server"])
         if self.idle and self.external:
             raise UserError(
                 "loadtest=none with server=external: there is nothing to start and nothing to send"

@@ -9,10 +9,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from mlsys import defaults
 from mlsys.run import cli, config, job
 
 
-@hydra.main(version_base="1.3", config_path=str(config.conf()), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(defaults.conf()), config_name="config")
 def run(experiment: DictConfig) -> None:
     """Measure one configuration into its output directory."""
     config.register()  # a launcher may run this in a process of its own

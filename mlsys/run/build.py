@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from mlsys import device, ranks, signatures
+from mlsys.defaults import options
 from mlsys.distance import baselines
 from mlsys.errors import UserError
 from mlsys.quantities import check_threads, parse_bytes
 from mlsys.record import Workload
-from mlsys.run.choices import options
 
 GROUPS = {
     "distance": ("metric", "reduction", "data"),
     "search": ("metric",),
     "serving": ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator"),
 }
-SERVED = tuple(group for group in GROUPS["serving"] if group != "server")
-TYPED = (*GROUPS["distance"], *SERVED, "tracking")  # whose classes say of which type each knob is
+TYPED = (*GROUPS["distance"], *GROUPS["serving"], "tracking")  # whose classes say of which type each knob is
 
 
 def build(config: dict[str, Any], directory: Path, asked: frozenset[str] = frozenset()) -> Workload:

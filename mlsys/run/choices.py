@@ -14,8 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mlsys.defaults import conf, options
 from mlsys.errors import UserError
-from mlsys.run.config import conf
 
 
 def check(words: Sequence[str]) -> None:
@@ -48,11 +48,6 @@ def _without_bases(word: str) -> str:
 def _not_an_option(group: str, shown: str) -> str:
     none = "" if "none" in options(group) or shown != "null" else "; null is no option: leave it out"
     return f"{group}={shown} is not an option; there are: {', '.join(options(group))}{none}"
-
-
-def options(group: str) -> list[str]:
-    """The options of a group, in their order; empty where there is no such group."""
-    return sorted(path.stem for path in (conf() / group).glob("[!_]*.yaml")) if group.isidentifier() else []
 
 
 def missing(name: str, words: Sequence[str]) -> str:

@@ -1,8 +1,7 @@
 """The configuration's schema and resolvers: what may be written, and of which type.
 
-`register()` stores dataclasses under `schema/…`, where no sweep over a group's options can meet them: the whole
-configuration's, and those in `mlsys/<package>/options.py`. Other groups need none: the class that an option names with
-`_target_` says what its knobs are (`mlsys.signatures`).
+`register()` stores the whole configuration's schema under `schema/`, where no sweep over a group's options can meet it.
+The groups need none: the class that an option names with `_target_` says what its knobs are (`mlsys.signatures`).
 """
 
 from __future__ import annotations
@@ -19,14 +18,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mlsys import keys, ranks
+from mlsys.defaults import ROOT, conf, options
 from mlsys.distance.baselines import names
 from mlsys.distance.search.options import SearchOptions
 from mlsys.quantities import whole
-
-PACKAGE = Path(__file__).resolve().parents[1]
-ROOT = PACKAGE.parent
-PACKAGES_WITH_OPTIONS = ("serving",)
-OPTION_MODULES = tuple(f"mlsys.{package}.options" for package in PACKAGES_WITH_OPTIONS)
 
 
 class WorkloadKind(Enum):
@@ -107,25 +102,13 @@ class Config:
 
 def register() -> None:
     """Store the schemas and register the resolvers; call it once, before Hydra composes."""
-    from importlib import import_module
-
-    store = ConfigStore.instance()
-    store.store(group="schema", name="config", node=Config)
-    for module in OPTION_MODULES:
-        for path, node in import_module(module).SCHEMAS.items():
-            group, name = path.rsplit("/", 1)
-            store.store(group=f"schema/{group}", name=name, node=node)
+    ConfigStore.instance().store(group="schema", name="config", node=Config)
     OmegaConf.register_new_resolver("whole", whole, replace=True)
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     OmegaConf.register_new_resolver("outputs", outputs, replace=True)
     OmegaConf.register_new_resolver("ranks", ranks_suffix, replace=True)
     OmegaConf.register_new_resolver("groups", groups, replace=True)
     OmegaConf.register_new_resolver("baselines", baselines, replace=True)
-
-
-def conf() -> Path:
-    """Where the YAML files are: beside run.py in a checkout, inside the package where a wheel was installed."""
-    return ROOT / "conf" if (ROOT / "run.py").is_file() else PACKAGE / "conf"
 
 
 def help_text() -> str:
@@ -161,9 +144,8 @@ def groups() -> str:
     """The groups of conf/ and their options, a line each, for --help."""
     rows = []
     for group in sorted(path for path in conf().iterdir() if path.is_dir()):
-        options = " ".join(sorted(path.stem for path in group.glob("[!_]*.yaml")))
-        if options:
-            rows.append(f"  {group.name:<12} {options}")
+        if there := options(group.name):
+            rows.append(f"  {group.name:<12} {' '.join(there)}")
     return "\n".join(rows)
 
 

@@ -17,7 +17,6 @@ import yaml
 from mlsys import interrupts, signatures
 from mlsys.errors import ProcessEnded, UserError
 from mlsys.quantities import limit_threads
-from mlsys.serving.options import Server
 from mlsys.serving.process import USER_ERROR_CODE
 
 
@@ -42,10 +41,10 @@ def serve(path: Path) -> int:
     """Check everything, take the port, then build and serve."""
     config = _read(path)
     mode = signatures.make("server", config["server"])
-    if not isinstance(mode.options, Server):
-        raise UserError(f"server={mode.options.name} is somebody else's service, it is not served")
-    config["server"] = asdict(mode.options)
-    limit_threads(mode.options.threads)
+    if not hasattr(mode, "service"):
+        raise UserError(f"server={mode.name} is somebody else's service, it is not served")
+    config["server"] |= asdict(mode)
+    limit_threads(mode.threads)
     from mlsys.serving.http import server
     from mlsys.serving.modes import Parts
 
@@ -56,9 +55,9 @@ def serve(path: Path) -> int:
         config=config,
         directory=path.resolve().parent,
     )
-    listener = server.bind(mode.options.host, mode.options.port)
+    listener = server.bind(mode.host, mode.port)
     with listener:
-        return server.run(mode.service(parts), mode.options, listener)
+        return server.run(mode.service(parts), mode, listener)
 
 
 def _mistake(error: BaseException | None) -> UserError | None:

@@ -16,9 +16,9 @@ import torch
 import torchrun
 
 from mlsys import ranks
+from mlsys.defaults import ROOT
 from mlsys.distance import distance
 from mlsys.distance.data.random import Random
-from mlsys.run.config import ROOT
 
 pytestmark = pytest.mark.slow
 

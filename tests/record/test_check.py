@@ -12,10 +12,10 @@ import pytest
 
 from mlsys import record
 from mlsys.compare import __main__ as compare
+from mlsys.defaults import ROOT
 from mlsys.record import check
 from mlsys.report import __main__
 from mlsys.run import sweep
-from mlsys.run.config import ROOT
 
 REAL = {
     "distance": "seed_distance/records/l2-1e4",

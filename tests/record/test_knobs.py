@@ -7,11 +7,11 @@ from collections.abc import Container
 import hydra
 import pytest
 
+from mlsys.defaults import ROOT
 from mlsys.record import knobs
 from mlsys.record.knobs import MEANINGS, Meaning, is_care, is_setting, is_used, meaning, tells_work
 from mlsys.report.rows import flatten
 from mlsys.run import config
-from mlsys.run.config import ROOT
 
 CONF = ROOT / "conf"
 

@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
+from mlsys import defaults
 from mlsys.errors import UserError
 from mlsys.run import build, choices, config
 
 
 def test_what_options_share_is_no_option() -> None:
-    assert "_model" not in choices.options("generator")
+    assert "_model" not in defaults.options("generator")
     with pytest.raises(UserError, match=r"^generator=_model is not an option; there are: model, random"):
         choices.check(["generator=_model"])
     assert " _" not in config.groups()
@@ -35,9 +36,10 @@ def test_a_sweep_over_all_options_leaves_it_out(word: str, read: str) -> None:
 TYPED = """
 import sys
 import hydra
+from mlsys import defaults
 from mlsys.run import build, config
 config.register()
-with hydra.initialize_config_dir(str(config.conf()), version_base="1.3"):
+with hydra.initialize_config_dir(str(defaults.conf()), version_base="1.3"):
     plain = config.resolved(hydra.compose("config", ["server=batch", "generator.max_prompt_tokens=7"]))
 assert "torch" not in sys.modules, "composing"
 build.typed(plain)

@@ -10,9 +10,9 @@ import hydra
 import pytest
 from omegaconf import DictConfig
 
+from mlsys.defaults import ROOT
 from mlsys.errors import UserError
 from mlsys.run import cli, config, sweep
-from mlsys.run.config import ROOT
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from mlsys import environment
+from mlsys.defaults import ROOT
 from mlsys.quantities import cores
 from mlsys.run import app, cli, config, live, sweep
-from mlsys.run.config import ROOT
 
 Typed = Callable[..., "tuple[int, str, list[str]]"]
 SIMULATED = "server=batch generator=simulated embedder=hashing corpus=animals"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlsys.defaults import ROOT
 from mlsys.run import config
 
 
@@ -27,4 +28,4 @@ def test_outputs_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("MLSYS_OUTPUTS", "elsewhere")
     assert config.outputs() == "elsewhere"
     monkeypatch.delenv("MLSYS_OUTPUTS")
-    assert config.outputs() == str(config.ROOT / "outputs")
+    assert config.outputs() == str(ROOT / "outputs")

@@ -13,10 +13,10 @@ import pytest
 from omegaconf import DictConfig
 
 from mlsys import record, signatures
+from mlsys.defaults import ROOT
 from mlsys.errors import UserError
 from mlsys.record import Results
 from mlsys.run import build, config, interleave, job
-from mlsys.run.config import ROOT
 
 
 class Workload:

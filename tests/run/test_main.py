@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mlsys.run.config import ROOT
+from mlsys.defaults import ROOT
 
 HEAVY = ("torch", "numpy", "scipy", "pandas", "numba", "triton", "plotly", "wandb", "fastapi", "transformers")
 ASK = f"""

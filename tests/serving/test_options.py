@@ -1,18 +1,19 @@
-"""Bad values are one line naming option and value, YAML and dataclasses agree."""
+"""Bad values are one line naming option and value; YAML states each knob, its class takes it."""
 
 import inspect
-from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sections import made, section
 
-from mlsys import keys
+from mlsys import defaults, keys, signatures
 from mlsys.errors import UserError
-from mlsys.serving import options
+from mlsys.serving.balancer.options import replica_options
 
-CONF = Path(__file__).parents[2] / "conf"
+MODES = [f"server/{name}" for name in defaults.options("server") if name != "none"]
+POLICIES = [f"{group}/{name}" for group in ("batching", "balancer") for name in defaults.options(group)]
+SERVICES = [name for name in defaults.options("server") if name not in ("none", "lb", "external")]
+GIVEN = {"server/external": {"url": "http://127.0.0.1:8000"}}
 
 BAD_SERVER = [
     ("server/batch", {"port": 65536}, "server.port=65536 must be between 0 (a free one) and 65535"),
@@ -28,7 +29,11 @@ BAD_SERVER = [
     ("server/external", {"url": "http://127.0.0.1:8000", "api_key": "s3cret"}, keys.REFUSED),
     ("server/queue", {"workers": 0}, "server.workers=0 must be at least 1"),
     ("server/lb", {"replicas": 0}, "server.replicas=0 must be at least 1"),
-    ("server/lb", {"replica": "lb"}, "server.replica=lb is none of baseline, queue, batch"),
+    (
+        "server/lb",
+        {"replica": "lb"},
+        f"server.replica=lb is none of {', '.join(SERVICES)}",
+    ),
     ("server/lb", {"eject_max_s": 1.0}, "server.eject_max_s=1 must be at least 30"),
     (
         "server/lb",
@@ -51,11 +56,6 @@ BAD_BATCHING = [
 ]
 
 
-POLICIES = sorted(
-    f"{group}/{path.stem}" for group in ("batching", "balancer") for path in (CONF / group).glob("[!_]*.yaml")
-)
-
-
 @pytest.mark.parametrize(("option", "knobs", "line"), BAD_SERVER + BAD_BATCHING)
 def test_a_mistake_is_one_line(option: str, knobs: dict[str, Any], line: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -63,63 +63,43 @@ def test_a_mistake_is_one_line(option: str, knobs: dict[str, Any], line: str) ->
     assert str(caught.value) == line
 
 
-@pytest.mark.parametrize("path", options.SCHEMAS)
-def test_yaml_and_dataclass_agree(path: str) -> None:
-    content = section(path)
-    node = options.SCHEMAS[path]
-    assert set(content) == {field.name for field in fields(node)}
-    if path != "server/external":
-        assert content == asdict(node())
-    assert content["name"] == path.split("/")[1]
-
-
-@pytest.mark.parametrize("option", POLICIES)
+@pytest.mark.parametrize("option", MODES + POLICIES)
 def test_an_option_is_one_module_and_one_yaml_and_only_the_yaml_states_defaults(option: str) -> None:
-    content = section(option)
-    knobs = inspect.signature(type(made(option))).parameters
+    content = section(option, **GIVEN.get(option, {}))
+    knobs = inspect.signature(type(signatures.make(option.split("/")[0], content))).parameters
     assert set(content) == {"_target_", *knobs}
     assert not [name for name, knob in knobs.items() if knob.default is not knob.empty]
     assert content["name"] == content["_target_"].split(".")[-2] == option.split("/")[1]
 
 
-def test_schemas_compose() -> None:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import ConfigKeyError, ValidationError
-
-    for node in options.SCHEMAS.values():
-        OmegaConf.structured(node) if node is not options.External else None
-    config = OmegaConf.structured(options.Batch)
-    with pytest.raises(ValidationError):
-        config.port = "many"
-    with pytest.raises(ConfigKeyError):
-        OmegaConf.merge(config, {"prot": 1})
-
-
 def test_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
-    assert options.Batch(api_key="env:MLSYS_TEST_KEY").key == "s3cret"
-    assert options.Batch().key is None
+    assert made("server/batch", api_key="env:MLSYS_TEST_KEY").key == "s3cret"
+    assert made("server/batch").key is None
     monkeypatch.delenv("MLSYS_TEST_KEY")
     with pytest.raises(UserError, match="api_key=env:MLSYS_TEST_KEY is empty"):
-        options.Batch(api_key="env:MLSYS_TEST_KEY")
+        made("server/batch", api_key="env:MLSYS_TEST_KEY")
 
 
-def test_a_replica_inherits_limits_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replica_is_what_its_modes_yaml_says_with_the_balancers_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
-    balancer = options.LoadBalancer(
+    balancer = made(
+        "server/lb",
         max_k=7,
         threads=2,
         port=8000,
         host="0.0.0.0",
         api_key="env:MLSYS_TEST_KEY",
         default_timeout_ms=5.0,
+        max_connections=99,
         replica="queue",
     )
-    replica = options.replica_options(balancer, 4)
-    assert replica["max_k"] == 7
-    assert replica["threads"] == 2
-    assert replica["label"] == "replica-4"
-    assert replica["_target_"] == "mlsys.serving.modes.queue.Queue"
-    assert (replica["port"], replica["host"]) == (0, "127.0.0.1")
-    assert replica["api_key"] is None
-    assert replica["default_timeout_ms"] is None
+    assert replica_options(balancer, 4) == section("server/queue", max_k=7, threads=2, label="replica-4")
+
+
+@pytest.mark.parametrize("mode", SERVICES)
+def test_every_mode_that_answers_by_itself_may_be_a_replica(mode: str) -> None:
+    balancer = made("server/lb", replica=mode)
+    assert replica_options(balancer, 0) == section(f"server/{mode}", label="replica-0")

@@ -8,7 +8,6 @@ import pytest
 from sections import made
 from serving_doubles import FakePipeline, Gate, eventually
 
-from mlsys.serving import options
 from mlsys.serving.batching import Policy
 from mlsys.serving.batching.single import Single
 from mlsys.serving.modes.baseline import Contended
@@ -24,11 +23,11 @@ def make(
     mode: str, pipeline: FakePipeline, max_queue: int = 64, policy: Policy | None = None
 ) -> Scheduler | Contended:
     if mode == "baseline":
-        return Contended(options.Baseline(max_queue=max_queue), pipeline)
+        return Contended(made("server/baseline", max_queue=max_queue), pipeline)
     if mode == "queue":
-        return Scheduler(options.Queue(max_queue=max_queue), [pipeline], Single())
+        return Scheduler(made("server/queue", max_queue=max_queue), [pipeline], Single())
     return Scheduler(
-        options.Batch(max_queue=max_queue), [pipeline], policy or made("batching/hybrid", max_size=8)
+        made("server/batch", max_queue=max_queue), [pipeline], policy or made("batching/hybrid", max_size=8)
     )
 
 
@@ -135,7 +134,7 @@ class Told(Single):
 
 async def test_each_of_several_workers_reports_its_own_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Told()
-    line = Scheduler(options.Queue(workers=2), [FakePipeline(), FakePipeline()], policy)
+    line = Scheduler(made("server/queue", workers=2), [FakePipeline(), FakePipeline()], policy)
     await line.start()
     await eventually(lambda: policy.counts == [1])
     gates = [hold_after_answering(engine, monkeypatch) for engine in line.workers]
@@ -248,7 +247,7 @@ async def test_an_error_in_the_machinery_fails_the_batch_not_the_loop(
 
 async def test_two_workers_share_one_line() -> None:
     gates, pipelines = [Gate(), Gate()], [FakePipeline(), FakePipeline()]
-    line = Scheduler(options.Queue(workers=2), [*pipelines], Single())
+    line = Scheduler(made("server/queue", workers=2), [*pipelines], Single())
     await line.start()
     for pipeline, gate in zip(pipelines, gates, strict=True):
         pipeline.hooks["embed"] = gate
@@ -281,7 +280,7 @@ async def test_not_ready_before_the_start_nor_while_draining() -> None:
 
 async def test_a_stalled_engine_makes_the_line_unready() -> None:
     pipeline, gate = gated()
-    line = Scheduler(options.Batch(stall_timeout_s=0.01), [pipeline], made("batching/hybrid"))
+    line = Scheduler(made("server/batch", stall_timeout_s=0.01), [pipeline], made("batching/hybrid"))
     await line.start()
     pipeline.hooks["embed"] = gate
     running = asyncio.create_task(ask(line, "running"))

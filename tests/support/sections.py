@@ -10,7 +10,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 
-from mlsys import signatures
+from mlsys import defaults, signatures
 from mlsys.loadtest import options
 from mlsys.loadtest.arrivals import make
 from mlsys.run import config
@@ -22,7 +22,7 @@ SIMULATED = ("corpus=animals", "embedder=hashing", "generator=simulated", "devic
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     config.register()
     GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(config.conf()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(defaults.conf()), version_base="1.3"):
         return config.resolved(hydra.compose("config", ["tracking=off", *overrides]))
 
 

@@ -5,6 +5,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 
 from mlsys import signatures
+from mlsys.defaults import conf
 from mlsys.errors import UserError
 from mlsys.run import config
 from mlsys.tracking import NullSink
@@ -13,7 +14,7 @@ from mlsys.tracking.wandb import WandbSink
 
 def tracking(*overrides: str) -> object:
     config.register()
-    with initialize_config_dir(str(config.ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(conf()), version_base="1.3"):
         return signatures.make("tracking", config.resolved(compose("config", list(overrides)))["tracking"])
 
 

@@ -9,17 +9,15 @@ from typing import Any
 
 from mlsys.serving.balancer import Policy
 from mlsys.serving.balancer.health import Health
+from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.balancer.silence import Silence
-from mlsys.serving.options import LoadBalancer
 from mlsys.serving.request import Clock, Unavailable
 
 
 class Backend:
     """`attempts` are the calls in flight; they end at once when the replica is lost."""
 
-    def __init__(
-        self, name: str, url: str | None, options: LoadBalancer, clock: Clock = time.monotonic
-    ) -> None:
+    def __init__(self, name: str, url: str | None, options: Balancing, clock: Clock = time.monotonic) -> None:
         self.name, self.url, self._clock = name, url, clock
         self.health = Health(
             options.rise,

@@ -15,7 +15,7 @@ import aiohttp
 
 from mlsys import bodies
 from mlsys.serving.balancer.backend import Backend
-from mlsys.serving.options import LoadBalancer
+from mlsys.serving.balancer.options import Balancing
 
 QUESTION = {"query": "Are you well?", "k": 1}
 
@@ -23,9 +23,7 @@ QUESTION = {"query": "Are you well?", "k": 1}
 class Checks:
     """One task for each replica, until `stop`."""
 
-    def __init__(
-        self, backends: list[Backend], options: LoadBalancer, session: aiohttp.ClientSession
-    ) -> None:
+    def __init__(self, backends: list[Backend], options: Balancing, session: aiohttp.ClientSession) -> None:
         self._options, self._session = options, session
         self._tasks = [asyncio.create_task(self._watch(backend)) for backend in backends]
         if options.silent_s:

@@ -15,7 +15,7 @@ from mlsys.errors import UserError
 from mlsys.progress import say
 from mlsys.serving.balancer.backend import Backend
 from mlsys.serving.balancer.backoff import Backoff
-from mlsys.serving.options import LoadBalancer, replica_options
+from mlsys.serving.balancer.options import Balancing, replica_options
 from mlsys.serving.process import Process
 
 WATCH_S = 0.05
@@ -31,7 +31,7 @@ class Replica:
     """One process and the backend that stands for it."""
 
     def __init__(
-        self, index: int, backend: Backend, options: LoadBalancer, config: dict[str, Any], directory: Path
+        self, index: int, backend: Backend, options: Balancing, config: dict[str, Any], directory: Path
     ) -> None:
         self.backend, self._options, self._directory = backend, options, directory
         self._config = {**config, "server": replica_options(options, index)}

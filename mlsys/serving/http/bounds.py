@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass
 
-from mlsys.serving.options import LoadBalancer, Server
+from mlsys.serving.options import Server
 
 SPARE_FILES = 64  # for models, logs and libraries
 
@@ -33,5 +33,5 @@ def of(options: Server) -> Bounds:
     most = options.max_connections
     if hard != resource.RLIM_INFINITY:
         files = max(hard - SPARE_FILES, hard // 2)
-        most = min(most, files // (2 if isinstance(options, LoadBalancer) else 1))
+        most = min(most, files // options.files_per_client)
     return Bounds(options.receive_timeout_s, max(1, most))

@@ -12,22 +12,19 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from mlsys.serving import options
 from mlsys.serving.modes import Parts, Service
+from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PipelineService
 from mlsys.serving.request import Request
 from mlsys.serving.worker import Pipeline, Settle, Worker
 
 
-class Baseline:
-    """Built from the knobs of `conf/server/baseline.yaml`."""
-
-    def __init__(self, **knobs: Any) -> None:
-        self.options = options.Baseline(**knobs)
+class Baseline(Server):
+    """Has no knobs of its own."""
 
     def service(self, parts: Parts) -> Service:
         """One pipeline, a pool of threads in front of it."""
-        return Contended(self.options, parts.pipeline())
+        return Contended(self, parts.pipeline())
 
 
 class Locked(Worker):
@@ -46,7 +43,7 @@ class Locked(Worker):
 class Contended(PipelineService):
     """No line and no order: each request runs in a thread of its own, and the threads contend for the worker."""
 
-    def __init__(self, options: options.Server, pipeline: Pipeline) -> None:
+    def __init__(self, options: Server, pipeline: Pipeline) -> None:
         self.waiting: set[Request] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         super().__init__(options, [Locked(pipeline)], largest=1)

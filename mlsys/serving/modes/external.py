@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from mlsys.serving import options
+from mlsys import keys
+from mlsys.errors import UserError
 
 
+@dataclass
 class External:
-    """Built from the knobs of `conf/server/external.yaml`; `options.url` is the address."""
+    """`url`: the service's address. `api_key`: `env:NAME`, the variable with the key that it asks for."""
 
-    def __init__(self, **knobs: Any) -> None:
-        self.options = options.External(**knobs)
+    name: str
+    url: str
+    api_key: str | None
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise UserError(f"server.url={self.url} is not an address such as http://127.0.0.1:8000")
+        keys.read(self.api_key)

@@ -16,13 +16,13 @@ import aiohttp
 
 from mlsys import bodies
 from mlsys.progress import step
-from mlsys.serving import options
 from mlsys.serving.admission import Admission
 from mlsys.serving.balancer import Policy
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import RetryBudget
 from mlsys.serving.balancer.checks import Checks
 from mlsys.serving.balancer.meters import meter
+from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.balancer.proxy import Proxy
 from mlsys.serving.balancer.replicas import Replica, Replicas
 from mlsys.serving.meters import Meters
@@ -39,30 +39,27 @@ def _counts(field: Any) -> dict[str, int]:
     return {name: count for name, count in field.items() if type(count) is int and count >= 0}
 
 
-class LoadBalancer:
-    """Built from the knobs of `conf/server/lb.yaml`."""
-
-    def __init__(self, **knobs: Any) -> None:
-        self.options = options.LoadBalancer(**knobs)
+class LoadBalancer(Balancing):
+    """Its knobs are those of every balancer."""
 
     def service(self, parts: Parts) -> Service:
         """Replicas of `server.replica`, or `server.backends`, behind the chosen balancing policy."""
-        given = self.options.backends
-        names = given or [f"replica-{index}" for index in range(self.options.replicas)]
+        given = self.backends
+        names = given or [f"replica-{index}" for index in range(self.replicas)]
         urls: list[str | None] = [*(address.rstrip("/") for address in given)] or [None] * len(names)
-        backends = [Backend(name, url, self.options) for name, url in zip(names, urls, strict=True)]
+        backends = [Backend(name, url, self) for name, url in zip(names, urls, strict=True)]
         replicas = [] if given else [
-            Replica(index, backend, self.options, parts.config, parts.directory)
+            Replica(index, backend, self, parts.config, parts.directory)
             for index, backend in enumerate(backends)
         ]  # fmt: skip
-        return Balancer(self.options, backends, parts.balancer(), replicas)
+        return Balancer(self, backends, parts.balancer(), replicas)
 
 
 class Balancer:
     """The service: what `Scheduler` is to an engine, this is to replicas."""
 
     def __init__(
-        self, options: options.LoadBalancer, backends: list[Backend], policy: Policy, replicas: list[Replica]
+        self, options: Balancing, backends: list[Backend], policy: Policy, replicas: list[Replica]
     ) -> None:
         self.options = options
         self.backends = Backends(backends, policy)

@@ -4,20 +4,24 @@ own.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from mlsys.serving import options
 from mlsys.serving.batching.single import Single
 from mlsys.serving.modes import Parts, Service
+from mlsys.serving.options import Server, at_least
 from mlsys.serving.scheduler import Scheduler
 
 
-class Queue:
-    """Built from the knobs of `conf/server/queue.yaml`."""
+@dataclass
+class Queue(Server):
+    """`workers`: so many pipelines, each with a thread."""
 
-    def __init__(self, **knobs: Any) -> None:
-        self.options = options.Queue(**knobs)
+    workers: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("server.workers", self.workers, 1)
 
     def service(self, parts: Parts) -> Service:
         """As many pipelines as workers, one request at a time in each."""
-        return Scheduler(self.options, [parts.pipeline() for _ in range(self.options.workers)], Single())
+        return Scheduler(self, [parts.pipeline() for _ in range(self.workers)], Single())

@@ -8,15 +8,14 @@ from typing import Literal
 
 import aiohttp
 from aiohttp import web
+from sections import made
 from serving_doubles import eventually
 
-from mlsys.serving import options
 from mlsys.serving.balancer.backend import Backend
 from mlsys.serving.balancer.checks import Checks
+from mlsys.serving.balancer.options import Balancing
 
-FAST = replace(
-    options.LoadBalancer(), check_interval_s=0.01, check_timeout_s=0.2, probe_idle_s=0.05, probe_timeout_s=0.2
-)
+FAST = made("server/lb", check_interval_s=0.01, check_timeout_s=0.2, probe_idle_s=0.05, probe_timeout_s=0.2)
 
 Mood = int | Literal["hangs"]
 
@@ -41,7 +40,7 @@ class Replica:
 
 
 @asynccontextmanager
-async def watched(replica: Replica, chosen: options.LoadBalancer = FAST) -> AsyncIterator[Backend]:
+async def watched(replica: Replica, chosen: Balancing = FAST) -> AsyncIterator[Backend]:
     async with AsyncExitStack() as stack:
         app = web.Application()
         app.router.add_get("/ready", replica.on_ready)

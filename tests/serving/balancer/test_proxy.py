@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from sections import made
 from serving_doubles import eventually
 
-from mlsys.serving import options
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import RetryBudget
 from mlsys.serving.balancer.proxy import Proxy
 from mlsys.serving.balancer.round_robin import RoundRobin
 from mlsys.serving.request import BadGateway, Request, Unavailable
 
-OPTIONS = options.LoadBalancer()
+OPTIONS = made("server/lb")
 Mood = int | str | web.Response | None
 
 

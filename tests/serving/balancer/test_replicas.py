@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sections import made
 
 from mlsys.serving.balancer import replicas
 from mlsys.serving.balancer.backend import Backend
-from mlsys.serving.options import LoadBalancer
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ async def test_replicas_take_the_gpus_in_turn_and_say_which(
 
     monkeypatch.setattr(replicas, "visible_gpus", lambda: gpus)
     monkeypatch.setattr(replicas, "Process", Process)
-    options = LoadBalancer()
+    options = made("server/lb")
     backends = [Backend(f"replica-{index}", None, options) for index in range(3)]
     for index, backend in enumerate(backends):
         await replicas.Replica(index, backend, options, {"device": device}, Path(tmp_path)).start()

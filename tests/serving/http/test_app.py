@@ -13,14 +13,14 @@ from sections import made
 from serving_doubles import FakePipeline, Gate, eventually, served
 
 from mlsys.rag.item import Hit, Item
-from mlsys.serving import options
 from mlsys.serving.modes import Answer
+from mlsys.serving.options import Server
 from mlsys.serving.request import Request
 from mlsys.serving.scheduler import Scheduler
 
 
-def batch(pipeline: FakePipeline, **knobs: Any) -> tuple[Scheduler, options.Batch]:
-    chosen = options.Batch(**{"max_queue": 64, "max_k": 5, "max_query_chars": 50, **knobs})
+def batch(pipeline: FakePipeline, **knobs: Any) -> tuple[Scheduler, Server]:
+    chosen = made("server/batch", **{"max_queue": 64, "max_k": 5, "max_query_chars": 50, **knobs})
     return Scheduler(chosen, [pipeline], made("batching/hybrid", max_size=8)), chosen
 
 

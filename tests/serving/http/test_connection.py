@@ -12,7 +12,6 @@ import pytest
 from sections import made
 from serving_doubles import FakePipeline, Gate, served
 
-from mlsys.serving import options
 from mlsys.serving.http import connection
 from mlsys.serving.scheduler import Scheduler
 
@@ -65,7 +64,7 @@ class Talk:
 @asynccontextmanager
 async def serving(pipeline: FakePipeline | None = None, **knobs: Any) -> AsyncIterator[Connect]:
     """`await connect()` gives a Talk to a batch server."""
-    chosen = options.Batch(**knobs)
+    chosen = made("server/batch", **knobs)
     service = Scheduler(chosen, [pipeline or FakePipeline()], made("batching/hybrid", max_size=8))
     writers: list[asyncio.StreamWriter] = []
 

@@ -11,7 +11,6 @@ from sections import made
 from serving_doubles import FakePipeline
 
 from mlsys.errors import UserError
-from mlsys.serving import options
 from mlsys.serving.http import server
 from mlsys.serving.scheduler import Scheduler
 
@@ -58,9 +57,9 @@ async def test_a_server_that_lacks_a_package_is_never_ready(
 
     monkeypatch.setattr(server.Http, "serve", serve)
     pipeline = FakePipeline()
-    service = Scheduler(options.Batch(), [pipeline], made("batching/hybrid"))
+    service = Scheduler(made("server/batch"), [pipeline], made("batching/hybrid"))
     with server.bind("127.0.0.1", 0) as listener, pytest.raises(ModuleNotFoundError, match="httptools"):
-        await server._serve(service, options.Batch(), listener)
+        await server._serve(service, made("server/batch"), listener)
     assert pipeline.calls == []
     assert capsys.readouterr().out == ""
 

@@ -158,7 +158,7 @@ def test_a_signal_while_starting_leaves_nothing(tmp_path: Path) -> None:
         ),
         ("batch", {"generator": {"max_new_tokens": 0}}, "generator.max_new_tokens=0 must be at least 1"),
         ("lb", {"generator": {"max_new_tokens": 0}}, "generator.max_new_tokens=0 must be at least 1"),
-        ("lb", {"server": {"replica": "lb"}}, "server.replica=lb is none of baseline, queue, batch"),
+        ("lb", {"server": {"replica": "lb"}}, "server.replica=lb is none of baseline, batch"),
         ("external", {"server": {"url": "http://127.0.0.1:1"}}, "server=external is somebody else's service"),
     ],
 )
