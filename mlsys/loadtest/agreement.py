@@ -49,7 +49,10 @@ def describe(rows: Iterable[Row]) -> dict[str, str | int]:
 
 
 def _by_asked(path: Path) -> dict[Asked, set[str]]:
-    table = pd.read_parquet(path)
+    from pyarrow.parquet import read_schema
+
+    names = set(read_schema(path).names) & {"question", "outcome", "answer", "max_tokens"}
+    table = pd.read_parquet(path, columns=sorted(names))
     good = table[(table["outcome"] == OK) & table["answer"].notna()]
     limits = good["max_tokens"].tolist() if "max_tokens" in good else [None] * len(good)
     found: dict[Asked, set[str]] = {}

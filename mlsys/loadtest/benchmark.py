@@ -52,7 +52,7 @@ class ServingBenchmark:
                 f"loadtest={self.arrivals.name} lacks what every load has: defaults: [_load, _self_]"
             )
         self.load = load
-        if self.arrivals.needs_slo and self.load.slo_ms is None:
+        if self.arrivals.needs_slo and not self.load.limits:
             raise UserError(f"loadtest.slo_ms=null: loadtest={self.arrivals.name} needs a latency to meet")
         most = config["server"].get("max_k")
         if most is not None and self.load.k > most:
@@ -153,7 +153,8 @@ class ServingBenchmark:
     def _conclude(self, values: Mapping[str, Scalar]) -> None:
         if not self.arrivals.needs_slo:
             return
-        met, slo = values["slo.max_rate_rps"], f"loadtest.slo_ms={self.load.slo_ms:g}"
+        met = values["slo.max_rate_rps"]
+        slo = " ".join(f"{name}<={limit:g}" for name, limit in self.load.limits.items())
         found = f"no rate was found that meets {slo}" if met is None else f"{met:.4g} requests/s meet {slo}"
         progress.say(f"{found} (the search ended: {values['slo.ended']})")
 

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 
 from mlsys import bodies
+from mlsys.loadtest import stream
 from mlsys.loadtest.answer import judge, replica, retry_after_s
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, TIMED_OUT, Row
@@ -30,13 +31,22 @@ OWN_DESCRIPTORS = 64  # files, pipes and libraries of this process
 
 
 class Client:
-    """Connections to one service, as an async context manager. As many as the load takes."""
+    """Connections to one service, as an async context manager. As many as the load takes.
+
+    `stall_s`: answers are asked for piece by piece, and after the first piece none may take longer. None: whole.
+    """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], k: int, timeout_s: float, expected_tokens: int | None
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        k: int,
+        timeout_s: float,
+        expected_tokens: int | None,
+        stall_s: float | None = None,
     ) -> None:
         self._url, self._headers, self._k = url.rstrip("/"), dict(headers), k
-        self._timeout_s, self._expected_tokens = timeout_s, expected_tokens
+        self._timeout_s, self._expected_tokens, self._stall_s = timeout_s, expected_tokens, stall_s
         self._in_flight = 0
 
     async def __aenter__(self) -> Client:
@@ -66,6 +76,8 @@ class Client:
         except TimeoutError:
             row.done_s, row.outcome = clock(), TIMED_OUT
             row.error = f"no answer within {self._timeout_s:g} s"
+        except stream.Broken as error:
+            row.done_s, row.outcome, row.error = clock(), FAILED, str(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             row.done_s, row.outcome, row.error = clock(), FAILED, said(error)
 
@@ -79,14 +91,12 @@ class Client:
         with self._descriptor():
             async with asyncio.timeout(self._timeout_s):
                 try:
-                    content = await self._post(self._kept, sent, row, question, clock)
+                    return await self._post(self._kept, sent, row, question, clock)
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                     if not sent.reused or row.status is not None or _begun(error):
                         raise
                     row.resent = True
-                    content = await self._post(self._fresh, sent, row, question, clock)
-        row.done_s = clock()
-        return bodies.parse(content) if row.status == 200 else None
+                    return await self._post(self._fresh, sent, row, question, clock)
 
     @contextmanager
     def _descriptor(self) -> Iterator[None]:
@@ -106,16 +116,24 @@ class Client:
         row: Row,
         question: Question,
         clock: Callable[[], float],
-    ) -> bytes:
+    ) -> Any:
         body: dict[str, Any] = {"query": question.text, "k": self._k}
         if row.max_tokens is not None:
             body |= {"max_tokens": row.max_tokens, "exact_tokens": True}
+        if self._stall_s is not None:
+            body["stream"] = True
         async with session.post(
             self._url + PATH, json=body, allow_redirects=False, trace_request_ctx=sent
         ) as response:
             row.status, row.first_byte_s = response.status, clock()
             row.retry_after_s, row.replica = retry_after_s(response.headers), replica(response.headers)
-            return await bodies.read(response)
+            if self._stall_s is not None and row.status == 200 and stream.is_one(response):
+                return await stream.read(response, row, clock, self._stall_s)
+            content = await bodies.read(response)
+        row.done_s = clock()
+        if self._stall_s is not None:
+            row.first_text_s = row.done_s
+        return bodies.parse(content) if row.status == 200 else None
 
     async def get(self, path: str) -> Any:
         """The JSON of a GET, or None where the service has none."""

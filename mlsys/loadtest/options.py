@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import NoneType
 from typing import Any
 
 from mlsys import signatures
@@ -15,6 +16,8 @@ from mlsys.errors import UserError
 from mlsys.loadtest.lengths import Lengths, OutputTokens
 
 DEFAULT_REQUESTS = 60
+STREAMED = ("ttft_ms", "tpot_ms")
+LIMITS = (*STREAMED, "e2e_ms")
 LEAST = {
     "requests": 1,
     "warmup_requests": 0,
@@ -35,6 +38,9 @@ class Load:
     repeats: int
     timeout_s: float
     slo_ms: float | None
+    slo: dict[str, float] | None
+    stream: bool
+    stall_s: float
     k: int
     output_tokens: OutputTokens
     zipf_s: float | None
@@ -47,11 +53,34 @@ class Load:
             value = getattr(self, knob)
             if value is not None and not (isinstance(value, int) and value >= minimum):
                 raise UserError(f"loadtest.{knob}={value} must be a whole number of at least {minimum}")
-        for knob in ("duration_s", "timeout_s", "slo_ms", "zipf_s"):
+        for knob in ("duration_s", "timeout_s", "slo_ms", "stall_s", "zipf_s"):
             value = getattr(self, knob)
             if value is not None and not (is_number(value) and value > 0):
                 raise UserError(f"loadtest.{knob}={value} must be more than 0")
         Lengths(self.output_tokens)
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        if not isinstance(self.slo, (dict, NoneType)):
+            raise UserError(f"loadtest.slo={self.slo} must be limits such as {{ttft_ms: 500, e2e_ms: 5000}}")
+        for name, limit in (self.slo or {}).items():
+            if name not in LIMITS:
+                raise UserError(f"loadtest.slo has no {name}; it has {', '.join(LIMITS)}")
+            if not (is_number(limit) and limit > 0):
+                raise UserError(f"loadtest.slo.{name}={limit} must be more than 0")
+            if name in STREAMED and not self.stream:
+                raise UserError(f"loadtest.slo.{name}={limit:g} needs loadtest.stream=true")
+        e2e_ms = (self.slo or {}).get("e2e_ms", self.slo_ms)
+        if None not in (self.slo_ms, e2e_ms) and e2e_ms != self.slo_ms:
+            raise UserError(
+                f"loadtest.slo_ms={self.slo_ms:g} is another limit than loadtest.slo.e2e_ms={e2e_ms:g}"
+            )
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """What a request must meet to be good, by the name of its figure; `slo_ms` is the limit of `e2e_ms`."""
+        alone = {} if self.slo_ms is None else {"e2e_ms": self.slo_ms}
+        return {name: limit for name in LIMITS if (limit := (alone | (self.slo or {})).get(name)) is not None}
 
     @property
     def measured_requests(self) -> int | None:

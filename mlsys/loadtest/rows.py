@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mlsys.files import replacing
@@ -31,6 +33,7 @@ class Row:
     concurrency: int | None = None
     offered_rate_rps: float | None = None
     first_byte_s: float | None = None
+    first_text_s: float | None = None  # where a stream was asked for: the first piece that has text
     done_s: float = 0.0
     outcome: str = FAILED
     status: int | None = None
@@ -45,6 +48,7 @@ class Row:
     respond_ms: float | None = None
     batch_size: int | None = None
     tokens: int | None = None
+    itl_ms: array[float] | None = None  # the time from each piece of a stream to the next
     answer: str | None = None  # the first 16 hex digits of the sha256 of the result
     hit: bool | None = None  # whether the passage that answers the question was among the retrieved
     replica: str | None = None
@@ -54,6 +58,18 @@ class Row:
     def e2e_ms(self) -> float:
         """From the intended time (in a closed loop that is the time of sending) to the whole answer."""
         return 1e3 * (self.done_s - self.intended_s)
+
+    @property
+    def ttft_ms(self) -> float | None:
+        """From the intended time to the first text; where the answer came whole, to all of it."""
+        return None if self.first_text_s is None else 1e3 * (self.first_text_s - self.intended_s)
+
+    @property
+    def tpot_ms(self) -> float | None:
+        """Time per token after the first; None where there is no other, or all came at once."""
+        if self.first_text_s is None or not self.itl_ms or (self.tokens or 0) < 2:
+            return None
+        return 1e3 * (self.done_s - self.first_text_s) / ((self.tokens or 0) - 1)
 
     @property
     def dispatch_delay_ms(self) -> float:
@@ -70,22 +86,30 @@ DTYPES = {
     "float | None": "float64",
     "str | None": "object",
     "bool | None": "boolean",
+    "array[float] | None": "object",
 }
+DERIVED = ("e2e_ms", "ttft_ms", "tpot_ms", "dispatch_delay_ms")
 
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:
-    """The rows with `e2e_ms` and `dispatch_delay_ms`; columns and dtypes do not depend on the rows."""
+    """The rows with what is derived from them; columns and dtypes do not depend on the rows."""
     columns = {
         knob.name: pd.Series([getattr(row, knob.name) for row in rows], dtype=DTYPES[str(knob.type)])
         for knob in fields(Row)
     }
-    columns["e2e_ms"] = pd.Series([row.e2e_ms for row in rows], dtype="float64")
-    columns["dispatch_delay_ms"] = pd.Series([row.dispatch_delay_ms for row in rows], dtype="float64")
+    for name in DERIVED:
+        columns[name] = pd.Series([getattr(row, name) for row in rows], dtype="float64")
     return pd.DataFrame(columns)
 
 
 def write(directory: Path, rows: Sequence[Row]) -> Path:
     """Write `requests.parquet` in one step: what has been measured is never half there."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    gaps = [None if row.itl_ms is None else np.frombuffer(row.itl_ms, np.float32) for row in rows]
+    flat = pa.Table.from_pandas(table(rows).drop(columns="itl_ms"), preserve_index=False)
+    whole = flat.append_column("itl_ms", pa.array(gaps, pa.list_(pa.float32())))
     with replacing(directory / FILE_NAME) as beside:
-        table(rows).to_parquet(beside, index=False)
+        parquet.write_table(whole, beside)
     return directory / FILE_NAME

@@ -7,29 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mlsys.loadtest.distributions import distribution
 from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
+from mlsys.loadtest.timeline import timeline
+from mlsys.loadtest.token_statistics import histogram, streams
 from mlsys.loadtest.window import Window, mean_in_flight, window
 from mlsys.record import Scalar
 from mlsys.stages import STAGES
 
-P99_NEEDS = 100
 MOST_REPLICAS = 64
-
-
-def distribution(name: str, values: Sequence[float]) -> dict[str, Scalar]:
-    """`name.{mean,p50,p90,p95,p99,max}`; below 100 values p99 would be the maximum renamed, and is None."""
-    if not values:
-        return {f"{name}.{part}": None for part in ("mean", "p50", "p90", "p95", "p99", "max")}
-    p50, p90, p95, p99 = (float(value) for value in np.percentile(values, [50, 90, 95, 99]))
-    return {
-        f"{name}.mean": float(np.mean(values)),
-        f"{name}.p50": p50,
-        f"{name}.p90": p90,
-        f"{name}.p95": p95,
-        f"{name}.p99": p99 if len(values) >= P99_NEEDS else None,
-        f"{name}.max": float(max(values)),
-    }
 
 
 def counts(measured: Sequence[Row]) -> dict[str, Scalar]:
@@ -86,17 +73,29 @@ def _inside_ms(row: Row) -> float | None:
     return sum(times) if times else None
 
 
-def goodput(measured: Sequence[Row], throughput_rps: float, slo_ms: float | None) -> dict[str, Scalar]:
-    """`goodput`: the share of requests answered within `slo_ms`; `goodput_rps`: how many a second."""
-    if slo_ms is None:
+def goodput(measured: Sequence[Row], throughput_rps: float, limits: Mapping[str, float]) -> dict[str, Scalar]:
+    """`goodput`: the share of requests answered within all `limits` (ms, by `e2e_ms`, `ttft_ms`, `tpot_ms`).
+
+    `goodput_rps`: how many a second. `goodput.<name>`: the share within that limit. An answer that came at once has no
+    `tpot_ms` and is within its limit. What was not answered is within none.
+    """
+    if not limits:
         return {}
-    good = sum(row.outcome == OK for row in measured)
-    meeting = sum(row.outcome == OK and row.e2e_ms <= slo_ms for row in measured)
+    good = [row for row in measured if row.outcome == OK]
+    within = {name: [_within(row, name, limit) for row in good] for name, limit in limits.items()}
+    meeting = sum(map(all, zip(*within.values(), strict=True)))
     return {
-        "slo_ms": slo_ms,
+        **({"slo_ms": limits["e2e_ms"]} if "e2e_ms" in limits else {}),
+        **{f"slo.{name}": limit for name, limit in limits.items()},
         "goodput": meeting / len(measured),
-        "goodput_rps": throughput_rps * meeting / good if good else 0.0,
+        "goodput_rps": throughput_rps * meeting / len(good) if good else 0.0,
+        **{f"goodput.{name}": sum(met) / len(measured) for name, met in within.items()},
     }
+
+
+def _within(row: Row, name: str, limit: float) -> bool:
+    value = getattr(row, name)
+    return bool(value <= limit) if value is not None else name == "tpot_ms"
 
 
 def quality(good: Sequence[Row]) -> dict[str, Scalar]:
@@ -124,7 +123,7 @@ def replicas(good: Sequence[Row]) -> dict[str, Scalar]:
 
 
 def summarise(
-    repeats: Sequence[Sequence[Row]], slo_ms: float | None
+    repeats: Sequence[Sequence[Row]], limits: Mapping[str, float]
 ) -> tuple[dict[str, Scalar], Mapping[str, list[float]]]:
     """A level's names and numbers from the rows of its repeats, and the figures of each repeat.
 
@@ -151,7 +150,9 @@ def summarise(
         "in_flight.mean": float(np.mean(flights)),
         **stages(good),
         **batches(good),
-        **goodput(measured, rate, slo_ms),
+        **histogram("e2e_ms", [row.e2e_ms for row in good]),
+        **streams(good),
+        **goodput(measured, rate, limits),
         **quality(good),
         **replicas(good),
     }, samples
@@ -159,12 +160,14 @@ def summarise(
 
 def _samples(repeats: Sequence[Sequence[Row]], windows: Sequence[Window]) -> dict[str, list[float]]:
     samples = {"throughput_rps": [w.rate_rps for w in windows]}
-    each = [[row.e2e_ms for row in rows if row.phase == MEASURED and row.outcome == OK] for rows in repeats]
-    if all(each):
-        samples["e2e_ms.mean"] = [float(np.mean(times)) for times in each]
-        samples["e2e_ms.p50"] = [float(np.percentile(times, 50)) for times in each]
-        samples["e2e_ms.p95"] = [float(np.percentile(times, 95)) for times in each]
-    return samples
+    good = [[row for row in rows if row.phase == MEASURED and row.outcome == OK] for rows in repeats]
+    for name in ("e2e_ms", "ttft_ms", "tpot_ms"):
+        each = [[value for row in rows if (value := getattr(row, name)) is not None] for rows in good]
+        if all(each):
+            samples[f"{name}.mean"] = [float(np.mean(times)) for times in each]
+            samples[f"{name}.p50"] = [float(np.percentile(times, 50)) for times in each]
+            samples[f"{name}.p95"] = [float(np.percentile(times, 95)) for times in each]
+    return samples | timeline(repeats)
 
 
 def _spread(values: Sequence[float]) -> float | None:

@@ -38,6 +38,7 @@ MEANINGS = {
     "loadtest.zipf_s": Meaning.WORK,
     "loadtest.request_rate": Meaning.WORK,
     "loadtest.requests": Meaning.CARE,
+    "loadtest.stall_s": Meaning.CARE,
     "loadtest.repeats": Meaning.CARE,
     "loadtest.warmup_requests": Meaning.CARE,
     "loadtest.duration_s": Meaning.CARE,

@@ -61,7 +61,7 @@ def run(
         process, phases, Order(QUESTIONS, 0), lambda _: Row(0, 0)
     )
     level = virtual_time.run(work)
-    return level.rows, dict(summarise([level.rows], slo_ms=None)[0])
+    return level.rows, dict(summarise([level.rows], limits={})[0])
 
 
 @pytest.mark.slow

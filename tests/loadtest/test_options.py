@@ -35,12 +35,34 @@ def test_an_option_is_one_module_and_one_yaml_and_only_the_yaml_states_defaults(
         ("timeout_s", -2.0, "loadtest.timeout_s=-2.0 must be more than 0"),
         ("slo_ms", float("nan"), "loadtest.slo_ms=nan must be more than 0"),
         ("k", 0, "loadtest.k=0 must be a whole number of at least 1"),
+        ("stall_s", 0.0, "loadtest.stall_s=0.0 must be more than 0"),
+        ("slo", "fast", "loadtest.slo=fast must be limits such as {ttft_ms: 500, e2e_ms: 5000}"),
+        ("slo", {"p99_ms": 5}, "loadtest.slo has no p99_ms; it has ttft_ms, tpot_ms, e2e_ms"),
+        ("slo", {"e2e_ms": -5}, "loadtest.slo.e2e_ms=-5 must be more than 0"),
+        ("slo", {"ttft_ms": 500}, "loadtest.slo.ttft_ms=500 needs loadtest.stream=true"),
     ],
 )
 def test_bad_values_are_named(knob: str, value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
         Load(**load() | {knob: value})
     assert str(caught.value) == message
+
+
+def test_the_limits_of_a_good_request_and_the_latency_that_was_there_before() -> None:
+    three = {"e2e_ms": 5000, "tpot_ms": 100, "ttft_ms": 500}
+    assert list(Load(**load(slo=three, stream=True)).limits.items()) == [
+        ("ttft_ms", 500),
+        ("tpot_ms", 100),
+        ("e2e_ms", 5000),
+    ]
+    assert Load(**load(slo={"ttft_ms": 500}, slo_ms=900.0, stream=True)).limits == {
+        "ttft_ms": 500,
+        "e2e_ms": 900,
+    }
+    assert Load(**load()).limits == {}
+    with pytest.raises(UserError) as caught:
+        Load(**load(slo={"e2e_ms": 5000}, slo_ms=900.0))
+    assert str(caught.value) == "loadtest.slo_ms=900 is another limit than loadtest.slo.e2e_ms=5000"
 
 
 def test_requests_are_counted_unless_a_duration_is_given() -> None:

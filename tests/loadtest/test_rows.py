@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,18 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read["outcome"].tolist() == ["ok", "failed"]
     assert read["hit"].tolist() == [True, pd.NA]
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_the_gaps_of_a_stream_are_a_list_in_its_row(tmp_path: Path) -> None:
+    gaps = array("f", [1.5, 2.5])
+    streamed = Row(0, 0, intended_s=1, first_text_s=1.25, done_s=2, tokens=4, itl_ms=gaps, outcome=OK)
+    write(tmp_path, [Row(0, 0), streamed, Row(0, 0, first_text_s=1.0, itl_ms=array("f"))])
+    read = pd.read_parquet(tmp_path / FILE_NAME)
+    assert [None if one is None else list(one) for one in read["itl_ms"]] == [None, [1.5, 2.5], []]
+    assert read["ttft_ms"].tolist()[1] == 250
+    assert read["tpot_ms"].tolist()[1] == 250
+    write(tmp_path, [Row(0, 0)])
+    assert pd.read_parquet(tmp_path / FILE_NAME)["itl_ms"].tolist() == [None]
 
 
 def test_types_do_not_depend_on_what_happened() -> None:

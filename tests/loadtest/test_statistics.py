@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import pytest
 from made_rows import row
 
-from mlsys.loadtest.rows import FAILED, REJECTED, TIMED_OUT
-from mlsys.loadtest.statistics import batches, counts, distribution, goodput, replicas, stages, summarise
+from mlsys.loadtest.distributions import distribution
+from mlsys.loadtest.rows import FAILED, REJECTED, TIMED_OUT, Row
+from mlsys.loadtest.statistics import batches, counts, goodput, replicas, stages, summarise
 
 
 def test_percentiles_are_numpys_and_p99_needs_a_hundred() -> None:
@@ -59,14 +62,38 @@ def test_stages_and_what_is_outside_them_are_the_latency() -> None:
 
 def test_goodput_is_a_share_of_all_requests() -> None:
     rows = [row(0, 0.1), row(0, 0.3), row(0, 0.1, outcome=REJECTED), row(0, 0.1)]
-    assert goodput(rows, 6.0, 200) == {"slo_ms": 200, "goodput": 0.5, "goodput_rps": 4.0}
-    assert goodput(rows, 6.0, None) == {}
+    found = goodput(rows, 6.0, {"e2e_ms": 200})
+    assert found == {
+        "slo_ms": 200,
+        "slo.e2e_ms": 200,
+        "goodput": 0.5,
+        "goodput_rps": 4.0,
+        "goodput.e2e_ms": 0.5,
+    }
+    assert goodput(rows, 6.0, {}) == {}
+
+
+def test_a_request_is_good_where_it_meets_all_limits_and_each_limit_has_a_share_of_its_own() -> None:
+    def streamed(first_s: float, done_s: float, pieces: int = 5) -> Row:
+        return row(0, done_s, first_text_s=first_s, tokens=5, itl_ms=array("f", [1.0] * (pieces - 1)))
+
+    rows = [
+        streamed(0.1, 0.5),  # tpot 100 ms
+        streamed(0.3, 0.5),  # late to begin
+        streamed(0.1, 0.9),  # tpot 200 ms
+        streamed(0.1, 0.1, pieces=1),  # all at once: no tpot to miss
+        row(0, 0.1, outcome=REJECTED),
+    ]
+    found = goodput(rows, 8.0, {"ttft_ms": 200, "tpot_ms": 101, "e2e_ms": 600})
+    shares = {name: found[f"goodput.{name}"] for name in ("ttft_ms", "tpot_ms", "e2e_ms")}
+    assert shares == {"ttft_ms": 0.6, "tpot_ms": 0.6, "e2e_ms": 0.6}
+    assert (found["goodput"], found["goodput_rps"]) == (0.4, 4.0)
 
 
 def test_latency_counts_from_the_intended_time() -> None:
     late = row(1.0, 3.0)
     late.sent_s = 2.5
-    values, _ = summarise([[late]], slo_ms=None)
+    values, _ = summarise([[late]], limits={})
     assert values["e2e_ms.mean"] == pytest.approx(2000)
     assert values["dispatch_delay_ms.max"] == pytest.approx(1500)
 
@@ -74,14 +101,14 @@ def test_latency_counts_from_the_intended_time() -> None:
 def test_repeats_are_pooled_and_their_spread_told() -> None:
     fast = [row(i, i + 1, tokens=10) for i in range(4)]
     slow = [row(2 * i, 2 * i + 2, tokens=10) for i in range(4)]
-    values, samples = summarise([fast, slow], slo_ms=None)
+    values, samples = summarise([fast, slow], limits={})
     assert values["requests"] == 8
     assert samples["throughput_rps"] == [1.0, 0.5]
     assert values["throughput_rps"] == 0.75
     assert values["throughput_rps.spread"] == pytest.approx(0.5 / 0.75)
     assert values["output_tokens_per_s"] == 7.5
     assert samples["e2e_ms.mean"] == [1000, 2000]
-    assert summarise([fast], None)[0]["throughput_rps.spread"] is None
+    assert summarise([fast], {})[0]["throughput_rps.spread"] is None
 
 
 def test_replicas_are_told_apart_where_there_are_several() -> None:

@@ -86,7 +86,7 @@ def is_finite(value: Any) -> bool:
 @given(st.lists(answers(), min_size=1, max_size=4))
 def test_no_answer_loses_a_level(told: list[dict[str, Any]]) -> None:
     rows = [answered(body) for body in told]
-    values, _ = summarise([rows], slo_ms=100.0)
+    values, _ = summarise([rows], limits={"e2e_ms": 100.0})
     verdict = validity(rows, [], 0.1, open_loop=True)
     assert number(values["succeeded"]) + number(values["failed"]) == len(rows)
     assert all(is_finite(value) for value in [*values.values(), *verdict.values(), *describe(rows).values()])

@@ -1,0 +1,187 @@
+"""A streamed answer: stamped piece by piece, checked, and handed on as if it had come whole.
+
+`POST /rag` with `"stream": true` is answered by server-sent events (HTML Standard, 9.2): `passages`, then `text` with
+its number of tokens, at last `done` with what a whole answer says beside the passages, or `error` with a status. A
+service may be a stranger's, so bytes, pieces and pauses are bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import aiohttp
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mlsys import bodies
+from mlsys.loadtest.rows import Row
+from mlsys.serving.http.schema import Whole
+
+MEDIA_TYPE = "text/event-stream"
+MOST_PIECES = 100_000
+END_S = 5.0  # from the last event to the end of the body
+Event = tuple[str, bytes]
+
+
+class Broken(ValueError):
+    """The stream is no answer: why, in one line."""
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class Text(_Told):
+    """The event `text`."""
+
+    text: str
+    tokens: Annotated[Whole, Field(ge=0, le=2**31 - 1)] | None = None
+
+
+class Error(_Told):
+    """The event `error`: the status that the answer would have had."""
+
+    status: Annotated[Whole, Field(ge=400, le=599)]
+
+
+def is_one(response: aiohttp.ClientResponse) -> bool:
+    """Whether an answer comes piece by piece."""
+    return response.content_type == MEDIA_TYPE
+
+
+async def read(response: aiohttp.ClientResponse, row: Row, clock: Callable[[], float], stall_s: float) -> Any:
+    """The parsed body of an answer that was streamed, the row stamped. None where the stream ends with an error.
+
+    `stall_s`: once text has come, how long the next piece may take. Raises Broken, TooLarge, ClientError or OSError.
+    """
+    answer, events, size = _Answer(row), Events(), 0
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(None) as patience:
+            async for chunk in response.content.iter_any():
+                size += len(chunk)
+                if size > bodies.MAX_BYTES:
+                    raise bodies.TooLarge(f"the stream is larger than {bodies.MAX_BYTES} bytes")
+                pieces, at_s = answer.pieces, clock()
+                for name, data in events.feed(chunk):
+                    answer.take(name, data, at_s)
+                if answer.ended:
+                    patience.reschedule(loop.time() + END_S)
+                elif answer.pieces > pieces:
+                    patience.reschedule(loop.time() + stall_s)
+    except TimeoutError:
+        if not patience.expired():
+            raise
+        slow = "was not closed after its end" if answer.ended else f"stalled: nothing for {stall_s:g} s"
+        raise Broken(f"the stream {slow}, after {answer.tokens} tokens") from None
+    except (bodies.TooLarge, Broken):
+        raise
+    except (aiohttp.ClientError, OSError) as error:
+        raise Broken(f"the stream broke off after {answer.tokens} tokens: {type(error).__name__}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = "".join(f" {place}:" for place in first["loc"])
+        raise Broken(f"an event of the stream:{where} {first['msg']}") from None
+    except UnicodeError:
+        raise Broken("the stream is no UTF-8") from None
+    return answer.whole()
+
+
+class Events:
+    """Bytes in, events out, in whatever chunks the bytes come. An event without its empty line is none."""
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+        self._name, self._data = b"", list[bytes]()
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """The events (name, data) that end in this chunk. Raises UnicodeDecodeError for a name that is no UTF-8."""
+        for line in self._lines(chunk):
+            if line:
+                self._take(line)
+                continue
+            if self._data:
+                yield self._name.decode(), b"\n".join(self._data)
+            self._name, self._data = b"", []
+
+    def _take(self, line: bytes) -> None:
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            self._data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            self._name = value.removeprefix(b" ")
+
+    def _lines(self, chunk: bytes) -> Iterator[bytes]:
+        """Whole lines. A line that comes in many chunks is put together once."""
+        *whole, rest = chunk.split(b"\n")
+        for line in whole:
+            yield b"".join((*self._begun, line)).removesuffix(b"\r")
+            self._begun.clear()
+        if rest:
+            self._begun.append(rest)
+
+
+class _Answer:
+    """What the events of one stream make up. Stamps the row on the way."""
+
+    def __init__(self, row: Row) -> None:
+        self._row, self._last_s = row, 0.0
+        self._passages: Any = None
+        self._text = list[str]()
+        self._body: dict[str, Any] | None = None
+        self._counted = True
+        self.tokens = self.pieces = 0
+        self.ended = False
+
+    def take(self, name: str, data: bytes, at_s: float) -> None:
+        """One event. Raises Broken, ValidationError or UnicodeError for one that may not come, or not now."""
+        if self.ended:
+            raise Broken("the stream goes on after its end")
+        if name == "text":
+            self._piece(Text.model_validate_json(data), at_s)
+        elif name == "passages":
+            if self._passages is not None or self.pieces:
+                raise Broken("the stream's passages do not come first, and once")
+            self._passages = _parsed(data).get("passages")
+        elif name in ("done", "error"):
+            self.ended, self._row.done_s = True, at_s
+            if name == "done":
+                self._body = _parsed(data)
+            else:
+                self._row.status = Error.model_validate_json(data).status
+
+    def _piece(self, piece: Text, at_s: float) -> None:
+        self._counted &= piece.tokens is not None
+        self.tokens += piece.tokens or 0
+        if not piece.text:
+            return
+        self._text.append(piece.text)
+        self.pieces += 1
+        if self.pieces > MOST_PIECES:
+            raise Broken(f"the stream has more than {MOST_PIECES} pieces")
+        if self._row.first_text_s is None or self._row.itl_ms is None:
+            self._row.first_text_s, self._row.itl_ms = at_s, array("f")
+        else:
+            self._row.itl_ms.append(1e3 * (at_s - self._last_s))
+        self._last_s = at_s
+
+    def whole(self) -> Any:
+        """The body, None after an error. Raises Broken where the stream does not make up what its end says."""
+        if not self.ended:
+            raise Broken(f"the stream ended early, after {self.tokens} tokens")
+        if self._body is None:
+            return None
+        if "".join(self._text) != self._body.get("result"):
+            raise Broken("the stream's pieces do not make up its result: something was lost, or sent twice")
+        if self._counted and self._body.get("tokens", self.tokens) not in (self.tokens, None):
+            raise Broken(f"the stream's pieces have {self.tokens} tokens, its end says another number")
+        return self._body | ({} if self._passages is None else {"passages": self._passages})
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    content = bodies.parse(data)
+    if not isinstance(content, dict):
+        raise Broken("an event of the stream is no JSON object")
+    return content
