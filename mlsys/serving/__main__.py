@@ -43,6 +43,8 @@ def serve(path: Path) -> int:
     mode = signatures.make("server", config["server"])
     if not hasattr(mode, "service"):
         raise UserError(f"server={mode.name} is somebody else's service, it is not served")
+    if mode.max_tokens is None:
+        mode.max_tokens = config["generator"].get("max_new_tokens")
     config["server"] |= asdict(mode)
     limit_threads(mode.threads)
     from mlsys.serving.http import server

@@ -11,12 +11,14 @@ from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from mlsys.serving import stopping
 from mlsys.serving.admission import Admission
 from mlsys.serving.http import schema
 from mlsys.serving.meters import Meters
 from mlsys.serving.modes import Answer
 from mlsys.serving.options import Server
 from mlsys.serving.request import Expired, Failed, Request, ServiceError, Unavailable
+from mlsys.serving.stream import Stream
 from mlsys.serving.worker import Cut, Worker
 
 PROBE = "Is everything there?"
@@ -78,9 +80,26 @@ class PipelineService(ABC):
         """Wait in line, be served, answer. Leaving early, for whatever reason, frees the place at once."""
         self.check()
         await self._enter(request)
-        body = schema.rag_body(request, self.options.label)
+        stopping.cut(request.item, request.wish.stop)
+        if request.stream is not None:
+            self._tell(request, request.stream)
+        body = self._written(request)
         self.meters.parts(request.parts_s)
-        return Answer(body, replica=self.options.label)
+        return Answer(body, replica=self.options.label, passages=request.item.passages)
+
+    def _tell(self, request: Request, stream: Stream) -> None:
+        """Everything at once: here an answer is whole before anything of it is known."""
+        stream.replica = self.options.label
+        stream.retrieved(request.item.passages)
+        stream.write(request.item.result, request.item.tokens)
+
+    def _written(self, request: Request) -> bytes:
+        if request.stream is not None:
+            request.mark("respond")
+            return b""
+        form = request.form
+        whole = schema.rag_body if form is None else form.whole
+        return whole(request, self.options.label)
 
     async def _enter(self, request: Request) -> None:
         request.future = asyncio.get_running_loop().create_future()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlsys.rag.generator.stepping import GREEDY, Sampling
+from mlsys.rag.item import Item
+from mlsys.serving.form import Form
 from mlsys.serving.stream import Stream
 from mlsys.stages import STAGES
 
@@ -30,6 +32,18 @@ class Failed(ServiceError):
     """The pipeline raised on this request (500)."""
 
     status = 500
+
+
+class Unanswerable(ServiceError):
+    """What was asked for cannot be had, and the client can mend it (400)."""
+
+    status = 400
+
+
+class NotFound(ServiceError):
+    """No such model (404)."""
+
+    status = 404
 
 
 class Refused(ServiceError):
@@ -86,12 +100,12 @@ class Request:
     `deadline` is a reading of `clock` (seconds) or None. `cancelled` is set by the event loop and read by
     the worker thread before each stage. `counted` is False for the service's own probes. `future` holds the
     outcome and belongs to the event loop. `item` is what the stages fill. `stream`, where there is one, is told of
-    passages and text as they come.
+    passages and text as they come. `form` is how it was asked; None: by the service itself.
     """
 
     __slots__ = (
-        "arrived_at", "batch_size", "cancelled", "clock", "counted", "deadline", "future", "id", "item", "k",
-        "marked_at", "parts_s", "prepared", "query", "stream", "wish",
+        "arrived_at", "batch_size", "cancelled", "clock", "counted", "deadline", "form", "future", "id", "item",
+        "k", "marked_at", "parts_s", "prepared", "query", "stream", "wish",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +117,7 @@ class Request:
         counted: bool = True,
         wish: Wish = NO_WISH,
         stream: Stream | None = None,
+        form: Form | None = None,
     ) -> None:
         self.id = str(uuid.uuid4())
         self.query, self.k, self.clock, self.counted = query, k, clock, counted
@@ -114,7 +129,16 @@ class Request:
         self.parts_s = dict.fromkeys(STAGES, 0.0)
         self.future: Future[Any] | None = None
         self.item: Any = None
-        self.wish, self.stream = wish, stream
+        self.wish, self.stream, self.form = wish, stream, form
+
+    def begin(self) -> Item:
+        """The item that the stages will fill, as the request wishes."""
+        wish = self.wish
+        item = self.item = Item(
+            self.query, self.k, wish.max_tokens, wish.exact_tokens, wish.sampling,
+            retrieves=wish.rag, messages=wish.messages, continues=wish.prompt,
+        )  # fmt: skip
+        return item
 
     def mark(self, part: str) -> None:
         """The time since the last mark went to `part`; so the parts add up to the total by construction."""

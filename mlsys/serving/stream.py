@@ -29,6 +29,8 @@ class Stream:
         self._text: list[str] = []
         self._tokens = 0
         self._ended = False
+        self._ready: list[bytes] = []
+        self.replica: str | None = None  # that writes it, where it has a name
         self._changed = asyncio.Event()
 
     def retrieved(self, passages: Sequence[Hit]) -> None:
@@ -42,21 +44,29 @@ class Stream:
         self._tokens += tokens
         self._changed.set()
 
+    def pass_on(self, event: bytes) -> None:
+        """An event that another service wrote, whole."""
+        self._ready.append(event)
+        self._changed.set()
+
     def end(self) -> None:
         """Nothing more will come: the request's future tells how it ended."""
         self._ended = True
         self._changed.set()
 
-    async def events(self) -> AsyncIterator[Sequence[Hit] | Piece]:
-        """The passages, then pieces, until the end."""
+    async def events(self) -> AsyncIterator[Sequence[Hit] | Piece | bytes]:
+        """The passages, then pieces, until the end; or what was passed on."""
         while True:
             if self._passages is not None:
                 passages, self._passages = self._passages, None
                 yield passages
-            if self._tokens:
+            if self._text:
                 piece = Piece("".join(self._text), self._tokens)
                 self._text, self._tokens = [], 0
                 yield piece
+            elif self._ready:
+                events, self._ready = b"".join(self._ready), []
+                yield events
             elif self._ended:
                 return
             else:

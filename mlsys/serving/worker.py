@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from mlsys.rag.item import Item, Stage
+from mlsys.errors import UserError
+from mlsys.rag.item import Stage
 from mlsys.record import Scalar
-from mlsys.serving.request import Expired, Failed, Request, ServiceError
+from mlsys.serving.request import Expired, Failed, Request, ServiceError, Unanswerable
 
 Settle = Callable[[Request, ServiceError | None], None]
 Cut = Callable[[Sequence[int]], int]
@@ -64,7 +65,7 @@ class Worker:
         *front, final = self.pipeline.stages
         fresh = [request for request in batch if not request.prepared]
         for request in fresh:
-            request.item = Item(request.query, request.k)
+            request.begin()
         done = {id(request) for request in batch if request.prepared}
         for stage in front:
             fresh = self._stage(stage, fresh, settle)
@@ -98,7 +99,7 @@ class Worker:
         self, stage: Stage, requests: list[Request], error: Exception, settle: Settle
     ) -> list[Request]:
         if len(requests) == 1:
-            settle(requests[0], Failed(f"the {stage.name} stage failed: {type(error).__name__}: {error}"))
+            settle(requests[0], failure(stage.name, error))
             return []
         return [request for one in requests for request in self._stage(stage, [one], settle)]
 
@@ -112,3 +113,10 @@ class Worker:
             else:
                 living.append(request)
         return living
+
+
+def failure(stage: str, error: Exception) -> ServiceError:
+    """What the client is told of a stage that raised on its request alone."""
+    if isinstance(error, UserError):
+        return Unanswerable(str(error))
+    return Failed(f"the {stage} stage failed: {type(error).__name__}: {error}")

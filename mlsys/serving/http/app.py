@@ -14,18 +14,21 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
-from mlsys.serving.http import docs, schema
-from mlsys.serving.http.handler import CLIENT_LEFT, Handler, Left
+from mlsys.serving.http import docs, replies, schema, sse
+from mlsys.serving.http.handler import Handler
 from mlsys.serving.http.jobs import Job
 from mlsys.serving.http.middleware import Middleware
 from mlsys.serving.http.page import PAGE
+from mlsys.serving.http.rag import Rag
+from mlsys.serving.http.replies import client_of
 from mlsys.serving.modes import Answer
+from mlsys.serving.request import Request as RagRequest
 from mlsys.serving.request import ServiceError
 
 PROBLEM: dict[str, Any] = {"model": schema.Problem}
 INVALID: dict[int | str, dict[str, Any]] = {422: {"model": schema.Invalid, "description": "A field is wrong"}}
 ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {**PROBLEM, "description": "The body cannot be read"},
+    400: {**PROBLEM, "description": "The body cannot be read, or its prompt is too long"},
     401: {**PROBLEM, "description": "An API key is required"},
     413: {**PROBLEM, "description": "The body is too large"},
     **INVALID,
@@ -36,6 +39,12 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     504: {**PROBLEM, "description": "The deadline has passed"},
 }
 
+STREAMED: dict[str, Any] = {
+    "model": schema.Rag,
+    "description": "The answer; with stream its events",
+    "content": sse.described("passages", "text", "done", "error"),
+}
+
 
 def create(handler: Handler) -> FastAPI:
     """The application for one handler."""
@@ -44,24 +53,25 @@ def create(handler: Handler) -> FastAPI:
     app.add_middleware(Middleware, key=options.key, max_body_bytes=options.max_body_bytes)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    _add_rag(app, handler, schema.question(options.max_query_chars, options.max_k))
+    question = schema.question(options.max_query_chars, options.max_k, options.max_tokens)
+    _add_rag(app, handler, question, schema.streamed(question))
     _add_watching(app, handler)
     return app
 
 
-def _add_rag(app: FastAPI, handler: Handler, ask: Any) -> None:
-    @app.post("/rag", response_model=None, responses={200: {"model": schema.Rag}, **ERRORS})
-    async def rag(question: ask, http: Request) -> Response:
+def _add_rag(app: FastAPI, handler: Handler, question: Any, ask: Any) -> None:
+    def requested(asked: Any, http: Request) -> RagRequest:
+        return Rag(asked, client_of(http)).request(handler.options.default_timeout_ms)
+
+    @app.post("/rag", response_model=None, responses={200: STREAMED, **ERRORS})
+    async def rag(asked: ask, http: Request) -> Response:
         """Answer a question from the corpus."""
-        try:
-            return _response(await handler.ask(question, http.receive))
-        except Left:
-            return Response(status_code=CLIENT_LEFT)
+        return await replies.reply(handler, requested(asked, http), http)
 
     @app.post("/rag/jobs", status_code=202, response_model=schema.Submitted, responses=ERRORS)
-    async def submit(question: ask) -> dict[str, Any]:
+    async def submit(asked: question, http: Request) -> dict[str, Any]:
         """Ask now, fetch the answer later."""
-        return {"id": handler.submit(question).id, "status": "pending"}
+        return {"id": handler.submit(requested(asked, http)).id, "status": "pending"}
 
     job_errors = {**INVALID, 401: ERRORS[401], 404: {**PROBLEM, "description": "Unknown, or no longer kept"}}
 
@@ -103,15 +113,6 @@ def _add_watching(app: FastAPI, handler: Handler) -> None:
     async def stats() -> dict[str, Any]:
         """Everything that is counted, as JSON, and what the pipeline is made of."""
         return {**await handler.service.stats(), "in_flight": handler.in_flight, "jobs": len(handler.jobs)}
-
-
-def _response(answer: Answer) -> Response:
-    headers = {"content-type": answer.content_type}
-    if answer.replica:
-        headers["x-replica"] = answer.replica
-    if answer.retry_after:
-        headers["retry-after"] = answer.retry_after
-    return Response(answer.body, answer.status, headers)
 
 
 def _outcome(job: Job) -> dict[str, Any]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from mlsys.serving.http.jobs import Job, Jobs
-from mlsys.serving.http.schema import Question
+from mlsys.serving.http.streaming import Coming, Receive, until_gone
 from mlsys.serving.modes import Answer, Service
 from mlsys.serving.options import Server
 from mlsys.serving.request import Request, ServiceError, Unavailable
+from mlsys.serving.stream import Stream
 
 CLIENT_LEFT = 499
 DRAIN_POLL_S = 0.02
-Receive = Callable[[], Awaitable[Any]]
+T = TypeVar("T")
 
 
 class Left(Exception):
@@ -34,33 +35,51 @@ class Handler:
         )
         service.meters.gauge("jobs", "Jobs kept, running or finished.", lambda: len(self.jobs))
 
-    async def ask(self, question: Question, receive: Receive) -> Answer:
+    async def ask(self, request: Request, receive: Receive) -> Answer:
         """Answer while the client waits. Raises ServiceError, or Left when the client goes away."""
-        answer = asyncio.ensure_future(self._answer(question))
-        gone = asyncio.ensure_future(_until_gone(receive))
+        return await self._waited(self._answer(request), receive)
+
+    async def _waited(self, work: Coroutine[Any, Any, T], receive: Receive) -> T:
+        """What comes of `work`, unless the client goes away."""
+        working = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(until_gone(receive))
         try:
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
+            await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
                 raise Left
-            return answer.result()
+            return working.result()
         finally:
             gone.cancel()
-            answer.cancel()
-            await asyncio.gather(answer, gone, return_exceptions=True)
+            working.cancel()
+            await asyncio.gather(working, gone, return_exceptions=True)
 
-    def submit(self, question: Question) -> Job:
+    async def begin(self, request: Request, receive: Receive) -> Coming | Answer:
+        """An answer that has begun, or a whole one that is none (a replica's refusal).
+
+        Raises ServiceError where it fails before its first event, or Left when the client goes away until then.
+        """
+        if request.stream is None:
+            raise RuntimeError("a request without a stream is asked")
+        answer = asyncio.ensure_future(self._answer(request))
+        try:
+            return await self._waited(_begun(request, request.stream, answer), receive)
+        except BaseException:
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
+            raise
+
+    def submit(self, request: Request) -> Job:
         """Take a job. Raises Refused or Unavailable at once if it could not enter."""
         self.service.check()
         self.jobs.make_room()
-        return self.jobs.submit(self._answer(question))
+        return self.jobs.submit(self._answer(request))
 
-    async def _answer(self, question: Question) -> Answer:
+    async def _answer(self, request: Request) -> Answer:
         started = time.perf_counter()
         code = CLIENT_LEFT
         self.in_flight += 1
         try:
-            timeout_ms = question.timeout_ms or self.options.default_timeout_ms
-            answer = await self.service.answer(Request(question.query, question.k, timeout_ms))
+            answer = await self.service.answer(request)
             code = answer.status
             return answer
         except ServiceError as error:
@@ -70,6 +89,8 @@ class Handler:
             code = 500
             raise
         finally:
+            if request.stream is not None:
+                request.stream.end()
             self.in_flight -= 1
             self.service.meters.request(code, time.perf_counter() - started)
 
@@ -87,6 +108,7 @@ class Handler:
         return not (self.in_flight or self.jobs.running)
 
 
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _begun(request: Request, stream: Stream, answer: asyncio.Future[Answer]) -> Coming | Answer:
+    events = stream.events()
+    first = await anext(events, None)
+    return await answer if first is None else Coming(request, first, events, answer)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -15,7 +15,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
-GUARDED = ("/rag", "/stats")
+GUARDED = ("/rag", "/stats", "/v1")
 
 
 class Middleware:
@@ -50,9 +50,7 @@ class Middleware:
     def _allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
         if self._key is None or not path.startswith(GUARDED):
             return True
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        bearer = token.strip() if scheme.lower() == b"bearer" else b""
-        return hmac.compare_digest(headers.get(b"x-api-key", bearer), self._key)
+        return hmac.compare_digest(key_of(headers), self._key)
 
     def _counted(self, receive: Receive) -> Receive:
         seen = 0
@@ -66,6 +64,13 @@ class Middleware:
             return message
 
         return counted
+
+
+def key_of(headers: Mapping[bytes, bytes]) -> bytes:
+    """The key that a client sent, if any; names of headers are in lower case."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    bearer = token.strip() if scheme.lower() == b"bearer" else b""
+    return headers.get(b"x-api-key", bearer)
 
 
 async def _refuse(send: Send, status: int, detail: str, headers: list[tuple[bytes, bytes]]) -> None:

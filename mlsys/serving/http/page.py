@@ -65,14 +65,20 @@ function problem(status, body) {
   return status + ": " + (body.detail || "no answer");
 }
 
-function show(answer) {
-  at("result").textContent = answer.result;
-  at("passages").replaceChildren(...answer.passages.map(passage => {
+function showPassages(passages) {
+  at("result").textContent = "";
+  at("times").replaceChildren();
+  at("note").textContent = "";
+  at("passages").replaceChildren(...passages.map(passage => {
     const item = element("li", passage.text + " ");
     const score = passage.score === null ? "none" : passage.score.toFixed(3);
     item.append(element("small", "(" + passage.source + ", score " + score + ")"));
     return item;
   }));
+  at("answer").hidden = false;
+}
+
+function showTimes(answer) {
   const total = answer.timings_ms.total;
   at("times").replaceChildren(...Object.entries(answer.timings_ms).map(([part, ms]) => {
     const row = element("tr", ""), bar = element("td", "");
@@ -83,7 +89,32 @@ function show(answer) {
   }));
   at("note").textContent = answer.tokens + " tokens, answered in a batch of " + answer.batch_size +
     (answer.replica ? " by " + answer.replica : "") + ", request " + answer.request_id;
-  at("answer").hidden = false;
+}
+
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ;) {
+    const {value, done} = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\\n\\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const [head, data] = block.split("\\n");
+      yield [head.slice("event: ".length), JSON.parse(data.slice("data: ".length))];
+    }
+  }
+}
+
+async function show(response) {
+  let ended = false;
+  for await (const [name, content] of events(response)) {
+    ended = name === "done" || name === "error";
+    if (name === "passages") showPassages(content.passages);
+    else if (name === "text") at("result").append(content.text);
+    else if (name === "done") showTimes(content);
+    else at("problem").textContent = problem(content.status, content);
+  }
+  if (!ended) at("problem").textContent = "The answer broke off.";
 }
 
 at("ask").addEventListener("submit", async event => {
@@ -96,10 +127,10 @@ at("ask").addEventListener("submit", async event => {
     const response = await fetch("rag", {
       method: "POST",
       headers: {"content-type": "application/json", ...headers()},
-      body: JSON.stringify({query: at("query").value, k: Number(at("k").value)}),
+      body: JSON.stringify({query: at("query").value, k: Number(at("k").value), stream: true}),
     });
-    const body = await response.json();
-    if (response.ok) show(body); else at("problem").textContent = problem(response.status, body);
+    if (response.ok) await show(response);
+    else at("problem").textContent = problem(response.status, await response.json());
   } catch (error) {
     at("problem").textContent = "The service cannot be reached: " + error.message;
   } finally {

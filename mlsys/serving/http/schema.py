@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from mlsys.rag.item import Hit
+from mlsys.serving.http.fields import Priority, Seed, Stop, Temperature, TopP, User, Whole, tokens
 from mlsys.serving.request import Request
 
 MAX_TIMEOUT_MS = 3_600_000
 DEFAULT_K = 2
-
-
-def _whole(value: Any) -> Any:
-    """JSON has one kind of number: 2.0 is the integer 2."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class Question(BaseModel):
@@ -30,6 +25,14 @@ class Question(BaseModel):
     query: str
     k: Whole = DEFAULT_K
     timeout_ms: float | None = None
+    max_tokens: Whole | None = None
+    exact_tokens: bool | None = Field(None, description="Just max_tokens, whatever the model would say.")
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    seed: Seed | None = None
+    stop: Stop = None
+    priority: Priority = 0
+    user: User | None = None
 
 
 class Passage(BaseModel):
@@ -50,6 +53,8 @@ class Rag(BaseModel):
     timings_ms: dict[str, float]
     batch_size: int
     tokens: int
+    prompt_tokens: int
+    finish_reason: str
     request_id: UUID
     replica: str | None
 
@@ -96,10 +101,10 @@ class State(BaseModel):
     status: str
 
 
-def question(max_query_chars: int, max_k: int) -> type[Question]:
-    """The body of `POST /rag` under this server's limits."""
+def question(max_query_chars: int, max_k: int, max_tokens: int | None = None) -> type[Question]:
+    """A question under this server's limits, as it is put in a job."""
     return create_model(
-        "Ask",
+        "Question",
         __base__=Question,
         query=(str, Field(min_length=1, max_length=max_query_chars, description="The question.")),
         k=(Whole, Field(min(DEFAULT_K, max_k), ge=1, le=max_k, description="Passages to put in the prompt.")),
@@ -109,27 +114,48 @@ def question(max_query_chars: int, max_k: int) -> type[Question]:
                 None, gt=0, le=MAX_TIMEOUT_MS, description="Give up after so long: 504 instead of an answer."
             ),
         ),
+        max_tokens=(
+            tokens(max_tokens) | None,
+            Field(None, description="Length of the answer at most; none: the generator's."),
+        ),
     )
+
+
+def streamed(question: type[Question]) -> type[Question]:
+    """The body of `POST /rag`: a question that may be answered piece by piece."""
+    stream = Field(False, description="Answer with server-sent events: passages, text, done or error.")
+    return create_model("Ask", __base__=question, stream=(bool, stream))
 
 
 def rag_body(request: Request, replica: str | None) -> bytes:
     """The answer to a finished request as `Rag`'s JSON; writing it is what the stage `respond` measures."""
-    item = request.item
-    content: dict[str, Any] = {
-        "query": request.query,
-        "result": item.result,
-        "passages": [
-            {"id": int(hit.id), "score": _finite(hit.score), "text": hit.text, "source": hit.source}
-            for hit in item.passages
-        ],
-        "batch_size": request.batch_size,
-        "tokens": int(item.tokens),
-        "request_id": request.id,
-        "replica": replica,
-    }
+    content = {**rag_content(request, replica), "passages": passages(request.item.passages)}
     text = json.dumps(content, allow_nan=False)
     request.mark("respond")
     return f'{text[:-1]}, "timings_ms": {json.dumps(request.timings_ms())}}}'.encode()
+
+
+def rag_content(request: Request, replica: str | None) -> dict[str, Any]:
+    """What `Rag` says of a finished request beside passages and times."""
+    item = request.item
+    return {
+        "query": request.query,
+        "result": item.result,
+        "batch_size": request.batch_size,
+        "tokens": int(item.tokens),
+        "prompt_tokens": int(item.prompt_tokens),
+        "finish_reason": item.finish or "stop",
+        "request_id": request.id,
+        "replica": replica,
+    }
+
+
+def passages(hits: Sequence[Hit]) -> list[dict[str, Any]]:
+    """Passages as `Passage`."""
+    return [
+        {"id": int(hit.id), "score": _finite(hit.score), "text": hit.text, "source": hit.source}
+        for hit in hits
+    ]
 
 
 def _finite(score: float) -> float | None:

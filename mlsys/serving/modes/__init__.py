@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from mlsys.rag.item import Hit
 from mlsys.serving.balancer import Policy as BalancingPolicy
 from mlsys.serving.batching import Policy as BatchingPolicy
 from mlsys.serving.meters import Meters
@@ -17,13 +18,17 @@ from mlsys.serving.worker import Pipeline
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished HTTP answer: its text (JSON, but for what a stranger's replica sends), status and replica."""
+    """A finished HTTP answer: its text (JSON, but for what a stranger's replica sends), status and replica.
+
+    Empty where it was told to the request's stream. `passages`: those in the prompt, where it was written here.
+    """
 
     body: bytes
     status: int = 200
     replica: str | None = None
     retry_after: str | None = None
     content_type: str = "application/json"
+    passages: Sequence[Hit] = ()
 
     def content(self) -> dict[str, Any] | None:
         """The body's JSON object; None where it holds none, or what cannot be written as JSON again."""

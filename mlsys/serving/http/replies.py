@@ -1,0 +1,50 @@
+"""From a request to an HTTP response, whichever protocol asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from fastapi import Request as Http
+from fastapi import Response
+
+from mlsys.rag.item import Hit
+from mlsys.serving.http.handler import CLIENT_LEFT, Handler, Left
+from mlsys.serving.http.middleware import key_of
+from mlsys.serving.http.streaming import EventStream
+from mlsys.serving.modes import Answer
+from mlsys.serving.request import Request
+
+PASSAGES = "x-passages"  # ids of the passages in the prompt, by which a balancer learns who has read them
+
+
+def client_of(http: Http) -> str:
+    """A name for the key that the client sent, which does not tell the key."""
+    key = key_of(dict(http.headers.raw))
+    return hashlib.sha256(key).hexdigest()[:16] if key else ""
+
+
+async def reply(handler: Handler, request: Request, http: Http) -> Response:
+    """The answer, or its beginning where it is streamed. Raises ServiceError."""
+    try:
+        if request.stream is None:
+            return whole(await handler.ask(request, http.receive))
+        coming = await handler.begin(request, http.receive)
+    except Left:
+        return Response(status_code=CLIENT_LEFT)
+    if isinstance(coming, Answer):
+        return whole(coming)
+    return EventStream(coming, _headers(request.stream.replica, coming.passages))
+
+
+def whole(answer: Answer) -> Response:
+    """An answer with its headers."""
+    headers = {"content-type": answer.content_type, **_headers(answer.replica, answer.passages)}
+    if answer.retry_after:
+        headers["retry-after"] = answer.retry_after
+    return Response(answer.body, answer.status, headers)
+
+
+def _headers(replica: str | None, passages: Sequence[Hit]) -> dict[str, str]:
+    named = {"x-replica": replica} if replica else {}
+    return {**named, PASSAGES: ",".join(str(hit.id) for hit in passages)} if passages else named
