@@ -6,15 +6,15 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import yaml
 from hydra.utils import get_class, instantiate
+from sections import composed
 
 from mlsys import timing
 from mlsys.defaults import ROOT
 from mlsys.record import Results
-from mlsys.run import build, config
+from mlsys.run import build
 
 CONF = ROOT / "conf"
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/[!_]*.yaml"))
@@ -26,16 +26,10 @@ KNOBS = [
 PRESETS = [option for option in OPTIONS if option.parts[0] == "experiment"]
 
 
-def compose(*overrides: str) -> dict[str, Any]:
-    config.register()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return config.resolved(hydra.compose("config", ["tracking=off", *overrides]))
-
-
 @pytest.mark.parametrize("option", CHOICES, ids=str)
 def test_every_option_composes_and_names_a_class_that_is_there(option: Path) -> None:
     group, name = option.parts
-    chosen = compose(f"{group}={name}")[group]
+    chosen = composed(f"{group}={name}")[group]
     if option.parts == ("server", "none"):
         assert chosen is None
         return
@@ -47,7 +41,7 @@ def test_every_option_composes_and_names_a_class_that_is_there(option: Path) -> 
 @pytest.mark.parametrize("option", KNOBS, ids=str)
 def test_each_value_in_yaml_is_what_its_class_takes_and_nothing_is_left_out(option: Path) -> None:
     group, name = option.parts
-    section = compose(f"{group}={name}")[group]
+    section = composed(f"{group}={name}")[group]
     taken = build._typed({group: section}, group)
     assert repr(sorted(taken.items())) == repr(sorted(section.items())), (
         "5 for a number would be another record than 5.0"
@@ -57,7 +51,7 @@ def test_each_value_in_yaml_is_what_its_class_takes_and_nothing_is_left_out(opti
 @pytest.mark.parametrize("option", [o for o in CHOICES if o.parts[0] in build.GROUPS["distance"]], ids=str)
 def test_what_a_caller_from_python_leaves_out_is_what_yaml_says(option: Path) -> None:
     group, name = option.parts
-    section = compose(f"{group}={name}")[group]
+    section = composed(f"{group}={name}")[group]
     kind = get_class(section.pop("_target_"))
     assert {knob: one.default for knob, one in inspect.signature(kind).parameters.items()} == section
 
@@ -76,7 +70,7 @@ def test_no_value_stands_in_two_files_of_a_group() -> None:
 @pytest.mark.parametrize("option", PRESETS, ids=str)
 def test_every_preset_composes_and_its_sweep_names_options_there_are(option: Path) -> None:
     preset = yaml.safe_load((CONF / option).with_suffix(".yaml").read_text())
-    assert compose(f"experiment={option.parts[1]}")["n"] >= 1
+    assert composed(f"experiment={option.parts[1]}")["n"] >= 1
     swept = preset.get("hydra", {}).get("sweeper", {}).get("params", {})
     for name, values in swept.items():
         if (CONF / name).is_dir():
@@ -93,7 +87,7 @@ def test_every_metric_runs_with_every_reduction(
 ) -> None:
     monkeypatch.setitem(timing.COPY_BYTES, "cpu", 2**20)
     monkeypatch.setattr(timing, "last_level_cache_bytes", lambda: 2**18)
-    plain = compose(
+    plain = composed(
         f"metric={metric}",
         f"reduction={reduction}",
         f"dtype={dtype}",
@@ -114,7 +108,7 @@ def test_every_metric_runs_with_every_reduction(
 def test_parts_of_the_pipeline_are_cheap_to_construct(group: str) -> None:
     for path in (CONF / group).glob("[!_]*.yaml"):
         if path.stem not in {"files", "model"}:  # these need a path or a model's name
-            assert instantiate(compose(f"{group}={path.stem}")[group]).name == path.stem
+            assert instantiate(composed(f"{group}={path.stem}")[group]).name == path.stem
 
 
 def test_the_first_file_a_newcomer_opens_names_every_group() -> None:

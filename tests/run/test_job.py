@@ -8,15 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import hydra
 import pytest
 from omegaconf import DictConfig
+from sections import configuration
 
 from mlsys import record, signatures
-from mlsys.defaults import ROOT
 from mlsys.errors import UserError
 from mlsys.record import Results
-from mlsys.run import build, config, interleave, job
+from mlsys.run import build, interleave, job
 
 
 class Workload:
@@ -34,9 +33,7 @@ class Workload:
 
 
 def compose(*overrides: str) -> DictConfig:
-    config.register()
-    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return hydra.compose("config", ["tracking=off", *overrides])
+    return configuration("tracking=off", *overrides)
 
 
 def hydra_for(*overrides: str, sweep: Path | None = None) -> Any:

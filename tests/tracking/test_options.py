@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
+from sections import configuration
 
 from mlsys import signatures
-from mlsys.defaults import conf
 from mlsys.errors import UserError
 from mlsys.run import config
 from mlsys.tracking import NullSink
@@ -13,9 +12,7 @@ from mlsys.tracking.wandb import WandbSink
 
 
 def tracking(*overrides: str) -> object:
-    config.register()
-    with initialize_config_dir(str(conf()), version_base="1.3"):
-        return signatures.make("tracking", config.resolved(compose("config", list(overrides)))["tracking"])
+    return signatures.make("tracking", config.resolved(configuration(*overrides))["tracking"])
 
 
 def test_each_option_makes_its_sink(monkeypatch: pytest.MonkeyPatch) -> None:
