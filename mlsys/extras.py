@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from importlib import metadata, util
 
-DISTRIBUTIONS = {"bs4": "beautifulsoup4", "faiss": "faiss-cpu", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "bs4": "beautifulsoup4",
+    "faiss": "faiss-cpu",
+    "qdrant_edge": "qdrant-edge-py",
+    "yaml": "pyyaml",
+}
 SPLIT = re.compile(r"^([\w.-]+).*; *(?:.* and )?extra *== *['\"]([\w-]+)['\"]")
 GATHERED = {"all", "test"}
 

@@ -63,7 +63,11 @@ def main(path: Path) -> None:
     values = hit_rates(pipeline, load.quality_questions) if load.quality_questions else {}
     _say(
         "end",
-        values={name: value for name, value in values.items() if name.startswith(("hit_rate", "recall"))},
+        values={
+            name: value
+            for name, value in values.items()
+            if name.startswith(("hit_rate", "recall", "retriever."))
+        },
     )
 
 

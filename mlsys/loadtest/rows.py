@@ -43,6 +43,7 @@ class Row:
     queue_ms: float | None = None
     embed_ms: float | None = None
     retrieve_ms: float | None = None
+    rerank_ms: float | None = None
     prompt_ms: float | None = None
     generate_ms: float | None = None
     respond_ms: float | None = None

@@ -13,8 +13,10 @@ GROUPS = ("corpus", "embedder", "retriever", "generator")
 
 def pipeline(config: Mapping[str, Any]) -> Pipeline:
     """The pipeline of a resolved configuration, not yet loaded. Raises UserError for what it cannot be."""
+    reranker = config["reranker"]
     made = Pipeline(
         **{group: signatures.make(group, config[group]) for group in GROUPS},
+        reranker=signatures.make("reranker", reranker) if reranker["name"] != "none" else None,
         device=str(device.resolve(config["device"])),
         threads=config["server"]["threads"],
         seed=config["seed"],

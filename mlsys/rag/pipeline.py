@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+
+import numpy as np
 
 from mlsys.errors import UserError
 from mlsys.rag import index
-from mlsys.rag.corpus import Corpus, Question
+from mlsys.rag.corpus import Corpus, Passage, Question
 from mlsys.rag.embedder import Embedder
 from mlsys.rag.generator import Generator
 from mlsys.rag.item import Hit, Item, Stage
 from mlsys.rag.prompt import PromptStage
-from mlsys.rag.retriever import Retriever, Rows
-from mlsys.rag.stages import EmbedStage, GenerateStage, RetrieveStage
+from mlsys.rag.reranker import Reranker
+from mlsys.rag.retriever import Reader, Retriever, Rows, Updatable, needs_vectors
+from mlsys.rag.stages import EmbedStage, GenerateStage, RerankStage, RetrieveStage
 from mlsys.record import Scalar
 
 __all__ = ["Hit", "Item", "Pipeline", "Stage"]
@@ -34,6 +38,7 @@ def _usual(place: int) -> None:
 class Pipeline:
     """embed → retrieve → prompt → generate over one corpus. Constructing is cheap; `load` does the work.
 
+    A retriever by words needs no `embed`; a reranker adds the stage `rerank`.
     `threads`: CPU threads of torch (None: all cores); `device`: auto, cpu or cuda; `seed`: random weights;
     `k`: passages that a prompt gets where the caller names no other number.
     """
@@ -48,15 +53,16 @@ class Pipeline:
         device: str = "auto",
         seed: int = 0,
         k: int = 2,
+        reranker: Reranker | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise UserError(f"server.threads={threads} must be at least 1")
         if k < 1:
             raise UserError(f"k={k} must be at least 1")
         self.corpus, self.embedder, self.retriever, self.generator = corpus, embedder, retriever, generator
+        self.reranker = reranker
         self.threads, self.device, self.seed, self.k = threads, device, seed, k
         self.stages: tuple[Stage, ...] = ()
-        self.rows: Rows
         self.load_s: dict[str, float] = {}
 
     def load(self) -> None:
@@ -67,16 +73,57 @@ class Pipeline:
         with self._timed("corpus"):
             self.corpus.load(self.embedder.token_spans)
         with self._timed("index"):
-            self.rows = index.rows(self.corpus, self.embedder)
-            self.retriever.load(self.rows, self.device, index.digest(self.corpus, self.embedder))
+            if isinstance(self.retriever, Reader):
+                self.retriever.read(self.corpus.passages)
+            rows = (
+                self.rows
+                if needs_vectors(self.retriever)
+                else np.empty((len(self.corpus.passages), 0), np.float32)
+            )
+            self.retriever.load(rows, self.device, index.digest(self.corpus, self.embedder))
+        if self.reranker is not None:
+            with self._timed("reranker"):
+                self.reranker.load(self.device)
         with self._timed("generator"):
             self.generator.load(self.device, self.seed)
-        self.stages = (
-            EmbedStage(self.embedder),
-            RetrieveStage(self.retriever, self.corpus.passages),
-            PromptStage(self.generator),
-            GenerateStage(self.generator),
-        )
+        self.stages = (*self._finding(), PromptStage(self.generator), GenerateStage(self.generator))
+
+    def _finding(self) -> Iterator[Stage]:
+        """The stages up to the passages of a prompt."""
+        if needs_vectors(self.retriever):
+            yield EmbedStage(self.embedder)
+        candidates = self.reranker.candidates if self.reranker else 0
+        yield RetrieveStage(self.retriever, self.corpus.passages, candidates)
+        if self.reranker is not None:
+            yield RerankStage(self.reranker)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """(N, dim) the passages' vectors, computed when first needed."""
+        return index.rows(self.corpus, self.embedder)
+
+    def add(self, passages: Sequence[Passage]) -> None:
+        """Embed passages and give them to the store, while no request is under way; their ids go on from the last.
+
+        Raises UserError where the store's index must be built anew for that.
+        """
+        store, there = self._updatable(), self.corpus.passages
+        ids = [passage.id for passage in passages]
+        if ids != list(range(len(there), len(there) + len(ids))):
+            raise UserError(f"added passages must have the ids from {len(there)} on")
+        rows = self.embedder.passages([passage.text for passage in passages])
+        store.add(rows, ids, [passage.source for passage in passages])
+        self.rows = np.concatenate([self.rows, rows])
+        there.extend(passages)
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Take passages out of the store: they are found no more. Raises UserError as `add`."""
+        self._updatable().remove(ids)
+
+    def _updatable(self) -> Updatable:
+        if not isinstance(self.retriever, Updatable):
+            raise UserError(f"retriever={self.retriever.name} cannot change its index: load another pipeline")
+        return self.retriever
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -93,9 +140,9 @@ class Pipeline:
             )  # where the batch's size chooses kernels, to be compiled, and graphs
             for batch in _doubling(max_batch) if on_cuda else []:
                 items = self.items(batch)
-                embed, retrieve = self.stages[:2]
-                for stage in (embed, retrieve, retrieve):  # what comes again is captured (`search.replay`)
-                    stage(items)
+                for stage in itertools.takewhile(lambda stage: stage.name != "prompt", self.stages):
+                    for _ in range(2 if stage.name == "retrieve" else 1):  # what comes again is captured
+                        stage(items)
             for batch in sorted({1, max_batch} if on_cuda else {min(2, max_batch)}):
                 self.run(self.items(batch))
 
@@ -122,16 +169,19 @@ class Pipeline:
 
     def describe(self) -> dict[str, Scalar]:
         """What the record says of this pipeline: models, dtype, parameters, threads, and what is not real."""
-        parts: dict[str, Corpus | Embedder | Retriever | Generator] = {
+        parts: dict[str, Corpus | Embedder | Retriever | Reranker | Generator] = {
             "corpus": self.corpus,
             "embedder": self.embedder,
             "retriever": self.retriever,
+            **({"reranker": self.reranker} if self.reranker is not None else {}),
             "generator": self.generator,
         }
         described: dict[str, Scalar] = {"device": self.device, "threads": self.threads, "k": self.k}
         for group, part in parts.items():
             described[f"{group}.name"] = part.name
             described.update({f"{group}.{name}": value for name, value in part.describe().items()})
+        cost: dict[str, Scalar] = getattr(self.retriever, "cost", {})
+        described.update({f"index.{name}": value for name, value in cost.items()})
         described.update({f"load_s.{part}": round(seconds, 3) for part, seconds in self.load_s.items()})
         return described
 

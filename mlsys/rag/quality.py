@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.rag.pipeline import Pipeline
+from mlsys.rag.retriever import find
 from mlsys.rag.retriever.exact import Exact
+from mlsys.rag.retriever.store import Store
 from mlsys.record import Scalar
 
 HIT_RATES_AT = (1, 3, 5, 10)
@@ -16,8 +18,9 @@ BATCH = 32
 def hit_rates(pipeline: Pipeline, limit: int | None = None) -> dict[str, Scalar]:
     """Hit rates at 1, 3, 5, 10 and at the k in use, and `retrieval_questions`, how many were asked.
 
-    A cut-off larger than the corpus is left out; no questions: the rate is None. Where the retriever is not
-    the exact one, `recall.<k>` is the share of the exact k nearest passages that it found.
+    A cut-off larger than the corpus is left out; no questions: the rate is None. `retriever.recall_at_k` is the share
+    of the exact k nearest passages (those that the filter leaves) that were found, at the k in use: 1 by definition
+    for the exact retriever, measured for the others, with `recall.<k>` at the other cut-offs. A reranker is not asked.
     """
     questions = pipeline.questions[:limit]
     if not questions:
@@ -30,7 +33,7 @@ def hit_rates(pipeline: Pipeline, limit: int | None = None) -> dict[str, Scalar]
             for start in range(0, len(questions), BATCH)
         ]
     )
-    found = pipeline.retriever.search(vectors, deepest)[1]
+    found = find(pipeline.retriever, [question.text for question in questions], vectors, deepest)[1]
     right = found == np.array([question.passage_id for question in questions])[:, None]
     depths = [k for k in HIT_RATES_AT if k <= deepest]
     used = min(pipeline.k, deepest)
@@ -39,14 +42,25 @@ def hit_rates(pipeline: Pipeline, limit: int | None = None) -> dict[str, Scalar]
         **{f"hit_rate.{k}": float(right[:, :k].any(axis=1).mean()) for k in depths},
         "retrieval_questions": len(questions),
     }
-    if not isinstance(pipeline.retriever, Exact):
-        exact = Exact("exact", metric=pipeline.retriever.metric)
-        exact.load(pipeline.rows, pipeline.device, "")
-        nearest = exact.search(vectors, deepest)[1]
-        rates |= {f"recall.{k}": _recall(found[:, :k], nearest[:, :k]) for k in sorted({*depths, used})}
-    return rates
+    if isinstance(pipeline.retriever, Exact):
+        return rates | {"retriever.recall_at_k": 1.0}
+    nearest = _nearest(pipeline, vectors, deepest)
+    recalls = {k: _recall(found[:, :k], nearest[:, :k]) for k in sorted({*depths, used})}
+    return rates | {"retriever.recall_at_k": recalls[used], **{f"recall.{k}": r for k, r in recalls.items()}}
+
+
+def _nearest(pipeline: Pipeline, vectors: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    retriever = pipeline.retriever
+    given = retriever.filter.given if isinstance(retriever, Store) else None
+    exact = Exact(name="exact", metric=retriever.metric, filter=given)
+    exact.read(pipeline.corpus.passages)
+    exact.load(pipeline.rows, pipeline.device, "")
+    return exact.search(vectors, k)[1]
 
 
 def _recall(found: NDArray[np.int64], nearest: NDArray[np.int64]) -> float:
-    shared = [len(set(some) & set(all_)) for some, all_ in zip(found.tolist(), nearest.tolist(), strict=True)]
-    return sum(shared) / nearest.size
+    there = [
+        ({*some} - {-1}, {*every} - {-1})
+        for some, every in zip(found.tolist(), nearest.tolist(), strict=True)
+    ]
+    return sum(len(some & every) for some, every in there) / max(1, sum(len(every) for _, every in there))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,10 @@ from mlsys.rag.corpus import Passage
 from mlsys.rag.embedder import Embedder
 from mlsys.rag.generator import Generator, Prompt, Wanted
 from mlsys.rag.item import Hit, Item
-from mlsys.rag.retriever import Retriever
+from mlsys.rag.reranker import Reranker
+from mlsys.rag.retriever import Retriever, find
+
+NO_VECTOR = np.empty(0, np.float32)
 
 
 class EmbedStage:
@@ -31,28 +35,46 @@ class EmbedStage:
 
 
 class RetrieveStage:
-    """Vectors to passages."""
+    """Questions to passages: each item's own k, or `candidates` where a reranker chooses among them."""
 
     name = "retrieve"
 
-    def __init__(self, retriever: Retriever, passages: Sequence[Passage]) -> None:
-        self._retriever, self._passages = retriever, passages
+    def __init__(self, retriever: Retriever, passages: Sequence[Passage], candidates: int = 0) -> None:
+        self._retriever, self._passages, self._candidates = retriever, passages, candidates
 
     def __call__(self, items: list[Item]) -> None:
-        """Set `passages`: each item's own k, at most as many as there are."""
-        asking = [item for item in items if item.embedding is not None]
+        """Set `passages`: at most as many as there are. An item without embedding is found by its words."""
+        asking = [item for item in items if item.retrieves]
         if not asking:
             return
-        vectors = np.stack([item.embedding for item in asking if item.embedding is not None])
-        k = min(max(item.k for item in asking), len(self._passages))
-        scores, rows = self._retriever.search(vectors, k)
-        for item, item_scores, item_rows in zip(asking, scores, rows, strict=True):
-            found = zip(item_scores[: item.k], item_rows[: item.k], strict=True)
+        wanted = [max(item.k, self._candidates) for item in asking]
+        vectors = np.stack([NO_VECTOR if item.embedding is None else item.embedding for item in asking])
+        k = min(max(wanted), len(self._passages))
+        scores, rows = find(self._retriever, [item.query for item in asking], vectors, k)
+        for item, count, item_scores, item_rows in zip(asking, wanted, scores, rows, strict=True):
+            found = zip(item_scores[:count], item_rows[:count], strict=True)
             item.passages = [self._hit(int(row), float(score)) for score, row in found if row >= 0]
 
     def _hit(self, row: int, score: float) -> Hit:
         passage = self._passages[row]
         return Hit(passage.id, passage.text, passage.source, score)
+
+
+class RerankStage:
+    """Passages in a better order, and the best k of them."""
+
+    name = "rerank"
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+
+    def __call__(self, items: list[Item]) -> None:
+        """Set `passages`: the best k with the reranker's scores. Equal scores keep the retriever's order."""
+        pairs = [(item.query, hit.text) for item in items for hit in item.passages]
+        scores = iter(self._reranker.scores(pairs) if pairs else ())
+        for item in items:
+            scored = [replace(hit, score=float(next(scores))) for hit in item.passages]
+            item.passages = sorted(scored, key=lambda hit: -hit.score)[: item.k]
 
 
 class GenerateStage:

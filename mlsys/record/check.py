@@ -117,7 +117,7 @@ FIELDS: dict[str, Check] = {
 CONFIG: dict[str, Check] = dict.fromkeys(
     (
         *("metric", "reduction", "data", "search", "server", "batching", "balancer", "loadtest"),
-        *("corpus", "embedder", "retriever", "generator", "tracking", "compare"),
+        *("corpus", "embedder", "retriever", "reranker", "generator", "tracking", "compare"),
     ),
     _or_null(_mapping),
 )

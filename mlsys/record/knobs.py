@@ -61,7 +61,17 @@ MEANINGS = {
 # Results that tell what was done where the configuration leaves it open (a file's length, a model's revision).
 RESULTS = ("data.x", "data.y", "pipeline.corpus", "pipeline.embedder", "pipeline.generator.model", "device")
 
-SERVING = ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator")
+SERVING = (
+    "server",
+    "batching",
+    "balancer",
+    "loadtest",
+    "corpus",
+    "embedder",
+    "retriever",
+    "reranker",
+    "generator",
+)
 VECTORS = ("reduction", "data", "n", "size", "dtype", "placement", "memory_budget", "baselines")
 UNUSED = {
     "distance": {"search", *SERVING},

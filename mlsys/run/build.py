@@ -17,7 +17,10 @@ from mlsys.record import Workload
 GROUPS = {
     "distance": ("metric", "reduction", "data"),
     "search": ("metric",),
-    "serving": ("server", "batching", "balancer", "loadtest", "corpus", "embedder", "retriever", "generator"),
+    "serving": (
+        *("server", "batching", "balancer", "loadtest"),
+        *("corpus", "embedder", "retriever", "reranker", "generator"),
+    ),
 }
 TYPED = (*GROUPS["distance"], *GROUPS["serving"], "tracking")  # whose classes say of which type each knob is
 
@@ -140,6 +143,8 @@ def _timing(config: dict[str, Any]) -> dict[str, Any]:
 
 def _check_groups(config: dict[str, Any], kind: str) -> None:
     for group in GROUPS.get(kind, ()):
+        if config[group] == {"name": "none"}:  # that there is none is a choice as well
+            continue
         if not isinstance(config[group], dict) or not {"_target_", "name"} <= set(config[group]):
             raise UserError(
                 f"{group} has values but no option is chosen: {group}={' or '.join(options(group))}"

@@ -81,6 +81,7 @@ class Config:
     corpus: Any = MISSING
     embedder: Any = MISSING
     retriever: Any = MISSING
+    reranker: Any = MISSING
     generator: Any = MISSING
     tracking: Any = MISSING
     workload: WorkloadKind = WorkloadKind.auto

@@ -126,7 +126,7 @@ class Request:
         self.cancelled = False
         self.prepared = False
         self.batch_size = 0
-        self.parts_s = dict.fromkeys(STAGES, 0.0)
+        self.parts_s: dict[str, float] = {}
         self.future: Future[Any] | None = None
         self.item: Any = None
         self.wish, self.stream, self.form = wish, stream, form
@@ -157,6 +157,7 @@ class Request:
         return None if self.deadline is None else max(0.0, self.deadline - self.clock())
 
     def timings_ms(self) -> dict[str, float]:
-        """Milliseconds of each part, and `total`, which is their sum."""
-        parts = {part: round(seconds * 1000, 3) for part, seconds in self.parts_s.items()}
+        """Milliseconds of each part that there was, in the order of STAGES, and `total`, which is their sum."""
+        order = sorted(self.parts_s, key=lambda part: STAGES.index(part) if part in STAGES else len(STAGES))
+        parts = {part: round(self.parts_s[part] * 1000, 3) for part in order}
         return {**parts, "total": round(sum(parts.values()), 3)}

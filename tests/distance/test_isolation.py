@@ -192,7 +192,7 @@ class Given:
             found += search(*self.halves, 5, metric)
         found += self.outside["l2"].search(self.few, 200)
         found += StreamedIndex(self.host[0], "dot", self.device, 1 << 20).search(self.host[1], 10)
-        exact = Exact("exact", "l2")
+        exact = Exact(name="exact", metric="l2", filter=None)
         exact.load(self.arrays[0], self.device, "")
         found += exact.search(self.arrays[1], 3)
         return found

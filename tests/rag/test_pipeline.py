@@ -1,20 +1,24 @@
 """The whole chain without weights: stages, descriptions, quality, bad input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scalars import number
 from sections import made as option
 
 from mlsys.errors import UserError
 from mlsys.rag import cache
+from mlsys.rag.corpus import Passage
 from mlsys.rag.embedder.hashing import Hashing
 from mlsys.rag.generator.simulated import Simulated
 from mlsys.rag.item import Stage
 from mlsys.rag.pipeline import Item, Pipeline
 from mlsys.rag.quality import hit_rates
+from mlsys.rag.reranker import Reranker
+from mlsys.record import Scalar
 
 
 @pytest.fixture
@@ -203,3 +207,82 @@ def test_warming_tries_every_size_at_which_a_gpu_may_choose_another_kernel(pipel
     assert seen["embed"] == [1, 2, 4, 6, 1, 6]
     assert seen["retrieve"] == [1, 1, 2, 2, 4, 4, 6, 6, 1, 6]
     assert seen["prompt"] == seen["generate"] == [1, 6]
+
+
+def with_retriever(retriever: str, reranker: Reranker | None = None, **knobs: object) -> Pipeline:
+    made = Pipeline(
+        option("corpus/animals"),
+        option("embedder/hashing"),
+        option(f"retriever/{retriever}", **knobs),
+        option("generator/simulated", sleep=lambda _: None),
+        threads=1,
+        device="cpu",
+        reranker=reranker,
+    )
+    made.load()
+    return made
+
+
+class ByLength:
+    """A reranker that likes short passages."""
+
+    name, candidates = "by_length", 3
+
+    def load(self, device: str) -> None:
+        """Nothing to load."""
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        return np.array([-len(text) for _, text in pairs], np.float32)
+
+    def describe(self) -> dict[str, Scalar]:
+        return {"candidates": self.candidates}
+
+
+def test_a_reranker_chooses_among_its_candidates_in_a_stage_of_its_own(pipeline: Pipeline) -> None:
+    reranked = with_retriever("exact", ByLength())
+    assert [stage.name for stage in reranked.stages] == ["embed", "retrieve", "rerank", "prompt", "generate"]
+    (item,) = reranked.run([Item("Which colourful birds can hover?", k=2)])
+    texts = sorted((passage.text for passage in reranked.corpus.passages), key=len)
+    assert [hit.text for hit in item.passages] == texts[:2]
+    assert [hit.score for hit in item.passages] == [-len(text) for text in texts[:2]]
+    assert reranked.describe()["reranker.name"] == "by_length"
+    assert "reranker.name" not in pipeline.describe()
+    nothing = Item("Who are you?", retrieves=False)
+    assert reranked.run([nothing])[0].passages == []
+
+
+def test_a_retriever_by_words_embeds_no_question(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLSYS_CACHE", str(tmp_path))
+    made = with_retriever("bm25")
+    assert [stage.name for stage in made.stages] == ["retrieve", "prompt", "generate"]
+    assert not list((tmp_path / "index").glob("*.npy"))
+    assert made.run([Item("Which colourful birds can hover?")])[0].passages[0].text.startswith("Hummingbirds")
+    quality = hit_rates(made)
+    assert quality["hit_rate.1"] == 1
+    assert 0 < number(quality["retriever.recall_at_k"]) < 1, "it does not find what vectors find"
+
+
+def test_recall_is_that_of_the_exact_retriever_with_the_same_filter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pipeline: Pipeline
+) -> None:
+    (first, *_) = pipeline.corpus.passages
+    made = with_retriever("sqlite_vec", filter={"source": first.source})
+    assert hit_rates(made)["retriever.recall_at_k"] == 1
+    assert hit_rates(pipeline)["retriever.recall_at_k"] == 1
+    described = made.describe()
+    assert described["retriever.filter.source"] == first.source
+    assert number(described["index.bytes"]) > 0
+    assert {"index.memory_bytes", "index.build_s"} <= set(described)
+
+
+def test_passages_come_and_go_where_the_store_can(pipeline: Pipeline) -> None:
+    changing = with_retriever("usearch")
+    found = Item("How do axolotls regrow their limbs?", k=1)
+    changing.add([Passage(3, "Axolotls regrow lost limbs.", "new", 0)])
+    assert changing.run([found])[0].passages[0].text == "Axolotls regrow lost limbs."
+    changing.remove([3])
+    assert changing.run([found])[0].passages[0].id != 3
+    with pytest.raises(UserError, match=r"^added passages must have the ids from 4 on"):
+        changing.add([Passage(3, "again", "new", 0)])
+    with pytest.raises(UserError, match=r"^retriever=exact cannot change its index"):
+        pipeline.remove([0])

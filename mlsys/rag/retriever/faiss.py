@@ -6,47 +6,48 @@ Small World graphs" (2018). Its recall against `retriever=exact` is in the recor
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from mlsys.distance import metrics
-from mlsys.errors import UserError
-from mlsys.files import replacing
-from mlsys.rag import cache
-from mlsys.rag.retriever import Found, Rows, check_metric, scores
+from mlsys.rag.retriever import Found, Rows, scores
+from mlsys.rag.retriever.store import (
+    Common,
+    Store,
+    check_among,
+    check_from,
+    chunks,
+    damaged,
+    size_of,
+    unit,
+    wrong_shape,
+)
 from mlsys.record import Scalar
 
 KINDS = ("flat", "hnsw")
 
 
-class Faiss:
+class Faiss(Store):
     """`hnsw_m`: neighbours of a node; `ef_*`: candidates kept while building and while searching."""
 
-    def __init__(
-        self,
-        name: str,
-        metric: str,
-        index: str,
-        hnsw_m: int,
-        ef_construction: int,
-        ef_search: int,
-    ) -> None:
-        if index not in KINDS:
-            raise UserError(f"retriever.index={index} is none of {', '.join(KINDS)}")
-        for knob, value, least in (("hnsw_m", hnsw_m, 2), ("ef_construction", ef_construction, 1)):
-            if value < least:
-                raise UserError(f"retriever.{knob}={value} must be at least {least}")
-        if ef_search < 1:
-            raise UserError(f"retriever.ef_search={ef_search} must be at least 1")
-        self.name, self.metric, self.kind = name, check_metric(metric), index
-        self._hnsw_m, self._ef_construction, self._ef_search = hnsw_m, ef_construction, ef_search
-        self._form = metrics.get(metric).search
-        self._index: Any = None
+    modules = ("faiss",)
+    _index: Any = None
+    _selector: Any = None
 
-    def load(self, rows: Rows, device: str, digest: str) -> None:
-        """Build over rows (N, dim) float32, or read the graph that an earlier run built for `digest`."""
+    def __init__(
+        self, index: str, hnsw_m: int, ef_construction: int, ef_search: int, **common: Unpack[Common]
+    ) -> None:
+        super().__init__(**common)
+        check_among("index", index, KINDS)
+        check_from("hnsw_m", hnsw_m, 2)
+        check_from("ef_construction", ef_construction, 1)
+        check_from("ef_search", ef_search, 1)
+        self.kind = index
+        self._hnsw_m, self._ef_construction, self._ef_search = hnsw_m, ef_construction, ef_search
+
+    def _open(self, rows: Rows, device: str, digest: str) -> None:
         import faiss
         import torch
 
@@ -55,52 +56,63 @@ class Faiss:
         faiss.omp_set_num_threads(torch.get_num_threads())
         rows = self._prepared(rows)
         if self.kind == "flat":
-            self._index = faiss.IndexFlat(rows.shape[1], faiss_metric(self._form))
-            self._index.add(rows)
-            return
-        graph = f"{digest}-{self.metric}-hnsw{self._hnsw_m}-{self._ef_construction}.faiss"
-        path = cache.directory("index") / graph
-        with cache.locked(path):
-            if not path.exists():
-                built = faiss.IndexHNSWFlat(rows.shape[1], self._hnsw_m, faiss_metric(self._form))
-                built.hnsw.efConstruction = self._ef_construction
-                built.add(rows)
-                with replacing(path) as temporary:
-                    faiss.write_index(built, str(temporary))
-            self._index = self._kept(path, rows.shape)
-        self._index.hnsw.efSearch = self._ef_search
+            with self.building():
+                self._index = faiss.IndexFlat(rows.shape[1], faiss_metric(self.form))
+                self._index.add(rows)
+            self._taken = rows.nbytes
+        else:
+            graph = f"{digest}-{self.metric}-hnsw{self._hnsw_m}-{self._ef_construction}.faiss"
+            path = self.kept(graph, lambda path: self._build(path, rows, faiss_metric(self.form)))
+            self._index, self._taken = self._read(path, rows.shape), size_of(path)
+        permitted = self.allowed()
+        if permitted is not None:
+            self._selector = faiss.IDSelectorBatch(permitted)
 
-    def _kept(self, path: Path, shape: tuple[int, ...]) -> Any:
+    def _build(self, path: Path, rows: Rows, metric: int) -> None:
+        import faiss
+
+        built = faiss.IndexHNSWFlat(rows.shape[1], self._hnsw_m, metric)
+        built.hnsw.efConstruction = self._ef_construction
+        for part in chunks(f"faiss: adding {len(rows)} vectors", len(rows)):
+            built.add(rows[part])
+        faiss.write_index(built, str(path))
+
+    def _read(self, path: Path, shape: tuple[int, ...]) -> Any:
         import faiss
 
         try:
             index = faiss.read_index(str(path))
         except RuntimeError as error:
-            raise UserError(f"MLSYS_CACHE: {path} is damaged: delete it") from error
+            raise damaged(path) from error
         if (index.ntotal, index.d) != shape:
-            raise UserError(f"MLSYS_CACHE: {path} does not hold vectors of the shape {shape}: delete it")
+            raise wrong_shape(path, *shape)
         return index
 
+    def _bytes(self) -> int:
+        return self._taken
+
     def _prepared(self, rows: Rows) -> Rows:
-        if self._form != "cosine":
-            return np.ascontiguousarray(rows)
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        return np.ascontiguousarray(rows / np.where(norms > 0, norms, np.float32(1)))
+        return unit(rows) if self.form == "cosine" else np.ascontiguousarray(rows)
 
     def search(self, queries: Rows, k: int) -> Found:
-        """(Q, k) scores, largest first, and row numbers; -1 where the graph's walk found no more."""
+        """(Q, k) scores, largest first, and row numbers; -1 where no more were found."""
+        faiss: Any = import_module("faiss")  # whose stubs do not know of selectors
+
         if self._index is None:
             raise RuntimeError("the retriever is not loaded")
         if self.kind == "hnsw":
-            self._index.hnsw.efSearch = max(self._ef_search, k)
-        found, rows = self._index.search(self._prepared(queries), k)
-        if self._form == "l2":
+            how = faiss.SearchParametersHNSW(sel=self._selector, efSearch=max(self._ef_search, k))
+        else:
+            how = faiss.SearchParameters(sel=self._selector)
+        found, rows = self._index.search(self._prepared(queries), k, params=how)
+        if self.form == "l2":
             found = np.sqrt(np.maximum(found, 0))  # faiss returns squares
-        return (found if self._form == "cosine" else scores(self.metric, found)), rows
+        values = found if self.form == "cosine" else scores(self.metric, found)
+        return np.where(rows >= 0, values, np.float32(-np.inf)), rows
 
     def describe(self) -> dict[str, Scalar]:
         """Metric and how the index was built."""
-        knobs: dict[str, Scalar] = {"metric": self.metric, "index": self.kind}
+        knobs: dict[str, Scalar] = self.described(index=self.kind, updates=False)
         if self.kind == "hnsw":
             knobs |= {"hnsw_m": self._hnsw_m, "ef_construction": self._ef_construction}
             knobs |= {"ef_search": self._ef_search}

@@ -140,7 +140,7 @@ at("ask").addEventListener("submit", async event => {
 
 fetch("stats", {headers: headers()}).then(response => response.ok ? response.json() : {}).then(stats => {
   const pipeline = stats.pipeline || {};
-  const parts = ["corpus", "embedder", "retriever", "generator"].filter(part => pipeline[part + ".name"]);
+  const parts = ["corpus", "embedder", "retriever", "reranker", "generator"].filter(part => pipeline[part + ".name"]);
   const named = part => part + " " + (pipeline[part + ".model"] || pipeline[part + ".name"]) +
     (pipeline[part + ".note"] ? " (" + pipeline[part + ".note"] + ")" : "");
   at("about").textContent = stats.mode ? "server " + stats.mode + "; " + parts.map(named).join("; ") : "";

@@ -72,10 +72,10 @@ def test_a_graph_is_built_once_and_finds_nearly_all(monkeypatch: pytest.MonkeyPa
     assert (again.search(QUERIES, 10)[1] == found).all()
     assert again.describe()["index"] == "hnsw"
     with pytest.raises(UserError, match=r"graph.* does not hold vectors of the shape \(5, 4\): delete it"):
-        again._kept(next((tmp_path / "index").glob("*.faiss")).rename(tmp_path / "graph"), (5, 4))
+        again._read(next((tmp_path / "index").glob("*.faiss")).rename(tmp_path / "graph"), (5, 4))
     (tmp_path / "graph").write_bytes((tmp_path / "graph").read_bytes()[:1000])
     with pytest.raises(UserError, match="graph is damaged: delete it"):
-        again._kept(tmp_path / "graph", ROWS.shape)
+        again._read(tmp_path / "graph", ROWS.shape)
 
 
 @pytest.mark.parametrize(
