@@ -46,6 +46,8 @@ class Row:
     rerank_ms: float | None = None
     prompt_ms: float | None = None
     generate_ms: float | None = None
+    prefill_ms: float | None = None
+    decode_ms: float | None = None
     respond_ms: float | None = None
     batch_size: int | None = None
     tokens: int | None = None

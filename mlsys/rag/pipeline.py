@@ -135,16 +135,19 @@ class Pipeline:
         """Run what the first requests would otherwise wait for, at batch sizes up to `max_batch`."""
         with self._timed("warm"):
             self.generator.warm(max_batch)
-            on_cuda = (
-                self.device == "cuda"
-            )  # where the batch's size chooses kernels, to be compiled, and graphs
-            for batch in _doubling(max_batch) if on_cuda else []:
-                items = self.items(batch)
-                for stage in itertools.takewhile(lambda stage: stage.name != "prompt", self.stages):
-                    for _ in range(2 if stage.name == "retrieve" else 1):  # what comes again is captured
-                        stage(items)
+            self.warm_front(max_batch)
+            on_cuda = self.device == "cuda"
             for batch in sorted({1, max_batch} if on_cuda else {min(2, max_batch)}):
                 self.run(self.items(batch))
+
+    def warm_front(self, max_batch: int) -> None:
+        """The same for the stages before the generator alone."""
+        on_cuda = self.device == "cuda"  # where the batch's size chooses kernels, to be compiled, and graphs
+        for batch in _doubling(max_batch) if on_cuda else [1]:
+            items = self.items(batch)
+            for stage in itertools.takewhile(lambda stage: stage.name != "prompt", self.stages):
+                for _ in range(2 if stage.name == "retrieve" else 1):  # what comes again is captured
+                    stage(items)
 
     def items(self, batch: int, start: int = 0, length: Length = _usual) -> list[Item]:
         """`batch` items of the corpus's own questions, from question `start` on, round and round.

@@ -116,7 +116,17 @@ FIELDS: dict[str, Check] = {
 }
 CONFIG: dict[str, Check] = dict.fromkeys(
     (
-        *("metric", "reduction", "data", "search", "server", "batching", "balancer", "loadtest"),
+        *(
+            "metric",
+            "reduction",
+            "data",
+            "search",
+            "server",
+            "batching",
+            "scheduling",
+            "balancer",
+            "loadtest",
+        ),
         *("corpus", "embedder", "retriever", "reranker", "generator", "tracking", "compare"),
     ),
     _or_null(_mapping),

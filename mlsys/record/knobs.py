@@ -64,6 +64,7 @@ RESULTS = ("data.x", "data.y", "pipeline.corpus", "pipeline.embedder", "pipeline
 SERVING = (
     "server",
     "batching",
+    "scheduling",
     "balancer",
     "loadtest",
     "corpus",

@@ -18,7 +18,7 @@ GROUPS = {
     "distance": ("metric", "reduction", "data"),
     "search": ("metric",),
     "serving": (
-        *("server", "batching", "balancer", "loadtest"),
+        *("server", "batching", "scheduling", "balancer", "loadtest"),
         *("corpus", "embedder", "retriever", "reranker", "generator"),
     ),
 }
@@ -64,7 +64,7 @@ def serving(config: dict[str, Any], directory: Path) -> Workload:
     """The serving benchmark; the pieces that its server will choose are tried here, so that a mistake is found now."""
     from mlsys.loadtest.benchmark import ServingBenchmark
 
-    for group in ("server", "batching", "balancer"):
+    for group in ("server", "batching", "scheduling", "balancer"):
         piece(config, group)
     return ServingBenchmark(config, directory)
 

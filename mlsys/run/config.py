@@ -76,6 +76,7 @@ class Config:
     data: Any = MISSING
     server: Any = None
     batching: Any = MISSING
+    scheduling: Any = MISSING
     balancer: Any = MISSING
     loadtest: Any = MISSING
     corpus: Any = MISSING

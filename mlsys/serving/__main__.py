@@ -53,6 +53,7 @@ def serve(path: Path) -> int:
     parts = Parts(
         pipeline=lambda: _pipeline(config),
         batching=lambda: signatures.make("batching", config["batching"]),
+        scheduling=lambda: signatures.make("scheduling", config["scheduling"]),
         balancer=lambda: signatures.make("balancer", config["balancer"]),
         config=config,
         directory=path.resolve().parent,

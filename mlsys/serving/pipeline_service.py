@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +20,7 @@ from mlsys.serving.modes import Answer
 from mlsys.serving.options import Server
 from mlsys.serving.request import Expired, Failed, Request, ServiceError, Unavailable
 from mlsys.serving.stream import Stream
-from mlsys.serving.worker import Cut, Worker
+from mlsys.serving.worker import Cut, Settle, Worker
 
 PROBE = "Is everything there?"
 
@@ -34,9 +35,13 @@ class PipelineService(ABC):
         self.running = 0
         self.meters = Meters()
         self.meters.gauge("queue_length", "Requests waiting in line.", self.queued)
-        self.meters.gauge("requests_running", "Requests in the workers.", lambda: self.running)
+        self.meters.gauge("requests_running", "Requests in the workers.", self.in_workers)
         self.meters.gauge("ready", "1 when ready.", lambda: self.state() == "ready")
         self._state = "loading"
+
+    def in_workers(self) -> int:
+        """How many are being answered."""
+        return self.running
 
     @abstractmethod
     def queued(self) -> int:
@@ -116,13 +121,19 @@ class PipelineService(ABC):
     async def _run(
         self, worker: Worker, pool: ThreadPoolExecutor, batch: list[Request], cut: Cut
     ) -> list[Request]:
+        return await self._in_thread(pool, batch, lambda settle: worker.run(batch, cut, settle))
+
+    async def _in_thread(
+        self, pool: ThreadPoolExecutor, batch: list[Request], work: Callable[[Settle], list[Request]]
+    ) -> list[Request]:
+        """What `work` returns; it may settle requests of `batch`, and an error of its own settles all of them."""
         loop = asyncio.get_running_loop()
 
         def settle(request: Request, error: ServiceError | None) -> None:
             loop.call_soon_threadsafe(self._settle, request, error)
 
         try:
-            return await loop.run_in_executor(pool, worker.run, batch, cut, settle)
+            return await loop.run_in_executor(pool, work, settle)
         except Exception as error:
             for request in batch:
                 self._settle(request, Failed(f"the worker failed: {type(error).__name__}: {error}"))
@@ -144,7 +155,7 @@ class PipelineService(ABC):
             "state": self.state(),
             **self.meters.stats(),
             "waiting": self.queued(),
-            "running": self.running,
+            "running": self.in_workers(),
             "workers": len(self.workers),
             "pipeline": {} if self._state == "loading" else self.workers[0].pipeline.describe(),
         }

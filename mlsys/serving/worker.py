@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mlsys.errors import UserError
+from mlsys.rag.generator import Generator
 from mlsys.rag.item import Stage
 from mlsys.record import Scalar
 from mlsys.serving.request import Expired, Failed, Request, ServiceError, Unanswerable
@@ -25,9 +26,12 @@ class Pipeline(Protocol):
     """What the serving side needs of `mlsys.rag.pipeline.Pipeline`."""
 
     stages: tuple[Stage, ...]
+    generator: Generator
+    device: str
 
     def load(self) -> None: ...  # noqa: D102
     def warm(self, max_batch: int) -> None: ...  # noqa: D102
+    def warm_front(self, max_batch: int) -> None: ...  # noqa: D102
     def describe(self) -> dict[str, Scalar]: ...  # noqa: D102
 
 
@@ -59,29 +63,39 @@ class Worker:
         finally:
             self.busy_since, self.last_s = None, time.perf_counter() - started
 
+    def prepare(self, batch: list[Request], settle: Settle) -> list[Request]:
+        """Take `batch` through all stages but the last: those of it whose prompts are ready, in order."""
+        self.busy_since = time.perf_counter()
+        try:
+            return self._prepare(batch, settle)
+        finally:
+            self.busy_since = None
+
     def _run(self, batch: list[Request], cut: Cut, settle: Settle) -> list[Request]:
-        for request in batch:
-            request.mark("queue")
-        *front, final = self.pipeline.stages
-        fresh = [request for request in batch if not request.prepared]
-        for request in fresh:
-            request.begin()
-        done = {id(request) for request in batch if request.prepared}
-        for stage in front:
-            fresh = self._stage(stage, fresh, settle)
-        for request in fresh:
-            request.prepared = True
-            done.add(id(request))
-        ready = self._living([request for request in batch if id(request) in done], settle)
+        ready = self._prepare(batch, settle)
         count = cut([request.item.prompt_tokens for request in ready]) if ready else 0
         now, later = ready[:count], ready[count:]
         for request in now:
             request.batch_size = len(now)
             request.mark("queue")
         self.last_size = len(now)
-        for request in self._stage(final, now, settle):
+        for request in self._stage(self.pipeline.stages[-1], now, settle):
             settle(request, None)
         return later
+
+    def _prepare(self, batch: list[Request], settle: Settle) -> list[Request]:
+        for request in batch:
+            request.mark("queue")
+        fresh = [request for request in batch if not request.prepared]
+        for request in fresh:
+            request.begin()
+        done = {id(request) for request in batch if request.prepared}
+        for stage in self.pipeline.stages[:-1]:
+            fresh = self._stage(stage, fresh, settle)
+        for request in fresh:
+            request.prepared = True
+            done.add(id(request))
+        return self._living([request for request in batch if id(request) in done], settle)
 
     def _stage(self, stage: Stage, requests: list[Request], settle: Settle) -> list[Request]:
         living = self._living(requests, settle)

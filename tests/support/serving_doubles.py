@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from mlsys.rag.item import Hit, Item
 from mlsys.rag.item import Stage as PipelineStage
@@ -49,10 +50,16 @@ class FakePipeline:
             Stage(name, self) for name in ("embed", "retrieve", "prompt", "generate")
         )
 
+    generator: Any = None
+    device = "cpu"
+
     def load(self) -> None:
         pass
 
     def warm(self, max_batch: int) -> None:
+        pass
+
+    def warm_front(self, max_batch: int) -> None:
         pass
 
     def describe(self) -> dict[str, float | int | str | bool | None]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mlsys.rag.generator.pieces import Pieces
 from mlsys.rag.generator.stepping import GREEDY, Sampling, Stepper
 from mlsys.record import Scalar
 
@@ -87,6 +88,10 @@ class Generator(Protocol):
 
     def text(self, ids: Sequence[int]) -> str:
         """What an answer's tokens spell, as in `generate`'s answers: up to the first end token."""
+        ...
+
+    def pieces(self) -> Pieces:
+        """The pieces of one answer's text, which come with its tokens: together its `text`, with spaces around it."""
         ...
 
     def stepper(self, slots: int | None, kv_memory: int | None, prefix_share: float, longest: int) -> Stepper:

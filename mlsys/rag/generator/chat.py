@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import Any
 
 from mlsys.rag.generator import Asked, Message, Prompt
+from mlsys.rag.generator.pieces import Decoded
 from mlsys.rag.prompt import INSTRUCTION
 
 
@@ -84,6 +85,10 @@ class Chat:
         """Answers as text, without special tokens."""
         decoded: list[str] = self._tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [text.strip() for text in decoded]
+
+    def pieces(self) -> Decoded:
+        """The same, before spaces around it are dropped, token by token."""
+        return Decoded(self._tokenizer.backend_tokenizer, self.ends)
 
 
 def without_system(messages: list[Message]) -> list[Message]:

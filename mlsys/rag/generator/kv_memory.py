@@ -51,16 +51,16 @@ def divide(
     `prefix_share` of it is the pool's. Raises UserError where there is no room for one sequence of `longest` tokens.
     """
     if not 0 <= prefix_share < 1:
-        raise UserError(f"server.prefix_share={prefix_share} must be 0 or more and less than 1")
+        raise UserError(f"scheduling.prefix_share={prefix_share} must be 0 or more and less than 1")
     if slots is not None and slots < 1:
-        raise UserError(f"server.slots={slots} must be at least 1")
+        raise UserError(f"scheduling.slots={slots} must be at least 1")
     slot_tokens = -(-longest // BLOCK_TOKENS) * BLOCK_TOKENS
     slot_bytes, most = slot_tokens * token_bytes, slots or MOST_SLOTS
     given = free if memory is None else memory
     found = min(most, int(given * (1 - prefix_share)) // slot_bytes)
     if found < 1:
         raise UserError(
-            f"server.kv_memory={'null' if memory is None else memory}: {given / MEBIBYTE:.0f} MiB and "
+            f"scheduling.kv_memory={'null' if memory is None else memory}: {given / MEBIBYTE:.0f} MiB and "
             f"prefix_share={prefix_share} leave no room for a sequence of {longest} tokens, "
             f"which takes {slot_bytes / MEBIBYTE:.0f} MiB"
         )

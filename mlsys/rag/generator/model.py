@@ -10,6 +10,7 @@ from mlsys.errors import UserError
 from mlsys.rag import hub, models
 from mlsys.rag.generator import Answer, Asked, Prompt, Wanted
 from mlsys.rag.generator.chat import Chat
+from mlsys.rag.generator.pieces import Pieces
 from mlsys.record import Scalar
 
 if TYPE_CHECKING:
@@ -192,6 +193,10 @@ class ModelGenerator:
     def text(self, ids: Sequence[int]) -> str:
         """What one answer's tokens spell, up to its end token."""
         return self.texts([ids])[0]
+
+    def pieces(self) -> Pieces:
+        """One answer's text, token by token."""
+        return self.chat.pieces()
 
     @property
     def ends(self) -> frozenset[int]:

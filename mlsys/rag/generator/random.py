@@ -12,6 +12,7 @@ from typing import Any, Unpack
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
 from mlsys.rag.generator.model import Decoding, ModelGenerator, implementation
+from mlsys.rag.generator.pieces import Pieces, Words
 from mlsys.rag.generator.shapes import SHAPES, config
 from mlsys.rag.generator.vocabulary import build
 from mlsys.record import Scalar
@@ -51,6 +52,10 @@ class Random(ModelGenerator):
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Answers as the numbers of their tokens: random weights spell nothing, and often nothing visible."""
         return [" ".join(map(str, row)) for row in rows]
+
+    def pieces(self) -> Pieces:
+        """The same numbers, one by one."""
+        return Words(str)
 
     def describe(self) -> dict[str, Scalar]:
         """Says that the weights are random, and which tokenizer counts."""

@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from mlsys.errors import UserError
 from mlsys.rag.generator import Answer, Asked, Prompt, Wanted
 from mlsys.rag.generator.kv_memory import divide
+from mlsys.rag.generator.pieces import Pieces, Words
 from mlsys.rag.generator.simulated_stepper import Costs, SimulatedStepper
-from mlsys.rag.generator.simulated_text import next_token, spell
+from mlsys.rag.generator.simulated_text import WORDS, next_token, spell
 from mlsys.record import Scalar
 
 TOKEN_BYTES = 46_080  # keys and values of a token as in SmolLM2-135M, float32
@@ -96,6 +97,10 @@ class Simulated:
     def text(self, ids: Sequence[int]) -> str:
         """The answer's words."""
         return spell(ids)
+
+    def pieces(self) -> Pieces:
+        """An answer's words, one by one."""
+        return Words(WORDS.__getitem__)
 
     def stepper(
         self, slots: int | None, kv_memory: int | None, prefix_share: float, longest: int

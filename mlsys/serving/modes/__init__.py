@@ -13,6 +13,7 @@ from mlsys.serving.balancer import Policy as BalancingPolicy
 from mlsys.serving.batching import Policy as BatchingPolicy
 from mlsys.serving.meters import Meters
 from mlsys.serving.request import Request
+from mlsys.serving.scheduling import Policy as SchedulingPolicy
 from mlsys.serving.worker import Pipeline
 
 
@@ -73,6 +74,7 @@ class Parts:
 
     pipeline: Callable[[], Pipeline]
     batching: Callable[[], BatchingPolicy]
+    scheduling: Callable[[], SchedulingPolicy]
     balancer: Callable[[], BalancingPolicy]
     config: dict[str, Any]
     directory: Path

@@ -105,10 +105,12 @@ def test_memory_is_divided_and_never_exceeded() -> None:
         assert isinstance(described["slots"], int)
         assert 0 < described["kv_bytes"] <= (FREE_BYTES if memory is None else memory)
         assert described["slots"] <= (slots or 256)
-    small = r"server.kv_memory=1000: 0 MiB and prefix_share=0.5 leave no room for a sequence of 100 tokens"
+    small = (
+        r"scheduling.kv_memory=1000: 0 MiB and prefix_share=0.5 leave no room for a sequence of 100 tokens"
+    )
     with pytest.raises(UserError, match=small):
         model.stepper(None, 1000, 0.5, 100)
-    with pytest.raises(UserError, match=r"server.prefix_share=1.5 must be"):
+    with pytest.raises(UserError, match=r"scheduling.prefix_share=1.5 must be"):
         model.stepper(None, None, 1.5, 100)
-    with pytest.raises(UserError, match=r"server.slots=0 must be"):
+    with pytest.raises(UserError, match=r"scheduling.slots=0 must be"):
         model.stepper(0, None, 0.5, 100)
