@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 from torch.utils.dlpack import from_dlpack
 
@@ -66,9 +68,10 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _check(name: str, tensor: torch.Tensor) -> None:
+def check_kind(name: str, tensor: torch.Tensor) -> None:
+    """Raise UserError for a tensor that no distance takes: of a layout, dtype or device, or with a tangent."""
     kind = type(tensor)
-    if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+    if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ and not isinstance(tensor, FakeTensor):
         raise UserError(f"{name} is a {kind.__name__} without elements of its own: pass an ordinary tensor")
     if tensor.layout != torch.strided or tensor.is_nested:
         layout = "nested" if tensor.is_nested else name_of(tensor.layout)  # type: ignore[arg-type]
@@ -77,10 +80,31 @@ def _check(name: str, tensor: torch.Tensor) -> None:
         raise _wrong_dtype(name, name_of(tensor.dtype))
     if tensor.device.type not in DEVICES:
         raise UserError(f"{name} is on {tensor.device}: distances run on {' and '.join(DEVICES)}")
+    if in_dual_level() and forward_ad.unpack_dual(tensor).tangent is not None:
+        raise UserError(
+            f"{name} has a tangent, and distances have no derivative in forward mode: use backward, or pass "
+            f"{name}.detach()"
+        )
+
+
+def _check(name: str, tensor: torch.Tensor) -> None:
+    check_kind(name, tensor)
+    if isinstance(tensor, FakeTensor) or is_functorch_wrapped_tensor(tensor):
+        raise UserError(
+            f"{name} is a {type(tensor).__name__} without elements of its own: pass an ordinary tensor"
+        )
     if loses_gradient(tensor):
         raise UserError(
-            f"{name} requires grad, and distances have no gradient: pass {name}.detach(), or call in torch.no_grad()"
+            f"{name} requires grad, and this call has no gradient: pass {name}.detach(), call in torch.no_grad(), or "
+            "take mlsys.distance.distance, which has one"
         )
+
+
+def tracked(values: Any) -> bool:
+    """Whether torch must see what is computed of these values: a gradient, a transform of torch.func, fake elements."""
+    if not isinstance(values, torch.Tensor):
+        return False
+    return loses_gradient(values) or is_functorch_wrapped_tensor(values) or isinstance(values, FakeTensor)
 
 
 def _from_dlpack(name: str, values: Any) -> torch.Tensor:

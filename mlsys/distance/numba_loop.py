@@ -43,6 +43,12 @@ class Loop:
         self.at(x.ctypes.data, y.ctypes.data, len(x), out.ctypes.data, out.strides[0] // out.itemsize)
 
 
+# `pairs(…)(x, y, rows, n, x_stride, y_stride, out, stride)` writes the sums of `rows` pairs of rows of n contiguous
+# elements; they begin at the addresses x and y and lie x_stride and y_stride elements apart. Sum i of row j becomes
+# number i · stride + j of the float64 numbers at out.
+Pairs = Callable[[int, int, int, int, int, int, int, int], None]
+
+
 def loop(metric: Metric, dtype: type) -> Loop | None:
     """The loop of `metric` over elements of `dtype`; None where that cannot be compiled.
 
@@ -53,25 +59,35 @@ def loop(metric: Metric, dtype: type) -> Loop | None:
     return Loop(_compiled(metric.element, metric.sums, dtype))
 
 
+def pairs(metric: Metric, dtype: type) -> Pairs | None:
+    """The loop over pairs of rows of `dtype`; None where that cannot be compiled."""
+    if metric.element is None or _numba() is None:
+        return None
+    compiled: Pairs = _compiled(metric.element, metric.sums, dtype, "pairs")
+    return compiled
+
+
 @lru_cache
 def _numba() -> Any:
-    """Numba's `njit`, `register_jitable` and the loop; None where Numba is not there, or not for this NumPy."""
+    """Numba's `njit`, `register_jitable` and the loops; None where Numba is not there, or not for this NumPy."""
     try:
         from numba import njit
         from numba.extending import register_jitable
 
         from mlsys.distance.numba_rows import rows
+        from mlsys.distance.rows.loop import pairs
     except ImportError:
         return None
-    return njit, register_jitable, rows
+    return njit, register_jitable, {"rows": (rows, (WIDTH,), 5), "pairs": (pairs, (), 8)}
 
 
 @lru_cache
-def _compiled(element: Any, sums: int, dtype: type) -> Any:
-    njit, register_jitable, rows = _numba()
+def _compiled(element: Any, sums: int, dtype: type, kind: str = "rows") -> Any:
+    njit, register_jitable, loops = _numba()
     register_jitable(element)
-    function = rows(element, sums, dtype, WIDTH)
-    signature = "void(intp, intp, intp, intp, intp)"
+    make, more, arguments = loops[kind]
+    function = make(element, sums, dtype, *more)
+    signature = f"void({', '.join(['intp'] * arguments)})"
     version = _version(element)
     if version is not None:
         # the name of the file in the cache: one for each loop, so that processes that compile at a time cannot mix

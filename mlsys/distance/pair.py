@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch.compiler import is_compiling
 
 from mlsys.distance import metrics, reductions
-from mlsys.distance.arrays import as_tensor, becomes_numpy, in_dual_level, loses_gradient, name_of
+from mlsys.distance.arrays import as_tensor, becomes_numpy, in_dual_level, loses_gradient, name_of, tracked
 from mlsys.distance.isolation import exposed, isolated, isolation
 from mlsys.distance.launch import current_stream
 from mlsys.distance.metrics import Array, Metric
@@ -108,8 +109,16 @@ def plan(
     return found
 
 
-def distance(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduction = "auto") -> Any:
+def distance(
+    x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduction = "auto", dim: int | None = None
+) -> Any:
     """The distance of two 1-D vectors: a 0-d tensor on their device, for what is not a tensor a numpy scalar.
+
+    dim: of matrices, and of arrays of more dimensions, the distance of each pair of vectors along this dimension.
+    Shapes broadcast: (B, n) and (B, n), (1, n) or (n,) give (B,). Strides may be any; one launch takes all pairs.
+
+    Tensors that require grad have their gradient, twice if need be. Where none exists it is torch's: 0 for l1 and l2 of
+    equal vectors. `torch.compile`, `torch.func` and fake tensors see one operator, `torch.ops.mlsys.distance`.
 
     float32, for float64 input float64. Definitions are those of scipy.spatial.distance (dot: the inner
     product). Empty vectors: 0, cosine nan; a zero norm: cosine nan; nan and inf propagate. Raises what `plan`
@@ -118,26 +127,37 @@ def distance(x: Any, y: Any, metric: str | Metric = "l2", reduction: str | Reduc
     Threads may call together. A process forked after a call must not call: torch's threads, and the pool of this
     library, are not in it, and it would wait for them for ever; start processes with `spawn`.
     """
+    if dim is not None or is_compiling():
+        return _seen(x, y, metric, reduction, dim)
     if exposed():
         with isolation():
             return _distance(x, y, metric, reduction)
     return _distance(x, y, metric, reduction)
 
 
+def _seen(x: Any, y: Any, metric: str | Metric, reduction: str | Reduction, dim: int | None = None) -> Any:
+    """By the operator that torch sees."""
+    from mlsys.distance.rows.paired import along
+
+    return along(x, y, metric, reduction, dim)
+
+
 def _distance(x: Any, y: Any, metric: str | Metric, reduction: str | Reduction) -> Any:
     if type(x) is np.ndarray and type(y) is np.ndarray:
         return _of_arrays(x, y, metric, reduction)
     if type(x) is torch.Tensor and type(y) is torch.Tensor:
-        return _of_tensors(x, y, metric, reduction)
+        return of_tensors(x, y, metric, reduction)
+    if tracked(x) or tracked(y):
+        return _seen(x, y, metric, reduction)
     a, b = as_tensor("x", x), as_tensor("y", y)
     result = _started(a, b, metric, reduction).once(a, b)
     return result.numpy()[()] if becomes_numpy(x, a) else result
 
 
-def _of_tensors(
+def of_tensors(
     x: torch.Tensor, y: torch.Tensor, metric: str | Metric, reduction: str | Reduction
 ) -> torch.Tensor:
-    """By their addresses, where vectors of this kind were checked before."""
+    """The distance of two vectors, by their addresses, where vectors of this kind were checked before."""
     plain = x.is_cpu and y.is_cpu and not (x.requires_grad or y.requires_grad or x.is_neg() or y.is_neg())
     if plain and not in_dual_level():
         at = None
@@ -150,6 +170,8 @@ def _of_tensors(
             at = None
         if at is not None:
             return torch.from_numpy(at(x_address, y_address))
+    if tracked(x) or tracked(y):
+        return cast(torch.Tensor, _seen(x, y, metric, reduction))
     if not (_ready(x) and _ready(y)):
         x, y = as_tensor("x", x), as_tensor("y", y)
     return _started(x, y, metric, reduction).once(x, y)
@@ -185,7 +207,7 @@ def check(x: torch.Tensor, y: torch.Tensor) -> None:
     """Raise UserError unless x and y are 1-D, of one length, dtype and device."""
     for name, vector in (("x", x), ("y", y)):
         if vector.ndim != 1:
-            raise UserError(f"{name} must be 1-D, not of shape {tuple(vector.shape)}")
+            raise UserError(f"{name} must be 1-D, not of shape {tuple(vector.shape)}; dim=-1 takes rows")
     check_pair(len(x), len(y), x.dtype, y.dtype)
     if x.device != y.device:
         raise UserError(f"x is on {x.device} and y on {y.device}: a distance needs both on one device")

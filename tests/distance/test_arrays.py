@@ -141,7 +141,6 @@ def test_distances_of_float64_are_float64_in_all_its_range_and_refused_outside()
 
 
 CALLS: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
-    "distance": lambda x, y: distance(x[0], y[0]),
     "plan": lambda x, y: plan(x[0], y[0]),
     "source": lambda x, y: TensorSource(x[0]),
     "search": lambda x, y: search(x, y, 1),
@@ -150,25 +149,37 @@ CALLS: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, by make_dual
 @pytest.mark.parametrize("call", CALLS)
 def test_a_gradient_is_refused_where_it_would_be_lost(call: str) -> None:
     x, y = torch.rand(4, 3).requires_grad_(), torch.rand(4, 3)
-    with pytest.raises(UserError, match=r"requires grad, and distances have no gradient: pass \w+\.detach"):
+    with pytest.raises(UserError, match=r"requires grad, and this call has no gradient: pass \w+\.detach"):
         CALLS[call](x, y)
     with torch.autocast("cpu"), pytest.raises(UserError, match="requires grad"):
         CALLS[call](x, y)
-    with forward_ad.dual_level(), pytest.raises(UserError, match="requires grad"):
-        CALLS[call](forward_ad.make_dual(y, y), y)
     CALLS[call](x.detach(), y)
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
             CALLS[call](x, y)
 
 
-def fake() -> torch.Tensor:
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, by make_dual
+@pytest.mark.parametrize("call", [*CALLS.values(), lambda x, y: distance(x[0], y[0])])
+def test_a_tangent_of_forward_mode_is_refused(call: Callable[[torch.Tensor, torch.Tensor], Any]) -> None:
+    y = torch.rand(4, 3)
+    with (
+        forward_ad.dual_level(),
+        pytest.raises(UserError, match="has a tangent, and distances have no derivative"),
+    ):
+        call(forward_ad.make_dual(y, y), y)
+
+
+def test_fake_tensors_have_no_rows_to_search() -> None:
     with FakeTensorMode():
-        return torch.ones(3, 3)
+        fake = torch.ones(3, 3)
+    with pytest.raises(
+        UserError, match="is a FakeTensor without elements of its own: pass an ordinary tensor"
+    ):
+        search(np.ones((1, 3)), fake, 1)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +187,6 @@ def fake() -> torch.Tensor:
     [
         (lambda: torch.eye(3).to_sparse(), "is a sparse_coo tensor: pass a dense one"),
         (lambda: torch.ones(3, 3, device="meta"), "is on meta: distances run on cpu and cuda"),
-        (fake, "is a FakeTensor without elements of its own: pass an ordinary tensor"),
         (lambda: np.ones((3, 3), "c16"), "has dtype complex128; distances take float64, float32"),
         (lambda: np.ones((3, 3), np.longdouble), "has dtype .*; distances take float64, float32"),
         (lambda: np.full((3, 3), None), "has dtype object; distances take float64, float32"),

@@ -10,7 +10,7 @@ metric.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -25,6 +25,8 @@ PIECE, LOCKED = 256, 500  # see row_dots
 MEANING = frozenset({"terms", "finish", "element", "definition", "rows", "distance"})
 
 Array = npt.NDArray[Any]
+Tensor = Any  # torch's; names of metrics cost no torch
+Distances = Callable[[Tensor, Tensor, str], Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Metric(ABC):
     the same words and `value`, is what an error is measured against. A record's reference and the plain baselines come
     from them and from nothing else here, see `mlsys.distance.definition`.
 
+    `slope` is a `jit` function of two equal tiles, the finished distance and the three sums of their row, all float64;
+    it returns what the distance changes by with each element of x and of y. `slope_of_sums` says whether it looks at
+    the distance or the sums. `gradient` says the same to torch. A metric that states neither has its definition's.
+
     `search` is the form in which rows are searched, see `mlsys.distance.search.ranking`; without one they are not. It
     holds for the class that states it: a subclass with terms or a definition of its own must state it again.
     `larger_is_nearer` tells a similarity from a distance.
@@ -52,12 +58,19 @@ class Metric(ABC):
     element: ClassVar[Any] = None
     definition: ClassVar[str | None] = None
     scale: ClassVar[str] = "abs(value)"
+    slope: ClassVar[Any] = None
+    slope_of_sums: ClassVar[bool] = False
     search: ClassVar[str | None] = None
     larger_is_nearer: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         if "search" not in vars(cls) and not MEANING.isdisjoint(vars(cls)):
             cls.search = None
+        if not MEANING.isdisjoint(vars(cls)):  # nothing of the base's that may no longer be true
+            cls.slope = vars(cls).get("slope")
+            for name in ("distances", "gradient"):
+                if name not in vars(cls):
+                    setattr(cls, name, getattr(Metric, name))
 
     @abstractmethod
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
@@ -69,6 +82,21 @@ class Metric(ABC):
     @abstractmethod
     def distance(self, sums: Sequence[float]) -> float:
         """The distance for finished sums: what `finish` computes, on the host."""
+
+    def distances(self, sums: Array) -> Array:
+        """The distances (rows,) of many finished sums (sums, rows), float64; one by one by default."""
+        return np.array([self.distance(each) for each in sums.T.tolist()], np.float64)
+
+    def gradient(self, weight: Tensor, x: Tensor, y: Tensor, distances: Distances) -> tuple[Tensor, Tensor]:
+        """What each element of x and y (rows, n) does to the rows' distances, times weight (rows, 1).
+
+        In torch, of operations that torch can differentiate again. `distances(x, y, name)` gives those of another
+        metric, or of this one, (rows, 1). By the definition, where a metric does not know better; raises UserError for
+        a metric that states none.
+        """
+        from mlsys.distance.derivative import by_definition
+
+        return by_definition(self.stated(), weight, x, y)
 
     def stated(self) -> str:
         """The definition. Raises UserError for a metric that states none."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import Array, Metric, row_dots
+from mlsys.distance.metrics import Array, Distances, Metric, Tensor, row_dots
 
 
 @jit
@@ -30,6 +30,15 @@ def cosine_finish(a, b, c):  # type: ignore[no-untyped-def]
     return tl.where(d < 0.0, 0.0, tl.where(d > 2.0, 2.0, d))
 
 
+@jit
+def cosine_slope(x, y, value, a, b, c):  # type: ignore[no-untyped-def]
+    """What of the other's unit vector is across one's own, over one's own length."""
+    x_norm, y_norm = tl.sqrt(b), tl.sqrt(c)
+    p, q = x / x_norm, y / y_norm
+    cosine = a / x_norm / y_norm
+    return (cosine * p - q) / x_norm, (cosine * q - p) / y_norm
+
+
 @dataclass(frozen=True)
 class Cosine(Metric):
     """Cosine distance; of vectors of length 0, or where a norm is 0: nan."""
@@ -40,6 +49,8 @@ class Cosine(Metric):
     finish = cosine_finish
     definition = "1 - sum(x * y) / sqrt(sum(x * x) * sum(y * y))"
     search = "cosine"
+    slope = cosine_slope
+    slope_of_sums = True
     scale = "abs(value) + 1e-15"  # below it 1 − cos is float64's rounding
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
@@ -63,3 +74,19 @@ class Cosine(Metric):
             return math.nan
         d = 1.0 - product / norms
         return d if math.isnan(d) else min(max(d, 0.0), 2.0)
+
+    def distances(self, sums: Array) -> Array:
+        """The same for many."""
+        product, xx, yy = sums
+        square = xx * yy
+        inside = (square > 1e-280) & (square < math.inf)
+        norms = np.where(inside, np.sqrt(square), np.sqrt(xx) * np.sqrt(yy))
+        found: Array = np.clip(1.0 - product / np.where(norms == 0.0, math.nan, norms), 0.0, 2.0)
+        return found
+
+    def gradient(self, weight: Tensor, x: Tensor, y: Tensor, distances: Distances) -> tuple[Tensor, Tensor]:
+        """What of the other's unit vector is across one's own, over one's own length."""
+        origin = x.new_zeros(1, x.shape[1])
+        x_norm, y_norm = distances(x, origin, "l2"), distances(y, origin, "l2")
+        p, q, cosine = x / x_norm, y / y_norm, 1 - distances(x, y, "cosine")
+        return weight / x_norm * (cosine * p - q), weight / y_norm * (cosine * q - p)

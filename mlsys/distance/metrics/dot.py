@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import Array, Metric, row_dots
+from mlsys.distance.metrics import Array, Distances, Metric, Tensor, row_dots
 
 
 @jit
@@ -24,6 +24,12 @@ def dot_finish(a, b, c):  # type: ignore[no-untyped-def]
     return a
 
 
+@jit
+def dot_slope(x, y, value, a, b, c):  # type: ignore[no-untyped-def]
+    """Each vector is the other's."""
+    return y, x
+
+
 @dataclass(frozen=True)
 class Dot(Metric):
     """Inner product; of vectors of length 0: 0."""
@@ -35,6 +41,7 @@ class Dot(Metric):
     definition = "sum(x * y)"
     search = "dot"
     larger_is_nearer = True
+    slope = dot_slope
     scale = "sum(abs(x * y))"  # under cancellation an error relative to the value means nothing
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
@@ -49,3 +56,12 @@ class Dot(Metric):
     def distance(self, sums: Sequence[float]) -> float:
         """The sum is the inner product."""
         return float(sums[0])
+
+    def distances(self, sums: Array) -> Array:
+        """The sums are the inner products."""
+        first: Array = sums[0]
+        return first
+
+    def gradient(self, weight: Tensor, x: Tensor, y: Tensor, distances: Distances) -> tuple[Tensor, Tensor]:
+        """Each vector is the other's."""
+        return weight * y, weight * x

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import Array, Metric
+from mlsys.distance.metrics import Array, Distances, Metric, Tensor
 
 
 @jit
@@ -24,6 +24,13 @@ def l1_finish(a, b, c):  # type: ignore[no-untyped-def]
     return a
 
 
+@jit
+def l1_slope(x, y, value, a, b, c):  # type: ignore[no-untyped-def]
+    """The sign of the difference; 0 where both are equal."""
+    sign = tl.where(x > y, 1.0, tl.where(x < y, -1.0, x - y))
+    return sign, -sign
+
+
 @dataclass(frozen=True)
 class L1(Metric):
     """Cityblock distance; of vectors of length 0: 0."""
@@ -34,6 +41,7 @@ class L1(Metric):
     finish = l1_finish
     definition = "sum(abs(x - y))"
     search = "l1"
+    slope = l1_slope
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ |x − y| of each row; by NumPy, because BLAS' `asum` depends on where in memory a row begins."""
@@ -48,3 +56,13 @@ class L1(Metric):
     def distance(self, sums: Sequence[float]) -> float:
         """The sum is the distance."""
         return float(sums[0])
+
+    def distances(self, sums: Array) -> Array:
+        """The sums are the distances."""
+        first: Array = sums[0]
+        return first
+
+    def gradient(self, weight: Tensor, x: Tensor, y: Tensor, distances: Distances) -> tuple[Tensor, Tensor]:
+        """The sign of the difference; 0 where both are equal."""
+        slope = weight * (x - y).sign()
+        return slope, -slope

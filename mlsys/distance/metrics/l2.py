@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import Array, Metric, row_dots
+from mlsys.distance.metrics import Array, Distances, Metric, Tensor, row_dots
 from mlsys.distance.metrics.sqeuclidean import Sqeuclidean, squared_difference
 
 DOWN, UP = 2.0**-600, 2.0**600
@@ -27,6 +27,13 @@ SMALLEST_SAFE = 2.0**-900  # above it, squares lost to underflow do not show in 
 def l2_finish(a, b, c):  # type: ignore[no-untyped-def]
     """The root of the sum."""
     return tl.sqrt(a)
+
+
+@jit
+def l2_slope(x, y, value, a, b, c):  # type: ignore[no-untyped-def]
+    """The difference as a unit vector; of equal vectors 0, the subgradient that torch takes."""
+    slope = tl.where(value == 0.0, 0.0, (x - y) / value)
+    return slope, -slope
 
 
 @jit
@@ -57,6 +64,8 @@ class L2(Metric):
     finish = l2_finish
     definition = "sqrt(sum((x - y) ** 2))"
     search = "l2"
+    slope = l2_slope
+    slope_of_sums = True
     element = staticmethod(Sqeuclidean.element)
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
@@ -67,6 +76,18 @@ class L2(Metric):
     def distance(self, sums: Sequence[float]) -> float:
         """The root of the sum."""
         return math.sqrt(sums[0])
+
+    def distances(self, sums: Array) -> Array:
+        """The roots of the sums."""
+        roots: Array = np.sqrt(sums[0])
+        return roots
+
+    def gradient(self, weight: Tensor, x: Tensor, y: Tensor, distances: Distances) -> tuple[Tensor, Tensor]:
+        """The difference as a unit vector; of equal vectors 0, the subgradient that torch takes."""
+        value = distances(x, y, "l2")
+        same = value == 0
+        slope = (weight / value.masked_fill(same, 1)).masked_fill(same, 0) * (x - y)
+        return slope, -slope
 
     def wide(self) -> Metric:
         """Three sums for float64 vectors."""
@@ -82,6 +103,8 @@ class L2Wide(Metric):
     terms = l2_wide_terms
     finish = l2_wide_finish
     definition = L2.definition
+    slope = l2_slope
+    slope_of_sums = True
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ (x − y)² of each row; the scaled sums in full only where a row's plain one left its range."""
@@ -106,3 +129,10 @@ class L2Wide(Metric):
         if plain == math.inf:
             return math.sqrt(large) * UP
         return math.sqrt(small) * DOWN if plain < SMALLEST_SAFE else math.sqrt(plain)
+
+    def distances(self, sums: Array) -> Array:
+        """The same for many."""
+        plain, large, small = sums
+        ranged = np.where(plain < SMALLEST_SAFE, np.sqrt(small) * DOWN, np.sqrt(plain))
+        found: Array = np.where(plain == math.inf, np.sqrt(large) * UP, ranged)
+        return found

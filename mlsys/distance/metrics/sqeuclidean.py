@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlsys.distance.language import jit, tl
-from mlsys.distance.metrics import Array, Metric, row_dots
+from mlsys.distance.metrics import Array, Distances, Metric, Tensor, row_dots
 
 
 @jit
@@ -25,6 +25,13 @@ def sqeuclidean_finish(a, b, c):  # type: ignore[no-untyped-def]
     return a
 
 
+@jit
+def sqeuclidean_slope(x, y, value, a, b, c):  # type: ignore[no-untyped-def]
+    """Twice the difference."""
+    slope = 2.0 * (x - y)
+    return slope, -slope
+
+
 @dataclass(frozen=True)
 class Sqeuclidean(Metric):
     """Squared euclidean distance; of vectors of length 0: 0. Beyond the range of the result: inf or 0."""
@@ -35,6 +42,7 @@ class Sqeuclidean(Metric):
     finish = sqeuclidean_finish
     definition = "sum((x - y) ** 2)"
     search = "sqeuclidean"
+    slope = sqeuclidean_slope
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ (x − y)² of each row."""
@@ -50,3 +58,13 @@ class Sqeuclidean(Metric):
     def distance(self, sums: Sequence[float]) -> float:
         """The sum is the distance."""
         return float(sums[0])
+
+    def distances(self, sums: Array) -> Array:
+        """The sums are the distances."""
+        first: Array = sums[0]
+        return first
+
+    def gradient(self, weight: Tensor, x: Tensor, y: Tensor, distances: Distances) -> tuple[Tensor, Tensor]:
+        """Twice the difference."""
+        slope = 2 * weight * (x - y)
+        return slope, -slope

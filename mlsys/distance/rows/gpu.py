@@ -1,0 +1,119 @@
+"""Launching the kernels of pairs of rows: how large a tile is, and when a row is cut into segments.
+
+Triton's own launch is used here, which looks at every argument: strides and lengths that are multiples of 16 let a
+thread load several elements at once.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mlsys.distance.language import INTERPRETED, tl
+from mlsys.distance.metrics import Metric, for_dtype
+from mlsys.distance.rows.kernels import rows_kernel, slope_kernel
+
+TILE = {1: 4096, 3: 2048}  # elements a program holds at a time, by the metric's sums: what registers allow
+LONGEST = 1024  # columns of a tile of several rows
+FOLD = 4  # elements that a thread loads at once
+PROGRAMS_A_PROCESSOR = 16
+ENOUGH = 4  # so many times fewer programs still fill the GPU: longer rows are not cut
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How rows are cut: tiles of (rows, columns), and segments of so many elements, one or several a row."""
+
+    rows: int
+    columns: int
+    segment: int
+    segments: int
+    even: bool  # whether tiles end where rows end
+
+
+def cut(count: int, n: int, sums: int, programs: int) -> Tiles:
+    """The tiles for `count` pairs of rows of n elements on a GPU that wants `programs` programs."""
+    tile = TILE[sums]
+    if n <= LONGEST:
+        columns = max(FOLD, 1 << (n - 1).bit_length())
+    elif n >= 4 * tile:
+        columns = tile
+    else:
+        columns = min(
+            (LONGEST, LONGEST // 2, LONGEST // 4), key=lambda width: (-(-n // width) * width, -width)
+        )
+    rows = tile // columns
+    tiles = -(-count // rows)
+    segments = 1
+    if rows == 1 and ENOUGH * tiles < programs:
+        segments = min(-(-n // (4 * columns)), -(-programs // tiles))
+    segment = -(-n // segments)
+    segment = -(-segment // columns) * columns
+    return Tiles(rows, columns, segment, -(-n // segment), n % columns == 0)
+
+
+def distances(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tensor) -> None:
+    """The distance of each row of x and y (B, n), of any strides, into out (B,) of float32 or float64."""
+    _launch(x, y, metric, out, whole=False)
+
+
+def _launch(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tensor, whole: bool) -> None:
+    metric = for_dtype(metric, x.dtype == torch.float64)
+    (count, n), device = x.shape, x.device
+    tiles = cut(count, max(n, 1), metric.sums, _programs(device))
+    split = tiles.segments > 1
+    partials = torch.empty(
+        metric.sums * count * tiles.segments if split else 0, dtype=torch.float64, device=device
+    )
+    counters = torch.zeros(count if split else 0, dtype=torch.int32, device=device)
+    with _on(device):
+        rows_kernel[(-(-count // tiles.rows) * tiles.segments,)](
+            x, y, partials, counters, out, count, n, tiles.segment, *x.stride(), *y.stride(),
+            **_metric(metric, x.dtype), ROWS=tiles.rows, COLS=tiles.columns, FOLD=FOLD, EVEN=tiles.even,
+            SPLIT=split, WHOLE=whole,
+        )  # fmt: skip
+
+
+def slopes(
+    weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, metric: Metric, of_x: bool, of_y: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What each element of x and y (B, n) changes its row's distance by, times weight (B,): (B, n) each, of x's dtype.
+
+    Empty where it was not asked for. For metrics that state a `slope`.
+    """
+    count, n = x.shape
+    left, right = (x.new_empty(x.shape if asked else 0) for asked in (of_x, of_y))
+    wide = for_dtype(metric, x.dtype == torch.float64)
+    tiles = cut(count, n, wide.sums, 0)
+    inside = n <= tiles.columns
+    sums = torch.empty(0, dtype=torch.float64, device=x.device)
+    if wide.slope_of_sums and not inside:
+        sums = torch.empty(3, count, dtype=torch.float64, device=x.device)
+        _launch(x, y, metric, sums, whole=True)
+    with _on(x.device):
+        slope_kernel[(-(-count // tiles.rows) * -(-n // tiles.columns),)](
+            x, y, weight.contiguous(), sums, left, right, count, n, *x.stride(), *y.stride(),
+            **_metric(wide, x.dtype), SLOPE=wide.slope, ROWS=tiles.rows, COLS=tiles.columns, FOLD=FOLD,
+            EVEN=tiles.even, NEEDED=wide.slope_of_sums, INSIDE=inside, X=of_x, Y=of_y,
+        )  # fmt: skip
+    return left, right
+
+
+def _metric(metric: Metric, dtype: torch.dtype) -> dict[str, Any]:
+    element = tl.float64 if dtype == torch.float64 else tl.float32
+    return {"TERMS": metric.terms, "FINISH": metric.finish, "SUMS": metric.sums, "ELEMENT": element}
+
+
+def _programs(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 64  # the interpreter's, for tests
+    return int(PROGRAMS_A_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    """Kernels are launched on the current device; the interpreter's infinities and nans are results."""
+    return np.errstate(all="ignore") if INTERPRETED else torch.cuda.device(device)
