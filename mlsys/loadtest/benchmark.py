@@ -9,16 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 
 from mlsys import progress
 from mlsys.errors import UserError, cause
-from mlsys.loadtest import ceiling, children
+from mlsys.loadtest import ceiling, children, prediction
 from mlsys.loadtest.arrivals import Arrivals, make
 from mlsys.loadtest.corpus import questions
 from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import Load, split
 from mlsys.loadtest.questions import Question
+from mlsys.loadtest.rows import FILE_NAME
 from mlsys.loadtest.service import Service, running
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.record import Level, Results, Scalar
@@ -175,6 +177,9 @@ class ServingBenchmark:
             )
         if self.ours:
             values["engine_batch"] = ceiling.batch_of(self.config, values.get("concurrency"))
+        if self.ours and self.config["generator"]["name"] == "simulated":
+            rows = pd.read_parquet(self.directory / FILE_NAME)
+            values |= prediction.beside(self.config, values, rows[rows["level"] == rows["level"].max()])
         return Level(values, event["samples"])
 
     def _engine(self, levels: list[Level]) -> Iterator[Results]:

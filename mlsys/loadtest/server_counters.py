@@ -45,12 +45,14 @@ class Stats:
     """`closed`: batches closed, by reason. `pipeline`: what answers. `gpus`: each replica's, by its name.
 
     `cycles`: how often, and for how many microseconds in all, an engine under load went from batch to batch.
+    `handovers`: the same of a batch's way to its thread and back.
     """
 
     closed: Mapping[str, int] = field(default_factory=dict)
     pipeline: Mapping[str, Scalar] = field(default_factory=dict)
     gpus: Mapping[str, str] = field(default_factory=dict)
     cycles: Mapping[str, int] = field(default_factory=dict)
+    handovers: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(content: Any) -> Stats:
@@ -61,6 +63,7 @@ def read(content: Any) -> Stats:
         pipeline=_group(content, "pipeline", SCALARS),
         gpus={name: replica.gpu for name, replica in replicas.items()},
         cycles=_group(content, "cycles", COUNTS),
+        handovers=_group(content, "handovers", COUNTS),
     )
 
 
@@ -69,13 +72,21 @@ def difference(before: Stats, after: Stats) -> dict[str, Scalar]:
 
     `closed_by.<reason>`: batches closed for each reason. `cycle_ms.mean`: from one batch's start to the next one's,
     where requests were waiting meanwhile; queueing theory's service time. `cycles`: how many such there were.
+    `handover_ms.mean`: from the event loop to the worker's thread and back, for each batch.
     """
     closed = _since(before.closed, after.closed)
     found: dict[str, Scalar] = {f"closed_by.{reason}": count for reason, count in closed.items()}
     cycles = _since(before.cycles, after.cycles)
-    if (count := cycles.get("count", 0)) and "total_us" in cycles:
-        found |= {"cycles": count, "cycle_ms.mean": cycles["total_us"] / count / 1e3}
+    if (mean_ms := _mean_ms(cycles)) is not None:
+        found |= {"cycles": cycles["count"], "cycle_ms.mean": mean_ms}
+    if (mean_ms := _mean_ms(_since(before.handovers, after.handovers))) is not None:
+        found["handover_ms.mean"] = mean_ms
     return found
+
+
+def _mean_ms(tally: Mapping[str, int]) -> float | None:
+    count = tally.get("count", 0)
+    return tally["total_us"] / count / 1e3 if count and "total_us" in tally else None
 
 
 def _since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

@@ -32,6 +32,7 @@ MEANINGS = {
     "generator.model": Meaning.WORK,
     "generator.shape": Meaning.WORK,
     "generator.max_new_tokens": Meaning.WORK,
+    "generator.distribution": Meaning.WORK,
     "loadtest.name": Meaning.WORK,
     "loadtest.k": Meaning.WORK,
     "loadtest.output_tokens": Meaning.WORK,

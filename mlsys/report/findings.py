@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mlsys.report import service_findings
+from mlsys.report import service_findings, theory_findings
 from mlsys.report.names import Names
 from mlsys.report.rows import PUBLISHED_RUN, Row, finite, is_number
 from mlsys.report.table import text
@@ -18,7 +18,7 @@ def summary(workload: str, rows: Sequence[Row]) -> list[str]:
     """The main results of one workload, a sentence each."""
     rows = [row for row in rows if row["source"] != PUBLISHED_RUN]
     if workload == "serving":
-        return service_findings.summary(rows, MOST)
+        return service_findings.summary(rows, MOST) + theory_findings.summary(rows)
     return _distance(rows) if workload == "distance" else _search(rows)
 
 

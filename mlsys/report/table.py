@@ -22,7 +22,8 @@ RESULTS = {
     "latency_ms_p25 latency_ms_p75",
     "search": "latency_ms queries_per_s recall speedup.* bound_share latency_ms_p25 latency_ms_p75",
     "serving": "throughput_rps e2e_ms.p50 e2e_ms.p95 e2e_ms.p99 success_rate goodput valid rejected timed_out failed "
-    "ttft_ms.p50 output_tokens_per_s batch_size.mean retrieval_hit_rate",
+    "ttft_ms.p50 output_tokens_per_s batch_size.mean retrieval_hit_rate theory.model theory.mean_ms theory.own_ms "
+    "theory.expected.mean_ms theory.measured.mean_ms theory.deviation.mean theory.deviation.p95 theory.deviation.p99",
 }
 PLACES = {
     "distance": ["config.n"],
@@ -93,6 +94,8 @@ def text(value: Any, column: str = "") -> str:
         return str(value)
     if not finite(value):
         return str(value)
+    if column.startswith("theory.deviation."):
+        return f"{100 * value:+.2f} %"
     if column in {"copy_share", "success_rate", "goodput", "bound_share"}:
         return f"{100 * value:.1f} %"
     size = abs(value)

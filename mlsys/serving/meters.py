@@ -20,6 +20,7 @@ class Meters:
         self.sizes: Tally[int] = Tally()
         self.closed: Tally[str] = Tally()
         self.cycles: Tally[str] = Tally(count=0, total_us=0)
+        self.handovers: Tally[str] = Tally(count=0, total_us=0)
         self._requests = self.counter("requests", "RAG requests answered, by HTTP status.", ("code",))
         self._batches = self.counter("batches", "Batches closed, by reason.", ("reason",))
         self._duration = self.histogram("request_duration_seconds", "Arrival to answer.", SECONDS)
@@ -64,6 +65,11 @@ class Meters:
         self.cycles["count"] += 1
         self.cycles["total_us"] += round(1e6 * seconds)
 
+    def handover(self, seconds: float) -> None:
+        """A batch took so much longer, from the event loop to its thread and back, than its stages did."""
+        self.handovers["count"] += 1
+        self.handovers["total_us"] += round(1e6 * seconds)
+
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""
         return generate_latest(self.registry)
@@ -75,4 +81,5 @@ class Meters:
             "batch_size": {str(size): count for size, count in sorted(self.sizes.items())},
             "closed": dict(sorted(self.closed.items())),
             "cycles": dict(self.cycles),
+            "handovers": dict(self.handovers),
         }

@@ -52,6 +52,7 @@ class Scheduler(PipelineService):
             self.running += len(batch)
             later = await self._run(worker, pool, batch, self.policy.cut)
             self.running -= len(batch)
+            self.meters.handover(time.perf_counter() - now - _worked_s(batch[0]))
             size = worker.last_size
             if size and any(request.counted for request in batch):
                 self.meters.batch(size, "budget" if later else reason)
@@ -81,6 +82,12 @@ class Scheduler(PipelineService):
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await super().close(drained)
+
+
+def _worked_s(request: Request) -> float:
+    """What the stages took of a request's time: all but its wait and its answer."""
+    waited = ("queue", "respond")
+    return sum(seconds for part, seconds in request.parts_s.items() if part not in waited)
 
 
 def _answered(request: Request) -> bool:

@@ -12,7 +12,6 @@ which is `batching=time`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,10 +164,3 @@ class Batches(Law):
             reached += float((weights * np.clip(left / width, 0.0, 1.0) * (left >= 0)).sum())
             weight += float(weights.sum())
         return reached / weight
-
-
-def affine(per_request_ms: float, base_ms: float) -> Callable[[float], float]:
-    """A cost of α·b + τ0."""
-    if not (per_request_ms >= 0 and base_ms >= 0 and math.isfinite(per_request_ms + base_ms)):
-        raise ValueError(f"costs must be 0 or more: {per_request_ms}, {base_ms}")
-    return lambda size: per_request_ms * size + base_ms

@@ -38,8 +38,12 @@ def batches(
     max_batch: int | None = None,
     window_ms: float = 0.0,
     at_once: bool = True,
+    stretch: Times | None = None,
 ) -> tuple[Floats, list[int]]:
-    """The latency of each request and the size of each batch; the knobs are those of `batch_service.Batches`."""
+    """The latency of each request and the size of each batch; the knobs are those of `batch_service.Batches`.
+
+    `stretch`: what a batch takes as a multiple of its cost, by its oldest request; None: 1.
+    """
     most = max_batch or len(arrivals_ms)
     found, sizes = np.empty(len(arrivals_ms)), list[int]()
     first, free = 0, float("-inf")
@@ -53,7 +57,7 @@ def batches(
             after += 1
         if at_once and after - first == most:  # full before its window was over
             begin = max(free, arrivals_ms[after - 1])
-        free = begin + cost_ms(after - first)
+        free = begin + cost_ms(after - first) * (1.0 if stretch is None else stretch[first])
         found[first:after] = free - np.asarray(arrivals_ms[first:after])
         sizes.append(after - first)
         first = after

@@ -10,10 +10,11 @@ from mlsys.serving.batching import Policy
 from mlsys.serving.batching.hybrid import Hybrid
 from mlsys.serving.batching.time import Time
 from mlsys.theory import replay
-from mlsys.theory.batch_service import Batches, TakeAll, affine
+from mlsys.theory.batch_service import Batches, TakeAll
+from mlsys.theory.cost import Cost
 from mlsys.theory.law import Unstable
 
-COST = affine(1.0, 21.0)
+COST = Cost(1.0, 21.0)
 MEANS = [(10, 24.419), (50, 31.581), (100, 35.556), (200, 40.504), (400, 53.929)]
 
 
@@ -100,8 +101,3 @@ def test_more_than_endless_batches_can_do_is_refused() -> None:
         TakeAll(1000.0, 1.0, 21.0)
     with pytest.raises(Unstable):
         Batches(1001.0, COST)
-
-
-def test_a_cost_below_zero_is_refused() -> None:
-    with pytest.raises(ValueError, match="costs must be 0 or more"):
-        affine(-1.0, 2.0)

@@ -3,14 +3,20 @@
 A batch of B prompts costs `base_ms + per_request_ms * B + per_token_ms * T`, T being the new tokens of its longest
 answer: the shape that batched decoding has (each step reads the weights once, whatever the batch).
 
-That is the cost of generating alone. The other stages run before it and the service works between batches, as they do
-around a language model, so a batch's whole cycle is some milliseconds longer. It is not shortened to hide them: what a
-service adds is what is measured here. Records hold the cycle (`cycle_ms.mean`), which is the service time that
-queueing theory should be given.
+That is the cost of generating alone. The other stages run before it and the service works between batches, as they
+do around a language model, so a batch's whole cycle is some milliseconds longer. It is not shortened to hide them:
+what a service adds is what is measured here. Records hold the cycle (`cycle_ms.mean`), which is the service time
+that queueing theory should be given.
+
+With `distribution: exponential` that cost is the mean of what batches take, and each draws its own, as if answers
+were of very different lengths: what theory knows of several workers and of balancers it mostly knows of such
+services.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -25,6 +31,7 @@ from mlsys.record import Scalar
 
 TOKEN_BYTES = 46_080  # keys and values of a token as in SmolLM2-135M, float32
 FREE_BYTES = 8 * 2**30
+DISTRIBUTIONS = ("fixed", "exponential")
 
 
 class Simulated:
@@ -41,6 +48,7 @@ class Simulated:
         per_token_ms: float,
         max_new_tokens: int,
         max_prompt_tokens: int,
+        distribution: str,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -52,6 +60,9 @@ class Simulated:
             raise UserError(f"generator.max_new_tokens={max_new_tokens} must be at least 1")
         if max_prompt_tokens < 1:
             raise UserError(f"generator.max_prompt_tokens={max_prompt_tokens} must be at least 1")
+        if distribution not in DISTRIBUTIONS:
+            raise UserError(f"generator.distribution={distribution} must be {' or '.join(DISTRIBUTIONS)}")
+        self._exponential, self._batches, self._seed = distribution == "exponential", 0, 0
         self.name, self.max_new_tokens, self._max_prompt_tokens = name, max_new_tokens, max_prompt_tokens
         self._costs, self._sleep, self._clock = Costs(**costs), sleep, clock
 
@@ -59,7 +70,8 @@ class Simulated:
         """Answers have any length here."""
 
     def load(self, device: str, seed: int) -> None:
-        """Nothing to load."""
+        """Nothing to load; `seed` decides the draws."""
+        self._seed = seed
 
     def warm(self, max_batch: int) -> None:
         """Nothing to warm."""
@@ -84,8 +96,17 @@ class Simulated:
         """Sleep the cost of the batch, then answer."""
         wanted = wanted or [Wanted()] * len(prompts)
         limits = [self.max_new_tokens if one.max_tokens is None else one.max_tokens for one in wanted]
-        self._sleep(self.cost_ms(len(prompts), max(limits)) / 1000)
+        self._sleep(self.cost_ms(len(prompts), max(limits)) * self._drawn(prompts) / 1000)
         return [self._answer(*each) for each in zip(prompts, limits, wanted, strict=True)]
+
+    def _drawn(self, prompts: list[Prompt]) -> float:
+        """What this batch takes as a multiple of the mean: other for other prompts, and so for other replicas."""
+        if not self._exponential:
+            return 1.0
+        self._batches += 1
+        text = f"{self._seed} {self._batches} {prompts[0].text}"
+        share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]) / 2**56
+        return -math.log1p(-share)
 
     def _answer(self, prompt: Prompt, limit: int, wanted: Wanted) -> Answer:
         ids = list(prompt.ids)
@@ -105,7 +126,11 @@ class Simulated:
     def stepper(
         self, slots: int | None, kv_memory: int | None, prefix_share: float, longest: int
     ) -> SimulatedStepper:
-        """The same cost model and the same answers, a step at a time."""
+        """The same cost model and the same answers, a step at a time. Raises UserError where costs are drawn."""
+        if self._exponential:
+            raise UserError(
+                "generator.distribution=exponential is of whole batches: server=continuous goes by steps"
+            )
         sizes = divide(kv_memory, FREE_BYTES, TOKEN_BYTES, slots, prefix_share, longest)
         return SimulatedStepper(self._costs, sizes, self._sleep, self._clock)
 
@@ -115,6 +140,7 @@ class Simulated:
             "model": "simulated",
             "note": "simulated: a cost model, no language model",
             **self._costs.describe(),
+            "distribution": "exponential" if self._exponential else "fixed",
         }
 
 

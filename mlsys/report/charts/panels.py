@@ -148,6 +148,17 @@ PANELS: tuple[Panel, ...] = (
         unit="ms",
     ),
     Panel(
+        name="theory",
+        workload="serving",
+        title="Measured and predicted",
+        about="Mean latency. Measured solid (●); the form with what the service adds dashed (■), alone dotted (◆).",
+        kind="line",
+        x="load",
+        y=("theory.measured.mean_ms", "theory.expected.mean_ms", "theory.mean_ms"),
+        color=SERVER,
+        unit="ms",
+    ),
+    Panel(
         name="stages",
         workload="serving",
         title="Where the time goes",

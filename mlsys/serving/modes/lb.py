@@ -114,7 +114,9 @@ class Balancer:
         are.
         """
         inner = await asyncio.gather(*(self._inner(backend) for backend in self.backends.all))
-        sums: dict[str, Counter[str]] = {"batch_size": Counter(), "closed": Counter(), "cycles": Counter()}
+        sums: dict[str, Counter[str]] = {
+            name: Counter() for name in ("batch_size", "closed", "cycles", "handovers")
+        }
         for name, total in sums.items():
             for stats in inner:
                 total.update(_counts(stats.get(name)))

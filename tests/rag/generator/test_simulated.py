@@ -114,3 +114,34 @@ def test_memory_is_divided_and_never_exceeded() -> None:
         model.stepper(None, None, 1.5, 100)
     with pytest.raises(UserError, match=r"scheduling.slots=0 must be"):
         model.stepper(0, None, 0.5, 100)
+
+
+def test_drawn_costs_have_the_mean_and_the_spread_of_an_exponential() -> None:
+    clock, costs = Clock(), list[float]()
+    model = made(clock, distribution="exponential", max_new_tokens=4)
+    model.load("cpu", 3)
+    prompts = model.prompts(CONTENTS[:1])
+    for _ in range(4_000):
+        before = clock.now
+        model.generate(prompts)
+        costs.append(1e3 * (clock.now - before))
+    mean = sum(costs) / len(costs)
+    assert mean == pytest.approx(model.cost_ms(1), rel=0.05)
+    assert sum((cost - mean) ** 2 for cost in costs) / len(costs) == pytest.approx(mean**2, rel=0.15)
+
+
+def test_another_prompt_draws_another_cost_and_the_same_history_the_same() -> None:
+    took = []
+    for content in (CONTENTS[0], CONTENTS[0], CONTENTS[1]):
+        clock = Clock()
+        model = made(clock, distribution="exponential")
+        model.generate(model.prompts([content]))
+        took.append(clock.now)
+    assert took[0] == took[1] != took[2]
+
+
+def test_what_no_distribution_is_and_steps_of_drawn_costs_are_refused() -> None:
+    with pytest.raises(UserError, match=r"generator\.distribution=normal must be fixed or exponential"):
+        made(Clock(), distribution="normal")
+    with pytest.raises(UserError, match="exponential is of whole batches"):
+        made(Clock(), distribution="exponential").stepper(2, None, 0.0, 100)
