@@ -205,7 +205,17 @@ class ModelGenerator:
 
     def stepper(self, slots: int | None, kv_memory: int | None, prefix_share: float, longest: int) -> Stepper:
         """The engine at token level, for the families that the slot decoder knows."""
-        raise UserError(f"server=continuous does not know {self._network.config.model_type} models yet")
+        from mlsys.rag.generator.attention import IMPLEMENTATION
+        from mlsys.rag.generator.kv_cache import free_bytes, heads
+        from mlsys.rag.generator.kv_memory import divide
+        from mlsys.rag.generator.slot_stepper import SlotStepper
+
+        if self._network.config._attn_implementation != IMPLEMENTATION:
+            family, known = self._network.config.model_type, ", ".join(sorted(SLOT_FAMILIES))
+            raise UserError(f"server=continuous does not know {family} models ({known}): use server=batch")
+        kept, free = heads(self._network), free_bytes(self._network.device)
+        sizes = divide(kv_memory, free, kept.token_bytes, slots, prefix_share, longest)
+        return SlotStepper(self._network, sizes, kept)
 
     def describe(self) -> dict[str, Scalar]:
         """Model, type and how it decodes."""

@@ -1,0 +1,117 @@
+"""The slot decoder at token level: each step reads pieces of prompts and writes tokens, in one pass.
+
+Greedy float32 answers equal `Decoder`'s whatever the schedule, up to ties: sums of other shapes differ in the last
+bits, so two tokens whose logits are equal to six digits or so may change places.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mlsys.rag.generator.attention import shapes_that_vary
+from mlsys.rag.generator.decoding import forward
+from mlsys.rag.generator.kv_cache import Heads, KvCache
+from mlsys.rag.generator.kv_memory import Sizes
+from mlsys.rag.generator.mixed import Mixed, one_thread
+from mlsys.rag.generator.sampling import pick
+from mlsys.rag.generator.stepping import GREEDY, Read, Sampling, Step
+from mlsys.record import Scalar
+
+
+class Found:
+    """A step's tokens, on their way from the device."""
+
+    def __init__(self, slots: list[int], tokens: torch.Tensor) -> None:
+        """`tokens` (slots,); on CUDA copied to the CPU without waiting."""
+        self._slots, self._event = slots, None
+        self._tokens = tokens
+        if tokens.device.type == "cuda":
+            self._tokens = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
+            self._tokens.copy_(tokens, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    def tokens(self) -> dict[int, int]:
+        """Slot to new token. Waits until they are there."""
+        if self._event is not None:
+            self._event.synchronize()
+        return dict(zip(self._slots, self._tokens.tolist(), strict=True))
+
+
+class SlotStepper:
+    """Any model that was loaded with `attention.IMPLEMENTATION`; every pass has the shape that it needs."""
+
+    name = "slots, step by step"
+
+    def __init__(self, model: Any, sizes: Sizes, kept: Heads) -> None:
+        self._model, self._sizes = model, sizes
+        self.slots, self.slot_tokens = sizes.slots, sizes.slot_tokens
+        self.blocks, self.block_tokens = sizes.blocks, sizes.block_tokens
+        self._device = next(model.parameters()).device
+        self._cache = KvCache(sizes, kept, self._device)
+        self._latest = torch.zeros(sizes.slots, dtype=torch.long, device=self._device)
+        self._held = [0] * sizes.slots  # tokens whose keys and values a slot has
+        self._sampling: list[Sampling] = [GREEDY] * sizes.slots
+
+    def warm(self, max_step_tokens: int) -> None:
+        """Run a step of each kind; what is compiled, is then."""
+        size = min(max_step_tokens, self.slot_tokens - 1)
+        self.launch(Step((Read(0, [0] * size, 0, True),))).tokens()
+        self.launch(Step(writes=(0,))).tokens()
+
+    @torch.inference_mode()
+    @shapes_that_vary()
+    def launch(self, step: Step) -> Found:
+        """Run a step; on CUDA it is only begun."""
+        for copy in step.loads:
+            self._cache.load(copy)
+        self._take(step)
+        found = self._pass(step) if step.reads or step.writes else Found([], self._latest[:0])
+        for copy in step.saves:
+            self._cache.save(copy)
+        return found
+
+    def _take(self, step: Step) -> None:
+        """Note what the slots will hold. Raises ValueError where that is more than they can."""
+        for read in step.reads:
+            self._held[read.slot] = read.start + len(read.ids)
+            self._sampling[read.slot] = read.sampling
+        for slot in step.writes:
+            self._held[slot] += 1
+        for slot in (*step.writes, *(read.slot for read in step.reads)):
+            if self._held[slot] > self.slot_tokens:
+                raise ValueError(
+                    f"slot {slot} has room for {self.slot_tokens} tokens, not {self._held[slot]}"
+                )
+
+    def _pass(self, step: Step) -> Found:
+        writes = step.writes
+        before = [self._held[slot] - 1 for slot in writes]
+        pieces = [(read.slot, read.start, len(read.ids)) for read in step.reads]
+        positions = [*before, *(at for _, start, size in pieces for at in range(start, start + size))]
+        ids = self._tensor([token for read in step.reads for token in read.ids])
+        if writes:
+            ids = torch.cat([self._latest[self._tensor(writes)], ids])
+        places, slots = list(range(len(writes))), list(writes)
+        end = len(writes)
+        for read in step.reads:
+            end += len(read.ids)
+            if read.last:
+                places.append(end - 1)
+                slots.append(read.slot)
+        plan = Mixed(self._cache.slots, writes, before, pieces)
+        keep: Any = self._tensor(places) if step.reads else 0
+        logits = forward(self._model, ids, self._tensor(positions), plan, keep)
+        tokens = pick(logits, [self._sampling[slot] for slot in slots], [self._held[slot] for slot in slots])
+        self._latest[self._tensor(slots)] = tokens
+        return Found(slots, tokens)
+
+    def _tensor(self, numbers: Any) -> torch.Tensor:
+        return torch.tensor(numbers, dtype=torch.long, device=self._device)
+
+    def describe(self) -> dict[str, Scalar]:
+        """Sizes, and how a written token attends."""
+        how = "compiled, each slot to its length" if one_thread(self._cache.slots) else "masked, all slots"
+        return {**self._sizes.describe(), "stepper": self.name, "attention": how}
