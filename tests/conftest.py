@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.pop("COLUMNS", None)  # what is printed fits itself to it, and pytest-xdist sets it
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 # How long an example takes is the machine's affair, and what else runs on it.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
