@@ -19,6 +19,7 @@ CONFIG = "config."
 WORKLOADS = ("distance", "search", "serving")
 HARDWARE = ("cpu", "cores", "gpu", "memory_gib")
 PUBLISHED_RUN, MEASURED = "published", "measured"
+COURSE = "timeline"  # no figure: a level's medians by time, which are only drawn
 
 
 def rows(runs: Runs) -> list[Row]:
@@ -27,7 +28,8 @@ def rows(runs: Runs) -> list[Row]:
     Keys: `run` (the directory's name), `record` (index into `runs`), `level` (index or None), `workload`, `status`,
     `error`, `started_at`, `source` (measured or published), `config.<dotted key>`, and the result and level names as
     the record has them. Added: `copy_share` (bandwidth over this machine's copy bandwidth), `machine` (GPU or CPU
-    model), `load` (concurrency or offered rate), `engine_ceiling_rps` (the bare engine at a level's batch size).
+    model), `load` (concurrency or offered rate), `timeline` (lists by name),
+    `engine_ceiling_rps` (the bare engine at a level's batch size).
     """
     names = run_names([directory for directory, _ in runs])
     return [row for index, (_, record) in enumerate(runs) for row in _rows_of(index, names[index], record)]
@@ -52,9 +54,19 @@ def _rows_of(index: int, name: str, record: Record) -> list[Row]:
     if not record.levels:
         return [_derived(base)]
     return [
-        _derived(base | {"level": i} | {key: number(value) for key, value in level.items()})
+        _derived(
+            base | {"level": i} | {key: number(value) for key, value in level.items()} | _course(record, i)
+        )
         for i, level in enumerate(record.levels)
     ]
+
+
+def _course(record: Record, level: int) -> Row:
+    prefix = f"levels.{level}.{COURSE}."
+    found = {
+        key.removeprefix(prefix): values for key, values in record.samples.items() if key.startswith(prefix)
+    }
+    return {COURSE: found} if found else {}
 
 
 def _derived(row: Row) -> Row:

@@ -6,15 +6,16 @@ load, models, corpus, machine and server limits. A level that is marked invalid 
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlsys.compare import match
 from mlsys.record.knobs import is_care, tells_work
+from mlsys.report import waits
 from mlsys.report.names import Names, short
 from mlsys.report.rows import CONFIG, Row, each_record, finite
 from mlsys.report.table import text
+from mlsys.report.waits import middle
 
 ABOUT = ("server.name", "batching.", "balancer.")
 LOADS = ("loadtest.concurrency", "loadtest.request_rate")
@@ -30,7 +31,8 @@ def summary(rows: Sequence[Row], most: int) -> list[str]:
     for row in rows:
         if finite(row.get("load")) and _rate(row) > 0 and row.get("valid") is not False:
             runs.setdefault(names.full(row), {}).setdefault(row["load"], []).append(row)
-    return _unanswered(rows, names) + _rates(rows, names) + (_against(runs, most) or _among(runs, most))
+    compared = _against(runs, most) or _among(runs, most)
+    return _unanswered(rows, names) + _rates(rows, names) + compared + waits.whole(runs)
 
 
 def _rate(row: Row) -> float:
@@ -90,13 +92,11 @@ def _against(runs: Mapping[str, Levels], most: int) -> list[str]:
             continue
         load = max(shared)
         ours, theirs = levels[load], partner[load]
-        rate, base = (_middle(side, "throughput_rps") for side in (ours, theirs))
+        rate, base = (middle(side, "throughput_rps") for side in (ours, theirs))
         words = f"{name} {_at(ours[0])}: {text(rate)} req/s"
         if rate is not None and base:
             words += f", {rate / base:.2f}× the baseline"
-        tails = [_middle(side, "e2e_ms.p95") for side in (ours, theirs)]
-        if tails[0] is not None and tails[1]:
-            words += f", with {tails[0] / tails[1]:.2f} of its p95"
+        words += waits.less(ours, theirs) + waits.fewer(ours, theirs)
         found.setdefault(_mode(ours[0]), []).append((rate or 0.0, words))
     return _shortened(found, most)
 
@@ -133,9 +133,9 @@ def _ranked(levels: Mapping[str, Sequence[Row]]) -> str:
     """The best and the worst of these runs at one load: by rate, or at an offered rate by p95."""
     row = next(iter(levels.values()))[0]
     by = "throughput_rps" if row.get("concurrency") is not None else "e2e_ms.p95"
-    figures = {name: value for name, rows in levels.items() if (value := _middle(rows, by)) is not None}
+    figures = {name: value for name, rows in levels.items() if (value := middle(rows, by)) is not None}
     if not figures:
-        return f"{next(iter(levels))} {_at(row)}: {text(_middle(levels[next(iter(levels))], 'throughput_rps'))} req/s."
+        return f"{next(iter(levels))} {_at(row)}: {text(middle(levels[next(iter(levels))], 'throughput_rps'))} req/s."
     order = sorted(figures, key=lambda name: figures[name], reverse=by == "throughput_rps")
     best, worst = order[0], order[-1]
     told = f"{best}: {_figures(levels[best])}"
@@ -148,10 +148,11 @@ def _ranked(levels: Mapping[str, Sequence[Row]]) -> str:
 
 
 def _figures(rows: Sequence[Row]) -> str:
-    p95 = _middle(rows, "e2e_ms.p95")
-    return f"{text(_middle(rows, 'throughput_rps'))} req/s" + (
-        f", p95 {text(p95)} ms" if p95 is not None else ""
-    )
+    words = f"{text(middle(rows, 'throughput_rps'))} req/s"
+    for figure, word in (("e2e_ms.p95", "p95"), ("ttft_ms.p50", "first token")):
+        if (value := middle(rows, figure)) is not None:
+            words += f", {word} {text(value)} ms"
+    return words
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,3 @@ def _mode(row: Row) -> str:
 
 def _first(levels: Levels) -> Row:
     return next(iter(levels.values()))[0]
-
-
-def _middle(rows: Sequence[Row], key: str) -> float | None:
-    values = [float(row[key]) for row in rows if finite(row.get(key))]
-    return statistics.median(values) if values else None

@@ -13,7 +13,7 @@ import pandas as pd
 from mlsys.files import replace
 from mlsys.report import terminal
 from mlsys.report.names import Names, by_workload
-from mlsys.report.rows import Row, Runs, finite, is_number, label, varying
+from mlsys.report.rows import COURSE, Row, Runs, finite, is_number, label, varying
 from mlsys.report.rows import rows as flat_rows
 
 # The figures worth a person's eye, the most important first: where room is short the last go first.
@@ -21,9 +21,10 @@ RESULTS = {
     "distance": "latency_ms bandwidth_gbps copy_share speedup.* relative_error reduction wall_ms latency_hot_ms "
     "latency_ms_p25 latency_ms_p75",
     "search": "latency_ms queries_per_s recall speedup.* bound_share latency_ms_p25 latency_ms_p75",
-    "serving": "throughput_rps e2e_ms.p50 e2e_ms.p95 e2e_ms.p99 success_rate goodput valid rejected timed_out failed "
-    "ttft_ms.p50 output_tokens_per_s batch_size.mean retrieval_hit_rate theory.model theory.mean_ms theory.own_ms "
-    "theory.expected.mean_ms theory.measured.mean_ms theory.deviation.mean theory.deviation.p95 theory.deviation.p99",
+    "serving": "throughput_rps e2e_ms.p50 e2e_ms.p95 ttft_ms.p50 tpot_ms.p50 e2e_ms.p99 success_rate goodput valid "
+    "rejected timed_out failed ttft_ms.p95 output_tokens_per_s batch_size.mean retrieval_hit_rate theory.model "
+    "theory.mean_ms theory.own_ms theory.expected.mean_ms theory.measured.mean_ms theory.deviation.mean "
+    "theory.deviation.p95 theory.deviation.p99",
 }
 PLACES = {
     "distance": ["config.n"],
@@ -96,7 +97,7 @@ def text(value: Any, column: str = "") -> str:
         return str(value)
     if column.startswith("theory.deviation."):
         return f"{100 * value:+.2f} %"
-    if column in {"copy_share", "success_rate", "goodput", "bound_share"}:
+    if column in {"copy_share", "success_rate", "goodput", "bound_share"} or column.startswith("goodput."):
         return f"{100 * value:.1f} %"
     size = abs(value)
     if size == 0:
@@ -114,7 +115,7 @@ def _short(number: str) -> str:
 def write(directory: Path, runs: Runs) -> tuple[Path, Path]:
     """Write `table.md` and `table.csv` into `directory`, each in one step. Returns their paths."""
     parts = [markdown(table, workload) for workload, table in by_workload(runs).items()]
-    everything = rows(runs).drop(columns=["record"], errors="ignore")
+    everything = rows(runs).drop(columns=["record", COURSE], errors="ignore")
     stream = io.StringIO()
     everything.to_csv(stream, index=False)
     return (

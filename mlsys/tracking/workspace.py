@@ -29,7 +29,15 @@ GROUPS = {
 COLUMNS = {
     "distance": ["latency_ms", "bandwidth_gbps", "copy_share", "relative_error"],
     "search": ["latency_ms", "recall"],
-    "serving": ["load", "throughput_rps", "e2e_ms.p50", "e2e_ms.p95", "success_rate"],
+    "serving": [
+        "load",
+        "throughput_rps",
+        "e2e_ms.p50",
+        "e2e_ms.p95",
+        "ttft_ms.p50",
+        "tpot_ms.p50",
+        "success_rate",
+    ],
 }
 ABOUT = {
     "distance": "How fast a vector distance runs, against its baselines and this machine's own copy.",
@@ -62,6 +70,8 @@ def draw(panel: Panel, layout: Any) -> Any:
         return reports.BarPlot(title=panel.title, metrics=summaries, title_x=panel.unit, layout=layout)
     if panel.kind == "histogram":
         names = ["batch_size.mean", "batch_size.max"]
+    if panel.kind == "distribution":
+        names = [panel.y[0].replace("hist.*", part) for part in ("p50", "p95", "p99")]
     return reports.LinePlot(
         title=panel.title,
         x=metric(panel.x, False),
@@ -80,10 +90,11 @@ def draw(panel: Panel, layout: Any) -> Any:
 
 
 def grid(workload: str) -> list[Any]:
-    """All panels of a workload, two a row, the run comparer and the plots of single runs below."""
+    """All panels that runs can share, two a row, the run comparer and the plots of single runs below."""
+    shared = [panel for panel in panels.of(workload) if panel.kind != "timeline"]
     drawn = [
         draw(panel, reports.Layout(x=12 * (i % 2), y=8 * (i // 2), w=12, h=8))
-        for i, panel in enumerate(panels.of(workload))
+        for i, panel in enumerate(shared)
     ]
     below = 8 * (len(drawn) // 2 + 1)
     drawn.append(reports.RunComparer(diff_only="split", layout=reports.Layout(x=0, y=below, w=24, h=9)))

@@ -20,7 +20,11 @@ def layout(panel: Panel, drawing: Drawing) -> Figure:
         y = {"type": "category", "automargin": True, "autorange": "reversed"}
     if panel.kind == "histogram":
         x |= {"title": {"text": "requests in the batch"}, "tickformat": "d"}
-    if panel.kind == "line" and not panel.log_y:
+    if panel.kind == "distribution":
+        x |= {"title": {"text": "ms"}, "type": "log", "dtick": 1}
+    if panel.kind == "timeline":
+        x |= {"title": {"text": "s since the first measured request was due"}}
+    if panel.kind in {"line", "distribution", "timeline"} and not panel.log_y:
         y["rangemode"] = "tozero"
     if panel.log_x and _decades(drawing.table, panel.x) > 1.5:
         x |= {"exponentformat": "power", "dtick": 1}

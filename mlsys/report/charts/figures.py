@@ -15,6 +15,8 @@ from mlsys.report.rows import several
 
 def figure(panel: Panel, drawing: Drawing) -> Figure | None:
     """`{"data": [...], "layout": {...}}` for plotly; None where no row has what the panel shows."""
+    if panel.needs and all(row.get(panel.needs) is None for row in drawing.table):
+        return None
     if panel.kind == "line" and not several([row for row in drawing.table if panel.y[0] in row], panel.x):
         return traces.dots(panel, drawing)
     data = traces.of(panel, drawing)

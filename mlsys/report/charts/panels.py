@@ -8,7 +8,7 @@ from typing import Literal
 from mlsys.distance import baselines
 from mlsys.stages import STAGES
 
-Kind = Literal["line", "bars", "stack", "histogram", "parallel"]
+Kind = Literal["line", "bars", "stack", "histogram", "parallel", "distribution", "timeline"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Panel:
     `y` may hold a `*`, for which `members` stand where names must be given beforehand (W&B). Points of the same
     `color` value share a colour; whatever else differs between runs is told apart by line and marker. `limit` names
     results that are drawn as a dashed line: what the machine or the engine can do at best. `above` explains
-    a figure beyond that limit, where one is drawn.
+    a figure beyond that limit, where one is drawn. `needs`: a key without which the panel would say nothing new.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Panel:
     reference: float | None = None
     members: tuple[str, ...] = ()
     above: str = ""
+    needs: str = ""
 
 
 BASELINES = tuple(baselines.names())
@@ -159,6 +160,40 @@ PANELS: tuple[Panel, ...] = (
         unit="ms",
     ),
     Panel(
+        name="ttft",
+        workload="serving",
+        title="Time to first token against load",
+        about="p50 solid (●), p95 dashed (■), of streamed answers. Modes that do not stream give all text at the end.",
+        kind="line",
+        x="load",
+        y=("ttft_ms.p50", "ttft_ms.p95"),
+        color=SERVER,
+        unit="ms",
+    ),
+    Panel(
+        name="tpot",
+        workload="serving",
+        title="Time per output token against load",
+        about="p50 solid (●), p95 dashed (■): the time after the first text, for each further token of an answer.",
+        kind="line",
+        x="load",
+        y=("tpot_ms.p50", "tpot_ms.p95"),
+        color=SERVER,
+        unit="ms",
+    ),
+    Panel(
+        name="output_tokens",
+        workload="serving",
+        title="Output tokens a second against load",
+        about="Tokens of checked answers: where they differ in length, requests a second alone do not tell the work.",
+        kind="line",
+        x="load",
+        y=("output_tokens_per_s",),
+        color=SERVER,
+        unit="tokens/s",
+        needs="config.loadtest.output_tokens",
+    ),
+    Panel(
         name="stages",
         workload="serving",
         title="Where the time goes",
@@ -169,6 +204,50 @@ PANELS: tuple[Panel, ...] = (
         color=SERVER,
         unit="ms",
         members=STAGES,
+    ),
+    Panel(
+        name="latency_spread",
+        workload="serving",
+        title="How latency is spread",
+        about="Share of requests in each of ten bins a decade, at each run's highest load, without the warm-up.",
+        kind="distribution",
+        x="load",
+        y=("e2e_ms.hist.*",),
+        color=SERVER,
+        unit="share",
+    ),
+    Panel(
+        name="ttft_spread",
+        workload="serving",
+        title="How the time to first token is spread",
+        about="Share of streamed requests in each of ten bins a decade, at each run's highest load.",
+        kind="distribution",
+        x="load",
+        y=("ttft_ms.hist.*",),
+        color=SERVER,
+        unit="share",
+    ),
+    Panel(
+        name="itl_spread",
+        workload="serving",
+        title="How the gaps between pieces of text are spread",
+        about="Every gap of every streamed answer, at each run's highest load. Long ones are pauses that are seen.",
+        kind="distribution",
+        x="load",
+        y=("itl_ms.hist.*",),
+        color=SERVER,
+        unit="share",
+    ),
+    Panel(
+        name="timeline",
+        workload="serving",
+        title="Latency in the course of a level",
+        about="Medians by when requests were due, at each run's highest load. Latency solid, first token dashed.",
+        kind="timeline",
+        x="load",
+        y=("e2e_ms", "ttft_ms"),
+        color=SERVER,
+        unit="ms",
     ),
     Panel(
         name="batch_sizes",

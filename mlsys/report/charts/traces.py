@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mlsys.report.charts import bars
+from mlsys.report.charts import bars, courses
 from mlsys.report.charts.axes import layout
 from mlsys.report.charts.drawing import GREY, LIGHT, LIMIT_SLOT, Drawing, Figure, escape
 from mlsys.report.charts.panels import Kind, Panel
@@ -31,6 +31,8 @@ def of(panel: Panel, drawing: Drawing) -> list[Figure]:
         "stack": bars.stack,
         "histogram": bars.histogram,
         "parallel": bars.parallel,
+        "distribution": courses.distribution,
+        "timeline": courses.timeline,
     }
     return makers[panel.kind](panel, drawing)
 
