@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
-from mlsys.serving.http.schema import Whole
+from mlsys.serving.http.fields import Whole
 from mlsys.stages import STAGES
 
 REJECTING = (429, 503)

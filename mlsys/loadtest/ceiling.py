@@ -22,16 +22,20 @@ FEWEST_BATCHES = 2
 def batch_of(config: Mapping[str, Any], in_flight: float | None) -> int:
     """The batch size that the service can reach with so many requests in flight (None: any number).
 
-    One by one for baseline and queue; for a balancer that of one replica with its share of the requests.
+    One by one for baseline and queue; as many as there are slots for continuous, where answers of one length could
+    all be written together; for a balancer that of one replica with its share of the requests.
     """
     server = config["server"]
     replicas = 1
     if server["name"] == "lb":
         replicas = len(server.get("backends") or []) or server["replicas"]
     mode = server["replica"] if server["name"] == "lb" else server["name"]
-    if mode != "batch":
+    if mode not in ("batch", "continuous"):
         return 1
     largest = int(config["batching"]["max_size"])
+    if mode == "continuous":
+        slots = config["scheduling"].get("slots")
+        largest = int(slots or largest if in_flight is None else slots or in_flight)
     return largest if in_flight is None else min(-(-int(in_flight) // replicas), largest)
 
 

@@ -46,6 +46,7 @@ class Stats:
 
     `cycles`: how often, and for how many microseconds in all, an engine under load went from batch to batch.
     `handovers`: the same of a batch's way to its thread and back.
+    `steps` and `tokens`: what a scheduler of tokens counts (`mlsys.serving.continuous.meters`).
     """
 
     closed: Mapping[str, int] = field(default_factory=dict)
@@ -53,6 +54,8 @@ class Stats:
     gpus: Mapping[str, str] = field(default_factory=dict)
     cycles: Mapping[str, int] = field(default_factory=dict)
     handovers: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[str, int] = field(default_factory=dict)
+    tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(content: Any) -> Stats:
@@ -64,6 +67,8 @@ def read(content: Any) -> Stats:
         gpus={name: replica.gpu for name, replica in replicas.items()},
         cycles=_group(content, "cycles", COUNTS),
         handovers=_group(content, "handovers", COUNTS),
+        steps=_group(content, "steps", COUNTS),
+        tokens=_group(content, "tokens", COUNTS),
     )
 
 
@@ -81,6 +86,35 @@ def difference(before: Stats, after: Stats) -> dict[str, Scalar]:
         found |= {"cycles": cycles["count"], "cycle_ms.mean": mean_ms}
     if (mean_ms := _mean_ms(_since(before.handovers, after.handovers))) is not None:
         found["handover_ms.mean"] = mean_ms
+    steps = _since(before.steps, after.steps)
+    return found | _steps(steps, after.pipeline) | _tokens(_since(before.tokens, after.tokens))
+
+
+def _steps(steps: Mapping[str, int], pipeline: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """`steps`, `step_ms.mean`, and `kv_usage.mean`: the share of the slots' tokens that were held, over all steps."""
+    if not (count := steps.get("count", 0)):
+        return {}
+    found: dict[str, Scalar] = {"steps": count}
+    if (mean_ms := _mean_ms(steps)) is not None:
+        found["step_ms.mean"] = mean_ms
+    slots, each = (pipeline.get(f"stepper.{name}") for name in ("slots", "slot_tokens"))
+    if "held_tokens" in steps and isinstance(slots, int) and isinstance(each, int) and slots * each > 0:
+        found["kv_usage.mean"] = steps["held_tokens"] / (count * slots * each)
+    return found
+
+
+def _tokens(tokens: Mapping[str, int]) -> dict[str, Scalar]:
+    """`prefix.hit_rate`: the share of prompt tokens that had been read before, `prefix.tokens_saved`: how many.
+
+    `prompt_tokens_read`, and `preemptions`: how often a running answer was put off for lack of memory.
+    """
+    found: dict[str, Scalar] = {}
+    if asked := tokens.get("prefix_cache_queries", 0):
+        saved = tokens.get("prefix_cache_hits", 0)
+        found |= {"prefix.hit_rate": saved / asked, "prefix.tokens_saved": saved}
+    for name, told in (("prompt_tokens_read", "prompt_tokens"), ("preemptions", "num_preemptions")):
+        if told in tokens:
+            found[name] = tokens[told]
     return found
 
 

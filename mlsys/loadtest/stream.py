@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlsys import bodies
 from mlsys.loadtest.rows import Row
-from mlsys.serving.http.schema import Whole
+from mlsys.serving.http.fields import Whole
 
 MEDIA_TYPE = "text/event-stream"
 MOST_PIECES = 100_000

@@ -36,7 +36,7 @@ SPEAKING = {
     "config.generator.dtype",
     "config.search.storage",
 }
-OF_SERVERS = ("config.batching.", "config.balancer.")  # mean nothing to servers that do not batch or balance
+OF_SERVERS = ("config.batching.", "config.balancer.", "config.scheduling.")  # mean nothing to other servers
 SHORT_DIRECTORY = 24
 
 

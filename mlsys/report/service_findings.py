@@ -17,7 +17,7 @@ from mlsys.report.rows import CONFIG, Row, each_record, finite
 from mlsys.report.table import text
 from mlsys.report.waits import middle
 
-ABOUT = ("server.name", "batching.", "balancer.")
+ABOUT = ("server.name", "batching.", "balancer.", "scheduling.")
 LOADS = ("loadtest.concurrency", "loadtest.request_rate")
 BESIDES = ("machine", "hardware", "pipeline.retriever.")  # what must be the same as well
 SAME = 1.03  # figures that lie closer than this are called alike

@@ -22,9 +22,9 @@ RESULTS = {
     "latency_ms_p25 latency_ms_p75",
     "search": "latency_ms queries_per_s recall speedup.* bound_share latency_ms_p25 latency_ms_p75",
     "serving": "throughput_rps e2e_ms.p50 e2e_ms.p95 ttft_ms.p50 tpot_ms.p50 e2e_ms.p99 success_rate goodput valid "
-    "rejected timed_out failed ttft_ms.p95 output_tokens_per_s batch_size.mean retrieval_hit_rate theory.model "
-    "theory.mean_ms theory.own_ms theory.expected.mean_ms theory.measured.mean_ms theory.deviation.mean "
-    "theory.deviation.p95 theory.deviation.p99",
+    "rejected timed_out failed ttft_ms.p95 output_tokens_per_s batch_size.mean prefix.hit_rate preemptions "
+    "retrieval_hit_rate theory.model theory.mean_ms theory.own_ms theory.expected.mean_ms theory.measured.mean_ms "
+    "theory.deviation.mean theory.deviation.p95 theory.deviation.p99",
 }
 PLACES = {
     "distance": ["config.n"],
@@ -32,12 +32,14 @@ PLACES = {
     "serving": ["concurrency", "offered_rate_rps"],
 }
 HEADS_SHARE = 0.5  # of a terminal's width; where the columns that name a run take more they become one
+SHARES = {"copy_share", "success_rate", "goodput", "bound_share", "prefix.hit_rate", "kv_usage.mean"}
 SPEAK_WHEN = {
     "status": "ok",
     "valid": True,
     "rejected": 0,
     "timed_out": 0,
     "failed": 0,
+    "preemptions": 0,
 }  # else not worth a column
 
 
@@ -97,7 +99,7 @@ def text(value: Any, column: str = "") -> str:
         return str(value)
     if column.startswith("theory.deviation."):
         return f"{100 * value:+.2f} %"
-    if column in {"copy_share", "success_rate", "goodput", "bound_share"} or column.startswith("goodput."):
+    if column in SHARES or column.startswith("goodput."):
         return f"{100 * value:.1f} %"
     size = abs(value)
     if size == 0:

@@ -8,7 +8,8 @@ from mlsys.loadtest.ceiling import batch_of
 
 
 def config(server: dict[str, Any], max_size: int = 16) -> dict[str, Any]:
-    return {"server": server, "batching": {"max_size": max_size}}
+    scheduling = {"slots": server.pop("slots", None)}
+    return {"server": server, "batching": {"max_size": max_size}, "scheduling": scheduling}
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,11 @@ def config(server: dict[str, Any], max_size: int = 16) -> dict[str, Any]:
         ({"name": "lb", "replica": "batch", "replicas": 2, "backends": []}, 5, 3),
         ({"name": "lb", "replica": "batch", "replicas": 2, "backends": ["http://a"] * 4}, 20, 5),
         ({"name": "lb", "replica": "queue", "replicas": 2}, 20, 1),
+        ({"name": "continuous"}, 20, 20),
+        ({"name": "continuous", "slots": 4}, 20, 4),
+        ({"name": "continuous"}, None, 16),
+        ({"name": "continuous", "slots": 4}, None, 4),
+        ({"name": "lb", "replica": "continuous", "replicas": 2}, 20, 10),
     ],
 )
 def test_the_batch_size_that_a_load_makes_possible(

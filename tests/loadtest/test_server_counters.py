@@ -42,6 +42,38 @@ def test_what_a_service_tells_is_read() -> None:
     assert read(told) == Stats({"full": 3}, pipeline, {"replica-0": "0"})
 
 
+def test_what_a_scheduler_of_tokens_counted_during_a_level() -> None:
+    tokens = {
+        "prefix_cache_queries": 1000,
+        "prefix_cache_hits": 100,
+        "num_preemptions": 1,
+        "prompt_tokens": 900,
+    }
+    later = {
+        "prefix_cache_queries": 3000,
+        "prefix_cache_hits": 1100,
+        "num_preemptions": 3,
+        "prompt_tokens": 1900,
+    }
+    pipeline = {"stepper.slots": 10, "stepper.slot_tokens": 200}
+    before = {"steps": {"count": 10, "total_us": 50_000, "held_tokens": 0}, "tokens": tokens}
+    after = {
+        "steps": {"count": 30, "total_us": 150_000, "held_tokens": 8000},
+        "tokens": later,
+        "pipeline": pipeline,
+    }
+    assert difference(read(before), read(after)) == {
+        "steps": 20,
+        "step_ms.mean": 5.0,
+        "kv_usage.mean": 0.2,
+        "prefix.hit_rate": 0.5,
+        "prefix.tokens_saved": 1000,
+        "prompt_tokens_read": 1000,
+        "preemptions": 2,
+    }
+    assert difference(read(after), read(after)) == {"prompt_tokens_read": 0, "preemptions": 0}
+
+
 @pytest.mark.parametrize(
     "content", [None, {}, [], "fine", 3, {"closed": None, "pipeline": [1], "replicas": "x"}]
 )

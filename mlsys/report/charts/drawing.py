@@ -18,12 +18,12 @@ GREY = "#808080"
 # What a request or a batch went through has muted ones of its own, so that none is taken for a run.
 PARTS_LIGHT = {
     "queue": "#c9ced6", "embed": "#6f8f7f", "retrieve": "#a9c3b4", "rerank": "#7d9a4f", "prompt": "#5d5348",
-    "generate": "#8c9db5", "respond": "#46586e", "outside": "#e6dccb",
+    "generate": "#8c9db5", "prefill": "#b08d57", "decode": "#9a8fb3", "respond": "#46586e", "outside": "#e6dccb",
     "full": "#5b4a63", "deadline": "#b5a3bd", "idle": "#ded5e2", "budget": "#8a6f78",
 }  # fmt: skip
 PARTS_DARK = {
     "queue": "#4b5058", "embed": "#7fa391", "retrieve": "#3f5549", "rerank": "#9db36f", "prompt": "#a89a8a",
-    "generate": "#7186a3", "respond": "#aebed3", "outside": "#5f5747",
+    "generate": "#7186a3", "prefill": "#c9a876", "decode": "#8579a3", "respond": "#aebed3", "outside": "#5f5747",
     "full": "#b79cc4", "deadline": "#6d5a77", "idle": "#433a48", "budget": "#9b7f89",
 }  # fmt: skip
 LIMIT_SLOT, OWN_COLORS = -1, -2

@@ -273,6 +273,17 @@ PANELS: tuple[Panel, ...] = (
         members=("full", "deadline", "idle", "budget"),
     ),
     Panel(
+        name="memory",
+        workload="serving",
+        title="Prompts read before, and memory in use",
+        about="Solid (●): share of prompt tokens that a cache of prefixes had. Dashed (■): share of KV slots held.",
+        kind="line",
+        x="load",
+        y=("prefix.hit_rate", "kv_usage.mean"),
+        color=SERVER,
+        unit="share",
+    ),
+    Panel(
         name="success",
         workload="serving",
         title="Success rate and goodput",

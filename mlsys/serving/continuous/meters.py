@@ -21,7 +21,7 @@ class TokenMeters:
 
     def __init__(self, meters: Meters, loop: Loop) -> None:
         self._loop, self._meters = loop, meters
-        self.steps: Tally[str] = Tally(count=0, total_us=0)
+        self.steps: Tally[str] = Tally(count=0, total_us=0, held_tokens=0)
         self.tokens: Tally[str] = Tally(prompt=0, generation=0)
         planner, cache, stepper = loop.planner, loop.planner.cache, loop.stepper
         room = max(1, planner.slots * stepper.slot_tokens)
@@ -61,6 +61,7 @@ class TokenMeters:
         self.tokens["generation"] += wrote
         self.steps["count"] += 1
         self.steps["total_us"] += round(1e6 * seconds)
+        self.steps["held_tokens"] += self._held()
         self._meters.sizes[len(plan.members)] += 1
         self._step_s.observe(seconds)
         self._step_tokens.observe(read + len(plan.writes))

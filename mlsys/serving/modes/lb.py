@@ -114,9 +114,8 @@ class Balancer:
         are.
         """
         inner = await asyncio.gather(*(self._inner(backend) for backend in self.backends.all))
-        sums: dict[str, Counter[str]] = {
-            name: Counter() for name in ("batch_size", "closed", "cycles", "handovers")
-        }
+        names = ("batch_size", "closed", "cycles", "handovers", "steps", "tokens")
+        sums: dict[str, Counter[str]] = {name: Counter() for name in names}
         for name, total in sums.items():
             for stats in inner:
                 total.update(_counts(stats.get(name)))
