@@ -158,6 +158,9 @@ class ServingBenchmark:
         met = values["slo.max_rate_rps"]
         slo = " ".join(f"{name}<={limit:g}" for name, limit in self.load.limits.items())
         found = f"no rate was found that meets {slo}" if met is None else f"{met:.4g} requests/s meet {slo}"
+        low, high = values.get("slo.capacity_low_rps"), values.get("slo.capacity_high_rps")
+        if isinstance(low, float) and isinstance(high, float):
+            found += f", the capacity is {low:.4g} to {high:.4g} with 95 % confidence"
         progress.say(f"{found} (the search ended: {values['slo.ended']})")
 
     def _title(self, event: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mlsys.loadtest.certify.level import certified
 from mlsys.loadtest.distributions import distribution
 from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
@@ -93,6 +94,11 @@ def goodput(measured: Sequence[Row], throughput_rps: float, limits: Mapping[str,
     }
 
 
+def meets(row: Row, limits: Mapping[str, float]) -> bool:
+    """Whether a request was answered within all limits."""
+    return row.outcome == OK and all(_within(row, name, limit) for name, limit in limits.items())
+
+
 def _within(row: Row, name: str, limit: float) -> bool:
     value = getattr(row, name)
     return bool(value <= limit) if value is not None else name == "tpot_ms"
@@ -154,6 +160,7 @@ def summarise(
         **streams(good),
         **goodput(measured, rate, limits),
         **quality(good),
+        **certified(repeats, windows, (lambda row: meets(row, limits)) if limits else None),
         **replicas(good),
     }, samples
 

@@ -39,6 +39,7 @@ MEANINGS = {
     "loadtest.zipf_s": Meaning.WORK,
     "loadtest.request_rate": Meaning.WORK,
     "loadtest.requests": Meaning.CARE,
+    "loadtest.confirm": Meaning.CARE,
     "loadtest.stall_s": Meaning.CARE,
     "loadtest.repeats": Meaning.CARE,
     "loadtest.warmup_requests": Meaning.CARE,

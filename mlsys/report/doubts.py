@@ -48,6 +48,10 @@ def _doubts(record: Record) -> list[str]:
         said.append(load)
     if any(level.get("valid") is False for level in record.levels):
         said.append("the load generator was itself the limit at some load level (valid: no)")
+    if any(level.get("steady.reached") is False for level in record.levels):
+        said.append(
+            "latency kept rising or falling at some load level, so its figures depend on how long it ran"
+        )
     if finite(record.results.get("nan_count")) and record.results["nan_count"]:
         said.append("NaN in the input")
     said += slow_replicas.warnings(record.levels)

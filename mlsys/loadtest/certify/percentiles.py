@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import betainc
 from scipy.stats import binom
 
-from mlsys.loadtest.certify.autocorrelation import CONFIDENCE, Interval, Values, effective_size
+from mlsys.loadtest.certify.autocorrelation import CONFIDENCE, Floats, Interval, Values, effective_size
 
 CERTAIN = 0.99
 MOST = 1 << 40
@@ -57,19 +57,37 @@ def certified(values: Values, share: float, confidence: float = CERTAIN) -> floa
     return None if dropped < 1 else float(np.sort(values)[len(values) - dropped])
 
 
+def certified_of(repeats: Sequence[Values], share: float, confidence: float = CERTAIN) -> float | None:
+    """`certified` for requests that resemble their neighbours: only as many count as they are worth.
+
+    Each repeat in the order of time.
+    """
+    values, size = _sorted_and_size(repeats, share)
+    dropped = discarded(int(size), share, confidence)
+    return None if dropped < 1 else float(values[len(values) - max(1, int(dropped * len(values) / size))])
+
+
+def _sorted_and_size(repeats: Sequence[Values], share: float) -> tuple[Floats, float]:
+    """All values in order, and how many independent ones they are worth where that percentile is."""
+    values = np.sort(np.concatenate([np.asarray(one, dtype=np.float64) for one in repeats]))
+    if not len(values):
+        return values, 0.0
+    middle = np.quantile(values, share)
+    return values, effective_size([(np.asarray(one) <= middle).astype(np.float64) for one in repeats])
+
+
 def interval(repeats: Sequence[Values], share: float, confidence: float = CONFIDENCE) -> Interval | None:
     """In which the percentile lies; None: not enough requests. Each repeat in the order of time.
 
     The ranks are those of a binomial count among so many independent requests as these are worth.
     """
-    values = np.sort(np.concatenate([np.asarray(one, dtype=np.float64) for one in repeats]))
-    if not len(values):
+    values, worth = _sorted_and_size(repeats, share)
+    size = round(worth)
+    if not size:
         return None
-    middle = np.quantile(values, share)
-    size = round(effective_size([(np.asarray(one) <= middle).astype(np.float64) for one in repeats]))
     below = int(binom.ppf((1 - confidence) / 2, size, share)) - 1
     above = int(binom.ppf((1 + confidence) / 2, size, share))
-    if size < 1 or below < 0 or above > size - 1:
+    if below < 0 or above > size - 1:
         return None
     low, high = below / size * len(values), above / size * len(values)
     return Interval(float(values[int(low)]), float(values[min(int(np.ceil(high)), len(values) - 1)]))
