@@ -56,7 +56,9 @@ class Policy:
         at_least("scheduling.max_step_tokens", steps["max_step_tokens"], 1)
         at_least("scheduling.slots", steps["slots"], 1)
         if not 0 < steps["prefix_share"] < 1:
-            raise UserError(f"scheduling.prefix_share={steps['prefix_share']:g} must be between 0 and 1")
+            raise UserError(
+                f"scheduling.prefix_share={steps['prefix_share']:g} must be more than 0 and less than 1"
+            )
         self.name = name
         self.max_step_tokens, self.slots = steps["max_step_tokens"], steps["slots"]
         memory = steps["kv_memory"]

@@ -28,7 +28,7 @@ class Fair(Policy):
         self._read, self._write = read_weight, write_weight
         self.served: dict[str, float] = {}
         self._waiting: Counter[str] = Counter()
-        self._last = 0.0  # of the client whose request was the last to leave an empty line behind
+        self._last = ""  # the client whose request was the last to leave an empty line behind
 
     def key(self, waiting: Candidate) -> Key:
         """How much its client was served, then when it came."""
@@ -40,7 +40,8 @@ class Fair(Policy):
         if len(self.served) >= MOST_CLIENTS:
             self._forget()
         if not self._waiting[client]:
-            least = min((self.served[one] for one, n in self._waiting.items() if n), default=self._last)
+            floor = self.served.get(self._last, 0.0)
+            least = min((self.served[one] for one, n in self._waiting.items() if n), default=floor)
             self.served[client] = max(self.served.get(client, 0.0), least)
         self._waiting[client] += 1
 
@@ -57,7 +58,7 @@ class Fair(Policy):
         if not self._waiting[client]:
             del self._waiting[client]
         if not self._waiting:
-            self._last = self.served[client]
+            self._last = client
 
     def wrote(self, sequences: Sequence[Candidate]) -> None:
         """Each token is counted as it is written."""
