@@ -20,13 +20,14 @@ from mlsys.serving.continuous.planner import Plan, Planner
 from mlsys.serving.continuous.sequence import Sequence
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PROBE, PipelineService
-from mlsys.serving.request import Expired, Failed, Request, ServiceError
+from mlsys.serving.request import Expired, Failed, Request, ServiceError, Wish
 from mlsys.serving.scheduling import Policy
 from mlsys.serving.stream import Stream
 from mlsys.serving.worker import Pipeline, Worker
 
 Piece = tuple[Request, str]
 Outcome = tuple[Request, ServiceError | None]
+PROBE_TOKENS = 2  # one is read, one written
 MOST_PREPARED = 64  # requests embedded and retrieved for together
 
 
@@ -68,7 +69,7 @@ class Continuous(PipelineService):
             loop.run_in_executor(self._steps, self.loop.run),
             asyncio.ensure_future(self._prepare()),
         ]
-        await self._enter(Request(PROBE, 1, counted=False))
+        await self._enter(Request(PROBE, 1, counted=False, wish=Wish(max_tokens=PROBE_TOKENS)))
         self._state = "ready"
 
     def _make(self) -> Loop:

@@ -59,7 +59,8 @@ def test_the_first_stop_of_several_ends_the_text() -> None:
 
 
 @given(
-    st.lists(st.text("ab \n", max_size=4), max_size=12), st.lists(st.text("ab \n", min_size=1, max_size=3), max_size=3)
+    st.lists(st.text("ab \n", max_size=4), max_size=12),
+    st.lists(st.text("ab \n", min_size=1, max_size=3), max_size=3),
 )
 def test_whatever_the_pieces_the_text_is_the_same(pieces: list[str], stops: list[str]) -> None:
     told, text = shown(pieces, *stops)
