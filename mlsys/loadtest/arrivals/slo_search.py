@@ -71,9 +71,9 @@ class SloSearch(Poisson):
             "slo.max_rate_rps": meets,
             "slo.missed_rate_rps": misses,
             "slo.ended": ended,
-            "slo.capacity_rps": found and found.rate_rps,
-            "slo.capacity_low_rps": found and found.low_rps,
-            "slo.capacity_high_rps": found and found.high_rps,
+            "slo.capacity_rps": found.rate_rps,
+            "slo.capacity_low_rps": found.low_rps,
+            "slo.capacity_high_rps": found.high_rps,
             "slo.knee_rps": knee(_points(done)),
             "slo.repeated": len(done) - len({rate for rate, _ in done}),
         }

@@ -56,13 +56,11 @@ def pooled(levels: Sequence[Tried]) -> list[Tried]:
     return found
 
 
-def capacity(
-    levels: Sequence[Tried], share: float, seed: int, confidence: float = CONFIDENCE
-) -> Capacity | None:
-    """Where `share` of the requests still meet the objective; None without a level. Each level's size is above 0."""
+def capacity(levels: Sequence[Tried], share: float, seed: int, confidence: float = CONFIDENCE) -> Capacity:
+    """Where `share` of the requests still meet the objective. Each level's size is above 0."""
     found = pooled(levels)
     if not found:
-        return None
+        return Capacity(None, None, None)
     rates = np.array([level.rate_rps for level in found])
     sizes = np.array([level.size for level in found])
     met = np.array([level.share for level in found]) * sizes
