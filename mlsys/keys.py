@@ -25,17 +25,15 @@ def is_literal(value: object) -> bool:
     return bool(value) and not str(value).startswith("env:")
 
 
-def read(value: str | None) -> str | None:
+def read(value: str | None, option: str = "server.api_key") -> str | None:
     """The key that `value` (`env:NAME` or None) names. Raises UserError: a key itself, a variable that is empty."""
     if value is None:
         return None
     if is_literal(value):
-        raise UserError(REFUSED)
+        raise UserError(REFUSED.replace("server.api_key", option))
     key = os.environ.get(value.removeprefix("env:"), "")
     if not key:
-        raise UserError(
-            f"server.api_key={value} is empty: name a variable that holds the key (env:NAME), or null"
-        )
+        raise UserError(f"{option}={value} is empty: name a variable that holds the key (env:NAME), or null")
     return key
 
 

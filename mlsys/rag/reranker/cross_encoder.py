@@ -73,9 +73,10 @@ class CrossEncoderReranker:
 
     def describe(self) -> dict[str, Scalar]:
         """Model, size, and how much it reads."""
+        longest = getattr(self._loaded, "max_seq_length", None)  # its name since sentence-transformers 6
         return {
             "model": self.model,
             "candidates": self.candidates,
             "parameters": sum(weights.numel() for weights in self._loaded.parameters()),
-            "max_tokens": int(self._loaded.max_length),
+            "max_tokens": int(longest or self._loaded.max_length),
         }

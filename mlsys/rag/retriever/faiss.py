@@ -35,6 +35,7 @@ class Faiss(Store):
     modules = ("faiss",)
     _index: Any = None
     _selector: Any = None
+    _selected = 0
 
     def __init__(
         self, index: str, hnsw_m: int, ef_construction: int, ef_search: int, **common: Unpack[Common]
@@ -66,7 +67,7 @@ class Faiss(Store):
             self._index, self._taken = self._read(path, rows.shape), size_of(path)
         permitted = self.allowed()
         if permitted is not None:
-            self._selector = faiss.IDSelectorBatch(permitted)
+            self._selector, self._selected = faiss.IDSelectorBatch(permitted), len(permitted)
 
     def _build(self, path: Path, rows: Rows, metric: int) -> None:
         import faiss
@@ -96,19 +97,31 @@ class Faiss(Store):
 
     def search(self, queries: Rows, k: int) -> Found:
         """(Q, k) scores, largest first, and row numbers; -1 where no more were found."""
-        faiss: Any = import_module("faiss")  # whose stubs do not know of selectors
-
         if self._index is None:
             raise RuntimeError("the retriever is not loaded")
-        if self.kind == "hnsw":
-            how = faiss.SearchParametersHNSW(sel=self._selector, efSearch=max(self._ef_search, k))
-        else:
-            how = faiss.SearchParameters(sel=self._selector)
-        found, rows = self._index.search(self._prepared(queries), k, params=how)
+        found, rows = self._walked(self._prepared(queries), k)
         if self.form == "l2":
             found = np.sqrt(np.maximum(found, 0))  # faiss returns squares
         values = found if self.form == "cosine" else scores(self.metric, found)
         return np.where(rows >= 0, values, np.float32(-np.inf)), rows
+
+    def _walked(self, queries: Rows, k: int) -> Found:
+        """What the index finds; where a filter leaves too little on the graph's walk, it is walked further."""
+        faiss: Any = import_module("faiss")  # whose stubs do not know of selectors
+        if self.kind == "flat":
+            flat: Found = self._index.search(queries, k, params=faiss.SearchParameters(sel=self._selector))
+            return flat
+        ef = max(self._ef_search, k)
+        while True:
+            how = faiss.SearchParametersHNSW(sel=self._selector, efSearch=ef)
+            found: Found = self._index.search(queries, k, params=how)
+            if (
+                self._selector is None
+                or ef >= self.count
+                or (found[1][:, : min(k, self._selected)] >= 0).all()
+            ):
+                return found
+            ef *= 4
 
     def describe(self) -> dict[str, Scalar]:
         """Metric and how the index was built."""

@@ -45,17 +45,23 @@ class Store:
 
     def __init__(self, **common: Unpack[Common]) -> None:
         self.name, self.metric = common["name"], check_metric(common["metric"])
-        for module in self.modules:
-            if line := extras.absent(module):
-                raise UserError(f"retriever={self.name}: {line}")
         self.form = str(metrics.get(self.metric).search)
         if self.form not in self.metrics:
             raise UserError(f"retriever.metric={self.metric}: {self.name} has {', '.join(self.metrics)}")
+        self._needed: tuple[str, ...] = ()
+        self.needs(*self.modules)
         self.filter = Filter(common["filter"])
         self.sources: list[str] = []  # of each row, as read
         self.chosen: list[str] = []  # the sources that the filter leaves, where there is one
         self.cost: dict[str, Scalar] = {}
         self._build_s: float | None = None
+
+    def needs(self, *modules: str) -> None:
+        """Raise UserError where one of them is not installed; `load` imports them."""
+        for module in modules:
+            if line := extras.absent(module):
+                raise UserError(f"retriever={self.name}: {line}")
+        self._needed = (*self._needed, *modules)
 
     def read(self, passages: Sequence[Passage]) -> None:
         """Take the sources of the passages."""
@@ -71,7 +77,7 @@ class Store:
         if not self.sources:
             self.sources = [""] * len(rows)
         self.chosen = self.filter.chosen(self.sources) if self.filter else []
-        for module in self.modules:  # the library's own memory is not the index's
+        for module in self._needed:  # the library's own memory is not the index's
             import_module(module)
         self.count, self.dim = rows.shape
         resident = psutil.Process().memory_info().rss

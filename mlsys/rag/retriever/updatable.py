@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +52,12 @@ class UpdatableStore(Store):
                 raise UserError(f"passage {key} is not there")
         self._remove(keys)
         present.difference_update(keys.tolist())
+
+    def own_copy(self, path: Path) -> Path:
+        """A copy of a folder of the cache, to be changed; it goes with this store."""
+        folder = Path(tempfile.mkdtemp(prefix=f"mlsys-{self.name}-"))
+        finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(shutil.copytree(path, folder / "copy"))
 
     def _there(self) -> set[int]:
         if self._present is None:

@@ -15,7 +15,7 @@ from mlsys.rag.corpus import Passage
 from mlsys.rag.retriever.store import Store
 from mlsys.rag.retriever.updatable import UpdatableStore
 
-COUNT, DIM, K = 120, 16, 5
+COUNT, DIM, K = 300, 16, 5
 ROWS = np.random.default_rng(0).normal(size=(COUNT, DIM)).astype(np.float32)
 QUERIES = np.random.default_rng(1).normal(size=(4, DIM)).astype(np.float32)
 PASSAGES = [Passage(i, f"word{i} shared", f"part{i % 3}/file.md", 0) for i in range(COUNT)]
@@ -26,11 +26,25 @@ STORES: dict[str, dict[str, Any]] = {
     "sqlite_vec": {},
     "usearch exact": {"index": "exact"},
     "usearch hnsw": {"index": "hnsw"},
+    "qdrant flat": {"index": "flat"},
+    "qdrant hnsw": {"index": "hnsw"},
+    "lancedb flat": {},
+    "lancedb ivf_pq": {"index": "ivf_pq", "num_partitions": 2, "nprobes": 2, "refine_factor": 50},
 }
 UPDATABLE = [name for name in STORES if not name.startswith("faiss")]
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
+def shared_cache(monkeypatch: pytest.MonkeyPatch, built: Path) -> None:
+    monkeypatch.setenv("MLSYS_CACHE", str(built))
+
+
+@pytest.fixture
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLSYS_CACHE", str(tmp_path))
 
@@ -43,7 +57,10 @@ def loaded(name: str, **knobs: Any) -> Any:
 
 
 METRICS = [
-    (name, metric) for name in STORES for metric in type(option(f"retriever/{name.split()[0]}")).metrics
+    (name, metric)
+    for name in STORES
+    for metric in type(option(f"retriever/{name.split()[0]}")).metrics
+    if metric == "cosine" or not name.endswith(("hnsw", "ivf_pq"))
 ]
 
 
@@ -105,6 +122,7 @@ def test_what_is_added_passes_the_filter_or_not(name: str) -> None:
     assert rows[1] % 3 == 1
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("name", STORES)
 def test_an_index_is_built_once_and_searched_by_any_thread(name: str) -> None:
     first, second = loaded(name), loaded(name)
@@ -122,12 +140,13 @@ def test_an_index_is_built_once_and_searched_by_any_thread(name: str) -> None:
     assert "updates" in second.describe()
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("name", [name for name in STORES if name not in ("faiss flat", "usearch exact")])
 def test_what_the_cache_holds_is_checked(name: str, tmp_path: Path) -> None:
     loaded(name)
     store = option(f"retriever/{name.split()[0]}", **STORES[name])
-    with pytest.raises(UserError, match=r"does not hold vectors of the shape \(3, 16\): delete it"):
-        store.load(ROWS[:3], "cpu", "digest")
+    with pytest.raises(UserError, match=r"does not hold vectors of the shape \(280, 16\): delete it"):
+        store.load(ROWS[:280], "cpu", "digest")
     (kept,) = [path for path in (tmp_path / "index").iterdir() if not path.name.startswith(".")]
     for file in [kept, *kept.rglob("*")]:
         if file.is_file():
@@ -167,6 +186,18 @@ def test_what_the_cache_holds_is_checked(name: str, tmp_path: Path) -> None:
             r"retriever.dtype=i8 goes with retriever.metric=cosine, not l2",
         ),
         ("usearch", {"expansion_search": 0}, r"retriever.expansion_search=0 must be at least 1"),
+        ("qdrant", {"index": "ivf"}, r"retriever.index=ivf is none of hnsw, flat"),
+        ("qdrant", {"url": "localhost"}, r"retriever.url=localhost must begin with http:// or https://"),
+        ("qdrant", {"url": "http://a", "api_key": "abc"}, r"retriever.api_key must be env:NAME"),
+        ("qdrant", {"timeout_s": 0.0}, r"retriever.timeout_s=0.0 must be more than 0 and finite"),
+        ("lancedb", {"metric": "l1"}, r"retriever.metric=l1: lancedb has l2, sqeuclidean, cosine, dot"),
+        ("lancedb", {"nprobes": 0}, r"retriever.nprobes=0 must be at least 1"),
+        ("pgvector", {}, r"retriever.url=None must be an address: postgresql://user@host:5432/database"),
+        (
+            "pgvector",
+            {"url": "postgresql://me:secret@host/db"},
+            r"retriever.url has a password, which would stay",
+        ),
         ("bm25", {"b": 2.0}, r"retriever.b=2.0 must be from 0 to 1"),
         (
             "bm25",
