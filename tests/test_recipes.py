@@ -1,40 +1,21 @@
-"""docs/extending.md followed to the letter in a copy: its files are written, its commands run, its records looked for.
-
-A fenced block with a title that is a path is a file, `sh` is what one types there. `record.json` is a part of a record
-that the commands before it leave, `answer` what the command before it says instead of measuring.
-"""
+"""docs/extending.md followed to the letter in a copy: files are written, commands run, records looked for."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from recipes import recipes
 
 from mlsys.defaults import ROOT
 
 pytestmark = pytest.mark.slow
-
-
-class Block(NamedTuple):
-    language: str
-    title: str
-    text: str
-
-
-def recipes() -> dict[str, list[Block]]:
-    """The page's sections that have blocks."""
-    found = {}
-    for section in (ROOT / "docs" / "extending.md").read_text().split("\n## ")[1:]:
-        blocks = re.findall(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', section, re.MULTILINE | re.DOTALL)
-        found[section.splitlines()[0]] = [Block(*block) for block in blocks]
-    return found
 
 
 RECIPES = recipes()
