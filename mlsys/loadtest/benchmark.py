@@ -215,7 +215,7 @@ def _bounded(config: Mapping[str, Any], load: Load | None) -> Mapping[str, Any]:
         return config
     most = server.get("max_tokens")
     if most is None:
-        most = max(usual, asked or 0)
+        most = max(usual, asked or 0) or None  # of 0 or less the generator says what is wrong
     elif asked is not None and asked > most:
         raise UserError(
             f"loadtest.output_tokens={config['loadtest']['output_tokens']} asks for up to {asked} tokens,"

@@ -43,8 +43,11 @@ def serve(path: Path) -> int:
     mode = signatures.make("server", config["server"])
     if not hasattr(mode, "service"):
         raise UserError(f"server={mode.name} is somebody else's service, it is not served")
-    if mode.max_tokens is None:
-        mode.max_tokens = config["generator"].get("max_new_tokens")
+    usual = config["generator"].get("max_new_tokens")
+    if (
+        mode.max_tokens is None and isinstance(usual, int) and usual > 0
+    ):  # else the generator says what is wrong
+        mode.max_tokens = usual
     config["server"] |= asdict(mode)
     limit_threads(mode.threads)
     from mlsys.serving.http import server
