@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from mlsys.device import resolve
 from mlsys.errors import UserError
 from mlsys.rag import index
 from mlsys.rag.corpus import Corpus, Passage, Question
@@ -67,7 +68,11 @@ class Pipeline:
 
     def load(self) -> None:
         """Fetch and load everything, with progress on stderr. Raises UserError for what cannot be had."""
-        self.device = _device(self.device, self.threads)
+        self.device = str(resolve(self.device))
+        if self.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.threads)
         with self._timed("embedder"):
             self.embedder.load(self.device)
         with self._timed("corpus"):
@@ -196,18 +201,6 @@ class Pipeline:
         for start in itertools.islice(itertools.count(0, batch), repeats):
             self.run(self.items(batch, start, length))
         return batch * repeats / (time.perf_counter() - started)
-
-
-def _device(device: str, threads: int | None) -> str:
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: torch finds no CUDA device here")
-    return device
 
 
 def _doubling(most: int) -> list[int]:

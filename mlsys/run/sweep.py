@@ -17,6 +17,7 @@ from mlsys import extras, progress, record
 from mlsys.errors import cause
 from mlsys.run import interleave, live
 
+Runs = Sequence[tuple[Path, record.Record]]
 failures: list[str] = []
 _sweep_directory: list[Path] = []
 _said: set[str] = set()
@@ -32,7 +33,8 @@ class Report(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Draw the sweep as far as it has come."""
         if config.hydra.mode.name == "MULTIRUN":
-            _tried("drawing", lambda: draw(Path(config.hydra.sweep.dir)))
+            directory = Path(config.hydra.sweep.dir)
+            _tried("drawing", lambda: draw(directory, record.find([directory])))
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Draw the one run."""
@@ -45,11 +47,10 @@ class Report(Callback):
         failures.extend(filter(None, [problem]))
 
 
-def draw(directory: Path) -> Path | None:
-    """Draw what the records below `directory` say; the page's path, None where there is no record or no page."""
+def draw(directory: Path, runs: Runs) -> Path | None:
+    """Draw into `directory` what its records say; the page's path, None where there is no record or no page."""
     from mlsys.report import page, table
 
-    runs = record.find([directory])
     if not runs:
         return None
     table.write(directory, runs)
@@ -74,7 +75,7 @@ def finish(directory: Path) -> None:
     ]
     failures[:] = failed
     if len(runs) == 1 and failed and not runs[0][1].results:
-        failures.extend(filter(None, [_tried("drawing", lambda: draw(directory))]))
+        failures.extend(filter(None, [_tried("drawing", lambda: draw(directory, runs))]))
         return  # the one line that said why is all there is
     failures.extend(filter(None, [_tried("drawing", lambda: _show(directory, runs))]))
     if elsewhere:
@@ -106,11 +107,11 @@ def _again(directory: Path) -> str:
     return shlex.join([*words, f"hydra.sweep.dir={place}"])
 
 
-def _show(directory: Path, runs: Sequence[tuple[Path, record.Record]]) -> None:
+def _show(directory: Path, runs: Runs) -> None:
     from mlsys.report import table
 
     print(table.console(runs))
-    drawn = draw(directory)
+    drawn = draw(directory, runs)
     print(f"page: {drawn}" if drawn else f"no page: {extras.absent('plotly')}")
 
 
