@@ -74,7 +74,7 @@ def test_whatever_a_record_holds_the_page_and_the_tables_are_drawn(
     named = [line for line in capsys.readouterr().err.splitlines() if line.startswith("passed over: ")]
     assert len(runs) + len(named) == index + 1
     assert len(runs) > index / 2
-    assert sweep.draw(tmp_path) == tmp_path / "index.html"
+    assert sweep.draw(tmp_path, runs) == tmp_path / "index.html"
     assert __main__.main([str(tmp_path), "--out", str(tmp_path / "all.html")]) == 0
     assert (tmp_path / "all.html").stat().st_size > 10_000
     assert capsys.readouterr().err == ""  # each is named once, however often it is met
