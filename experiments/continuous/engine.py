@@ -12,6 +12,7 @@ Prints requests/s: the median of the rounds with its extremes.
 
 from __future__ import annotations
 
+import ast
 import random
 import statistics
 import sys
@@ -79,7 +80,7 @@ def main() -> None:
     config.register()
     words = [word for word in sys.argv[1:] if not word.startswith("+")]
     own |= {
-        name: eval(value, {})
+        name: ast.literal_eval(value)
         for name, value in (word[1:].split("=") for word in sys.argv[1:] if word.startswith("+"))
     }
     with initialize_config_dir(str(conf()), version_base="1.3"):

@@ -18,6 +18,7 @@ from mlsys import progress
 from mlsys.rag.generator.attention import PaddedPrefill, Plan, Slots, StaticDecode, additive
 from mlsys.rag.generator.decoding import forward
 from mlsys.rag.generator.lengths import Lengths
+from mlsys.rag.generator.recorded import recorded
 from mlsys.rag.generator.sampling import draw_into
 from mlsys.rag.generator.stepping import Sampling
 
@@ -48,8 +49,8 @@ class Bucket:
         slots.resize(rows, self.columns)
         self._prefill = PaddedPrefill(slots, rows, length)
         self._decode = StaticDecode(slots, self.seen, self.column)
-        self.read = _recorded(self._read, device, pool)
-        self.write = _recorded(self._write, device, pool)
+        self.read = recorded(self._read, device, pool)
+        self.write = recorded(self._write, device, pool)
 
     def _read(self) -> None:
         self.column.fill_(self._length)
@@ -81,21 +82,6 @@ class Bucket:
     def use(self) -> None:
         """Lay the slots out for this bucket: the same memory serves all of them."""
         self._slots.resize(len(self.last), self.columns)
-
-
-def _recorded(work: Callable[[], None], device: torch.device, pool: Any) -> Callable[[], None]:
-    """`work` as a CUDA graph; without CUDA `work` itself."""
-    if device.type != "cuda":
-        return work
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        work()  # allocates and initialises what a graph must not
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
-        work()
-    return graph.replay
 
 
 class GraphDecoder:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 
 from mlsys.rag.generator.kv_memory import CPU_SHARE, CUDA_SHARE, Sizes
 from mlsys.rag.generator.stepping import Copy
 
+ALIGNED = 64  # bytes of a cache line
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -56,13 +59,9 @@ class KvCache:
 
     def __init__(self, sizes: Sizes, kept: Heads, device: torch.device) -> None:
         self._block_tokens = sizes.block_tokens
-        how: dict[str, Any] = {"dtype": kept.dtype, "device": device}
-        self.slots = torch.zeros(
-            (kept.layers, 2, sizes.slots, kept.heads, sizes.slot_tokens, kept.dim), **how
-        )
-        self.pool = torch.zeros(
-            (sizes.blocks, kept.layers, 2, kept.heads, sizes.block_tokens, kept.dim), **how
-        )
+        heads, dim = kept.heads, kept.dim
+        self.slots = zeros((kept.layers, 2, sizes.slots, heads, sizes.slot_tokens, dim), kept.dtype, device)
+        self.pool = zeros((sizes.blocks, kept.layers, 2, heads, sizes.block_tokens, dim), kept.dtype, device)
 
     def load(self, copy: Copy) -> None:
         """A block into its place in a slot."""
@@ -74,3 +73,13 @@ class KvCache:
 
     def _place(self, copy: Copy) -> torch.Tensor:
         return self.slots[:, :, copy.slot, :, copy.start : copy.start + self._block_tokens]
+
+
+def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros; on a CPU memory that is taken only where it is written to, which torch's own are not."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.zeros(size + ALIGNED, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNED
+    return torch.from_numpy(raw[start : start + size]).view(dtype).view(shape)

@@ -6,7 +6,6 @@ The tokens lie in one row: first one for each write, then the pieces. Linear lay
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,8 +36,8 @@ class Mixed:
         cut = self._writes
         out = torch.empty((1, q.shape[2], q.shape[1], q.shape[3]), dtype=q.dtype, device=q.device)
         if self._attend_writes is not None:
-            newest = [tensor[0, :, :cut].transpose(0, 1).contiguous() for tensor in (q, k, v)]
-            self._attend_writes(layer, *newest, scale, out[0, :cut])
+            newest = (tensor[0, :, :cut].transpose(0, 1).contiguous() for tensor in (q, k, v))
+            self._attend_writes(layer, tuple(newest), scale, out[0, :cut])
         start = cut
         for slot, held, size in self._pieces:
             stop = start + size
@@ -78,12 +77,11 @@ class _Masked:
     def __call__(
         self,
         layer: int,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
+        newest: tuple[torch.Tensor, ...],
         scale: float,
         out: torch.Tensor,
     ) -> None:
+        q, k, v = newest
         keys, values = self._kept[layer]
         keys[self._slots, :, self._positions], values[self._slots, :, self._positions] = k, v
         if self._dense:
@@ -109,8 +107,8 @@ def _compiled(kept: torch.Tensor, writes: Sequence[int], positions: Sequence[int
     slots, places = np.array(writes), np.array(positions)
     weights = np.empty(max(positions) + 1, dtype=np.float32)
 
-    def attend(layer: int, q: Any, k: Any, v: Any, scale: float, out: Any) -> None:
-        arrays = [tensor.numpy() for tensor in (q, k, v, kept[layer])]
+    def attend(layer: int, newest: tuple[torch.Tensor, ...], scale: float, out: torch.Tensor) -> None:
+        arrays = [tensor.numpy() for tensor in (*newest, kept[layer])]
         store_and_attend(*arrays, slots, places, np.float32(scale), out.numpy(), weights)
 
     return attend

@@ -209,13 +209,14 @@ class ModelGenerator:
         from mlsys.rag.generator.kv_cache import free_bytes, heads
         from mlsys.rag.generator.kv_memory import divide
         from mlsys.rag.generator.slot_stepper import SlotStepper
+        from mlsys.rag.generator.static_stepper import StaticStepper
 
         if self._network.config._attn_implementation != IMPLEMENTATION:
             family, known = self._network.config.model_type, ", ".join(sorted(SLOT_FAMILIES))
             raise UserError(f"server=continuous does not know {family} models ({known}): use server=batch")
         kept, free = heads(self._network), free_bytes(self._network.device)
         sizes = divide(kv_memory, free, kept.token_bytes, slots, prefix_share, longest)
-        return SlotStepper(self._network, sizes, kept)
+        return (StaticStepper if self.compile else SlotStepper)(self._network, sizes, kept)
 
     def describe(self) -> dict[str, Scalar]:
         """Model, type and how it decodes."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from mlsys.rag.generator.kv_memory import Sizes
 from mlsys.rag.generator.simulated_text import next_token
-from mlsys.rag.generator.stepping import Read, Sampling, Step
+from mlsys.rag.generator.stepping import Launched, Read, Sampling, Step
 from mlsys.record import Scalar
 
 
@@ -74,7 +74,7 @@ class SimulatedStepper:
     def warm(self, max_step_tokens: int) -> None:
         """Nothing to warm."""
 
-    def launch(self, step: Step) -> SimulatedStep:
+    def launch(self, step: Step) -> Launched:
         """Begin when the steps before are done. Raises ValueError for a step that no device could do."""
         for copy in step.loads:
             self._fill(copy.slot, copy.start, self._pool[copy.block])

@@ -23,21 +23,25 @@ from mlsys.record import Scalar
 class Found:
     """A step's tokens, on their way from the device."""
 
-    def __init__(self, slots: list[int], tokens: torch.Tensor) -> None:
-        """`tokens` (slots,); on CUDA copied to the CPU without waiting."""
-        self._slots, self._event = slots, None
-        self._tokens = tokens
+    def __init__(self) -> None:
+        self._parts: list[tuple[dict[int, int], torch.Tensor]] = []
+        self._event: torch.cuda.Event | None = None
+
+    def add(self, rows: dict[int, int], tokens: torch.Tensor) -> None:
+        """`rows`: slot to its row of `tokens`, which on CUDA is copied to the CPU without waiting."""
         if tokens.device.type == "cuda":
-            self._tokens = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
-            self._tokens.copy_(tokens, non_blocking=True)
-            self._event = torch.cuda.Event()
+            host = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
+            host.copy_(tokens, non_blocking=True)
+            tokens, self._event = host, torch.cuda.Event()
             self._event.record()
+        self._parts.append((rows, tokens))
 
     def tokens(self) -> dict[int, int]:
         """Slot to new token. Waits until they are there."""
         if self._event is not None:
             self._event.synchronize()
-        return dict(zip(self._slots, self._tokens.tolist(), strict=True))
+        read = [(rows, tokens.tolist()) for rows, tokens in self._parts]
+        return {slot: tokens[row] for rows, tokens in read for slot, row in rows.items()}
 
 
 class SlotStepper:
@@ -51,7 +55,7 @@ class SlotStepper:
         self.blocks, self.block_tokens = sizes.blocks, sizes.block_tokens
         self._device = next(model.parameters()).device
         self._cache = KvCache(sizes, kept, self._device)
-        self._latest = torch.zeros(sizes.slots, dtype=torch.long, device=self._device)
+        self._latest = torch.zeros(sizes.slots + 1, dtype=torch.long, device=self._device)
         self._held = [0] * sizes.slots  # tokens whose keys and values a slot has
         self._sampling: list[Sampling] = [GREEDY] * sizes.slots
 
@@ -68,7 +72,7 @@ class SlotStepper:
         for copy in step.loads:
             self._cache.load(copy)
         self._take(step)
-        found = self._pass(step) if step.reads or step.writes else Found([], self._latest[:0])
+        found = self._pass(step) if step.reads or step.writes else Found()
         for copy in step.saves:
             self._cache.save(copy)
         return found
@@ -106,12 +110,16 @@ class SlotStepper:
         logits = forward(self._model, ids, self._tensor(positions), plan, keep)
         tokens = pick(logits, [self._sampling[slot] for slot in slots], [self._held[slot] for slot in slots])
         self._latest[self._tensor(slots)] = tokens
-        return Found(slots, tokens)
+        found = Found()
+        found.add({slot: row for row, slot in enumerate(slots)}, tokens)
+        return found
 
     def _tensor(self, numbers: Any) -> torch.Tensor:
         return torch.tensor(numbers, dtype=torch.long, device=self._device)
 
+    def _attention(self) -> str:
+        return "compiled, each slot to its length" if one_thread(self._cache.slots) else "masked, all slots"
+
     def describe(self) -> dict[str, Scalar]:
         """Sizes, and how a written token attends."""
-        how = "compiled, each slot to its length" if one_thread(self._cache.slots) else "masked, all slots"
-        return {**self._sizes.describe(), "stepper": self.name, "attention": how}
+        return {**self._sizes.describe(), "stepper": self.name, "attention": self._attention()}
