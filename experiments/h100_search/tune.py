@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from mlsys.distance.search.index import Index, scorer_of
-from mlsys.distance.search.kernels.passes import KernelSearch, choose
+from mlsys.distance.search.kernels.passes import KernelSearch, Scored, choose
 from mlsys.distance.search.kernels.tiles import Tile, groups_taken
 
 ROWS, DIM, K = 1_000_000, 384, 10
@@ -138,11 +138,12 @@ def time_phases(found: list[dict[str, object]]) -> None:
         maxima = kernels.scoring.launch(x, tile)
         chosen, cut = choose(maxima, m)
         keys = kernels.group_keys(x, chosen, tile)
+        scored, status = Scored(x, x, maxima, tile), torch.empty(queries, dtype=torch.int32, pin_memory=True)
         phases = {
             "maxima": lambda: kernels.scoring.launch(x, tile),
             "best_groups": lambda: choose(maxima, m),
             "group_keys": lambda: kernels.group_keys(x, chosen, tile),
-            "nearest_rows": lambda: kernels.nearest_rows(x, x, chosen, cut, keys, K, tile, False),
+            "nearest_rows": lambda: kernels.nearest_rows(scored, chosen, cut, keys, K, status),
             "torch.topk of maxima": lambda: maxima.topk(m, dim=1),
         }
         for name, phase in phases.items():

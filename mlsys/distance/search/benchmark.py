@@ -119,7 +119,11 @@ class SearchBenchmark:
             "placement": self.placement,
             "method": index.method,
             "threads": torch.get_num_threads(),
-            **({"doubtful_queries": index.doubtful} if isinstance(index, Index) else {}),
+            **(
+                {"doubtful_queries": index.doubtful, "rescanned_queries": index.rescanned}
+                if isinstance(index, Index)
+                else {}
+            ),
             **(
                 {"stream.chunk_rows": index.chunk, "stream.device_bytes": index.device_bytes}
                 if isinstance(index, StreamedIndex)

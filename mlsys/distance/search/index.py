@@ -73,7 +73,8 @@ class Index:
         self._scorer = scorer_of(self.rows, self.ranking.name)
         self._kernels = KernelSearch(self.rows, self.ranking.name, self._scorer) if kernels else None
         self._replays = Replays(self._kernels) if self._kernels else None
-        self.doubtful = 0  # queries of the last search that the kernels could not vouch for
+        self.doubtful = 0  # queries of the last search that the kernels' first choice could not vouch for
+        self.rescanned = 0  # those of them for which every row was read again
 
     @isolated
     def search(self, queries: Any, k: int) -> tuple[Any, Any]:
@@ -86,35 +87,46 @@ class Index:
         if found is None:
             _, distances, index = self.nearest(here, int(k))
         else:
-            distances, index, status = found
+            distances, index, status, self.doubtful = found
             if doubt := self._in_doubt(status, here, int(k)):
                 lines, _, distances[lines], index[lines] = doubt
         return given_back(queries, wanted, distances, index)
 
     def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Keys float64, see `ranking`, distances float32 and rows, each (Q, k), of checked queries on the device."""
+        self.doubtful = self.rescanned = 0
         if self._kernels is None or not self._kernels.can(queries, k):
-            self.doubtful = 0
             keys, index = self._certain(queries, k)
             return keys, self._distances(keys, queries), index
         count = self._kernels.most_queries(len(queries), k)
-        parts = [self._kernels.nearest(some, k) for some in _split(queries, count)]
-        keys, distances, index = (
-            _joined([getattr(part, name) for part in parts]) for name in ("keys", "distances", "index")
-        )
-        if queries.is_cuda:
-            torch.cuda.current_stream(queries.device).synchronize()
-        status = _joined([part.status for part in parts])
+        parts = [self._kernel_block(self._kernels, some, k) for some in _split(queries, count)]
+        keys, distances, index, status = (_joined(list(each)) for each in zip(*parts, strict=True))
         if doubt := self._in_doubt(status.numpy(), queries, k):
             lines, keys[lines], distances[lines], index[lines] = doubt
         return keys, distances, index
+
+    def _kernel_block(
+        self, kernels: KernelSearch, queries: torch.Tensor, k: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Keys, distances, rows and status of one block, after a second choice for lines in doubt."""
+        found = kernels.nearest(queries, k)
+        if queries.is_cuda:
+            torch.cuda.current_stream(queries.device).synchronize()
+        keys, distances, index, status = found.keys, found.distances, found.index, found.status
+        doubt = status.nonzero()[:, 0].to(queries.device)
+        self.doubtful += len(doubt)
+        kernels.learn(len(doubt), len(queries))
+        for some, again in kernels.second(found, doubt, k):
+            keys[some], distances[some], index[some] = again.keys, again.distances, again.index
+            status[some.cpu()] = again.status
+        return keys, distances, index, status
 
     def _in_doubt(
         self, status: np.ndarray[Any, Any], queries: torch.Tensor, k: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor] | None:
         """Of the queries whose status is not 0, if any: which they are, and their keys, distances and rows."""
-        self.doubtful = int(np.count_nonzero(status))
-        if not self.doubtful:
+        self.rescanned = int(np.count_nonzero(status))
+        if not self.rescanned:
             return None
         lines = torch.from_numpy(status.nonzero()[0]).to(queries.device)
         keys, index = self._certain(queries[lines], k)

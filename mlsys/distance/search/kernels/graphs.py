@@ -21,18 +21,22 @@ MOST_GRAPHS = 64
 LOOKS = 300  # at the status before the thread goes to sleep; some hundred microseconds
 UNKNOWN = -1
 MOST_BYTES = 64 << 20  # of workspace, which graphs share; a search that needs more outlasts its launches
-Shape = tuple[int, int, torch.dtype, int]
+Shape = tuple[int, int, torch.dtype, int, bool]
 Status = np.ndarray[Any, np.dtype[np.int32]]
 
 _capturing = threading.Lock()
 
 
 class Found(NamedTuple):
-    """Distances (Q, k) float32 and row numbers (Q, k) int64, and `status` (Q,) int32 on the host: see `Nearest`."""
+    """Distances (Q, k) float32 and row numbers (Q, k) int64, and `status` (Q,) int32 on the host: see `Nearest`.
+
+    `doubtful`: how many lines were in doubt before they got a second choice.
+    """
 
     distances: torch.Tensor
     rows: torch.Tensor
     status: Status
+    doubtful: int
 
 
 class Replays:
@@ -56,12 +60,23 @@ class Replays:
             return None
         try:
             captured = self._captured(queries, k)
-            return None if captured is None else captured.replay(queries)
+            return None if captured is None else self._second(captured, captured.replay(queries), k)
         finally:
             self._lock.release()
 
+    def _second(self, captured: _Captured, found: Found, k: int) -> Found:
+        """With a second choice for lines in doubt, while the maxima of this replay are still there."""
+        self.kernels.learn(found.doubtful, len(found.status))
+        if not found.doubtful:
+            return found
+        lines = torch.from_numpy(found.status.nonzero()[0]).to(found.rows.device)
+        for some, again in self.kernels.second(captured.found, lines, k):
+            found.distances[some], found.rows[some] = again.distances, again.index
+            found.status[some.cpu().numpy()] = again.status.numpy()
+        return found
+
     def _captured(self, queries: torch.Tensor, k: int) -> _Captured | None:
-        shape = (current_stream(queries.get_device()), len(queries), queries.dtype, k)
+        shape = (current_stream(queries.get_device()), len(queries), queries.dtype, k, self.kernels.close)
         captured = self.kept.get(shape)
         if captured is not None:
             self.kept.move_to_end(shape)
@@ -113,7 +128,8 @@ class _Captured:
         distances, index = self.found.distances.clone(), self.found.index.clone()
         if not any(self.status.min() != UNKNOWN for _ in range(LOOKS)):
             torch.cuda.current_stream(queries.device).synchronize()
-        return Found(distances, index, self.status.copy())
+        status = self.status.copy()
+        return Found(distances, index, status, int(np.count_nonzero(status)))
 
 
 @lru_cache(maxsize=8)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 
-MOST_NEIGHBOURS = 128  # beyond, choosing groups one after the other costs more than a sort
+MOST_NEIGHBOURS = 2048
+LONG = 1024
+FEW = 32  # up to so many groups and rows are chosen one after the other: see `many`
+BIG_MEMBERS, MOST_SCORES = (
+    8,
+    64 * 256,
+)  # smaller groups of a larger tile do not fit the shared memory beside the rows
+MOST_CHOICES = 2**29  # groups times those taken, to the next power of two: what `many.best_of_lanes` can hold
+SECOND, THIRD = 128, 1024  # groups looked into for a line in doubt, at least
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,38 @@ def cityblock_tile(queries: int) -> Tile:
     if queries <= 64:
         return Tile(32, 128, 16, 4, 8, 1, quads=True)
     return Tile(64, 128, 16, 4, 16, 1, quads=True)
+
+
+def is_many(k: int, metric: str, dim: int) -> bool:
+    """Whether groups and rows are chosen at once: many of them, or rows that cost much to recompute.
+
+    For cosine a long row's sums do not fit the registers: groups of 8 instead of 32 were 2.8 times as fast.
+    """
+    return k > FEW or (metric == "cosine" and dim >= LONG)
+
+
+def smaller_groups(tile: Tile, taken: int, rows: int, row_bytes: int) -> Tile:
+    """The cut for choosing many groups, with `members` rows in each, at most those of `tile`.
+
+    Small groups mean more maxima, `8 · rows / members` bytes to write and to read, large ones more rows to recompute,
+    `taken · members · row_bytes` bytes: the sum is least where the two are equal.
+    """
+    least = max(1, rows * (1 << (taken - 1).bit_length()) / MOST_CHOICES)
+    members = max(least, math.sqrt(8 * rows / (taken * row_bytes)))
+    members = min(tile.BN // tile.CLASSES, 1 << max(0, round(math.log2(members))))
+    if members < BIG_MEMBERS and tile.BM * tile.BN > MOST_SCORES:
+        tile = product_tile(64, torch.float16, big=True, aligned=True)
+    return replace(tile, CLASSES=tile.BN // members)
+
+
+def first_again(taken: int) -> int:
+    """How many groups are looked into first where `taken` would not do."""
+    return max(SECOND, 8 * taken)
+
+
+def second_choices(taken: int, groups: int) -> list[int]:
+    """How many groups to look into for lines that `taken` left in doubt, one after the other; none where all were."""
+    return [count for count in (first_again(taken), max(THIRD, 64 * taken)) if taken < count <= groups // 2]
 
 
 def groups_taken(k: int, dtype: torch.dtype, metric: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from mlsys.distance.search.ranking import RANKINGS
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 METRICS = sorted(RANKINGS)
+REPLAYED = graphs.Found(torch.empty(0), torch.empty(0), np.zeros(1, np.int32), doubtful=0)
 
 
 def normal(*shape: int, seed: int) -> torch.Tensor:
@@ -31,7 +33,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, dim: int = 8) -> tuple[graphs.Replays,
 
     class Captured:
         def replay(self, queries: torch.Tensor) -> Any:
-            return "replayed"
+            return REPLAYED
 
     def capture(queries: torch.Tensor, k: int) -> Any:
         captured.append((len(queries), k))
@@ -53,7 +55,7 @@ def test_a_shape_is_captured_when_it_comes_again_and_the_oldest_is_dropped(
     kept, captured = fake(monkeypatch)
     queries = normal(4 + graphs.MOST_GRAPHS, 8, seed=2)
     found: list[object] = [kept.nearest(queries[:3], 5) for _ in range(3)]
-    assert found == [None, "replayed", "replayed"]
+    assert found == [None, REPLAYED, REPLAYED]
     assert captured == [(3, 5)]
     assert kept.nearest(queries[:3], 6) is None  # another k is another shape
     assert kept.nearest(queries[:3].double(), 5) is None  # which the kernels do not take

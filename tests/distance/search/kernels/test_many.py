@@ -1,0 +1,101 @@
+"""Many neighbours, and neighbours that lie close together: against a float64 search, interpreted or compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mlsys.distance.language import why_not
+from mlsys.distance.search.index import Index, scorer_of
+from mlsys.distance.search.kernels.passes import KernelSearch, choose_many
+from mlsys.distance.search.kernels.tiles import Tile, second_choices, smaller_groups
+from mlsys.distance.search.ranking import RANKINGS
+from mlsys.distance.search.reference import reference
+
+METRICS = sorted(RANKINGS)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = [
+    pytest.mark.skipif(why_not(DEVICE) is not None, reason="needs Triton"),
+    pytest.mark.slow,  # in the interpreter
+]
+
+
+def normal(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("dtype", "count", "k"), [(torch.float16, 1, 150), (torch.float32, 2, 40)])
+def test_many_neighbours_are_what_a_float64_search_finds(
+    metric: str, dtype: torch.dtype, count: int, k: int
+) -> None:
+    rows, queries = normal(1500, 12, seed=1, dtype=dtype), normal(count, 12, seed=2, dtype=dtype)
+    index = Index(rows.to(DEVICE), metric, method="kernels")
+    distances, found = index.search(queries.to(DEVICE), k)
+    wanted, numbers = reference(queries, rows, k, metric)
+    assert index.doubtful == 0
+    np.testing.assert_array_equal(found.cpu().numpy(), numbers)
+    np.testing.assert_allclose(distances.cpu().numpy(), wanted, rtol=1e-6, atol=1e-13)
+
+
+@pytest.mark.parametrize("metric", ["dot", "l1"])
+def test_a_hundred_near_copies_of_each_row_cost_a_second_choice_and_no_reading_of_all_rows(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = torch.nn.functional.normalize(
+        normal(180, 8, seed=3).repeat(100, 1) + 2e-5 * normal(18000, 8, seed=4)
+    )
+    queries = torch.nn.functional.normalize(normal(1, 8, seed=5))
+    index = Index(rows.half().to(DEVICE), metric, method="kernels")
+    monkeypatch.setattr(Index, "_certain", None)  # all rows would be read
+    found = index.search(queries.half().to(DEVICE), 10)[1]
+    assert index.doubtful >= 1
+    np.testing.assert_array_equal(found.cpu().numpy(), reference(queries.half(), rows.half(), 10, metric)[1])
+
+
+@pytest.mark.parametrize(("groups", "m"), [(300, 40), (3000, 70), (40, 40), (2500, 1)])
+def test_the_best_groups_are_those_of_a_sort_whatever_is_equal(groups: int, m: int) -> None:
+    maxima = normal(3, groups, seed=6)
+    maxima[1] = maxima[1].round()
+    maxima[2, 5:] = -torch.inf
+    chosen, cut = choose_many(maxima.to(DEVICE), m)
+    for line, numbers, limit in zip(maxima, chosen.cpu().long(), cut.cpu(), strict=True):
+        assert len(set(numbers.tolist())) == m
+        left = line.clone()
+        left[numbers] = -torch.inf
+        assert line[numbers].min() >= left.max() == limit
+
+
+def test_ties_of_any_number_go_to_the_lower_rows() -> None:
+    few = normal(4, 12, seed=7)
+    rows = few[torch.arange(4000) % 4].to(DEVICE)
+    index = Index(rows, "l2", method="kernels")
+    _, found = index.search(few[:1].to(DEVICE), 600)
+    np.testing.assert_array_equal(found.cpu().numpy(), reference(few[:1], rows.cpu(), 600, "l2")[1])
+
+
+def test_groups_are_as_large_as_balances_what_is_written_and_what_is_read_again() -> None:
+    tile = Tile(64, 256, 64, 8, 4, 4)  # groups of 32
+    assert [tile.BN // smaller_groups(tile, taken, rows, 768).CLASSES for taken, rows in (
+        (16, 10**6), (125, 10**6), (1250, 10**6), (125, 10**4), (2560, 10**7)
+    )] == [32, 8, 4, 1, 32]  # fmt: skip
+
+
+def test_how_many_more_groups_are_looked_into() -> None:
+    assert second_choices(16, 100_000) == [128, 1024]
+    assert second_choices(16, 300) == [128]
+    assert second_choices(16, 40) == []
+
+
+def test_an_index_learns_that_its_rows_lie_close_together() -> None:
+    rows = normal(100, 8, seed=6).to(DEVICE)
+    search = KernelSearch(rows, "dot", scorer_of(rows, "dot"))
+    assert search.tile(1, 10) == Tile(1, 64, 128, 1, 8, 1)
+    assert search.tile(1, 100) == Tile(1, 64, 128, 64, 8, 1)
+    seen = []
+    for doubtful, count in [*[(1, 1)] * 40, (0, 1000), (256, 256), (0, 1000)]:
+        search.learn(doubtful, count)
+        seen.append(search.close)
+    assert seen == [False] * 41 + [True] * 2  # what the first choice would leave in doubt is no longer seen
+    assert search.tile(1, 10) == Tile(1, 64, 128, 64, 8, 1)
