@@ -11,7 +11,7 @@ from sections import made
 from mlsys.rag.generator.kv_memory import Sizes
 from mlsys.rag.generator.simulated_stepper import Costs, SimulatedStepper
 from mlsys.rag.generator.simulated_text import next_token
-from mlsys.rag.generator.stepping import Launched, Step
+from mlsys.rag.generator.stepping import Launched, Step, Stepper
 from mlsys.serving.continuous.blocks import PrefixCache
 from mlsys.serving.continuous.planner import Plan, Planner
 from mlsys.serving.continuous.sequence import Sequence
@@ -32,7 +32,7 @@ def stepper(
     return SimulatedStepper(Costs(0, 0, 0), sizes, lambda seconds: None, lambda: 0.0)
 
 
-def planner(policy: Policy, engine: SimulatedStepper, ends: frozenset[int] = frozenset()) -> Planner:
+def planner(policy: Policy, engine: Stepper, ends: frozenset[int] = frozenset()) -> Planner:
     """The planner of an engine."""
     return Planner(policy, engine.slots, ends, PrefixCache(engine.blocks, engine.block_tokens))
 
@@ -50,7 +50,7 @@ def answer(prompt: Ids[int], tokens: int, ends: frozenset[int] = frozenset()) ->
 class Drive:
     """Runs the planner's steps, each launched before the tokens of `ahead` earlier ones are known."""
 
-    def __init__(self, planner: Planner, engine: SimulatedStepper, ahead: int = 0) -> None:
+    def __init__(self, planner: Planner, engine: Stepper, ahead: int = 0) -> None:
         self.planner, self.engine, self.ahead = planner, engine, ahead
         self.flight: deque[tuple[Plan, Launched]] = deque()
         self.steps: list[Step] = []
