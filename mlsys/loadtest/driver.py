@@ -6,17 +6,24 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from mlsys.loadtest.arrivals import Process
-from mlsys.loadtest.client import Client
 from mlsys.loadtest.client_health import Watch
 from mlsys.loadtest.phases import Phases
-from mlsys.loadtest.questions import Questions
+from mlsys.loadtest.questions import Question, Questions
 from mlsys.loadtest.rows import ABANDONED, OK, Row
 
 PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
 BATCH_MATES_S = 0.2
+
+
+class Asks(Protocol):
+    """What sends one question: `mlsys.loadtest.client.Client` over HTTP."""
+
+    async def ask(self, row: Row, question: Question, clock: Callable[[], float]) -> None:
+        """Send it, fill in the row, failures too. `clock` gives s since the level began."""
 
 
 @dataclass
@@ -34,7 +41,7 @@ class Driver:
     answer (a service that notices frees their places at once).
     """
 
-    def __init__(self, client: Client, answered: Callable[[], None], hang_up: bool = False) -> None:
+    def __init__(self, client: Asks, answered: Callable[[], None], hang_up: bool = False) -> None:
         self._client, self._answered, self._hang_up = client, answered, hang_up
 
     async def run(
@@ -50,7 +57,7 @@ class Driver:
 class _Running:
     def __init__(
         self,
-        client: Client,
+        client: Asks,
         answered: Callable[[], None],
         process: Process,
         phases: Phases,

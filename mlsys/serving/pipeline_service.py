@@ -7,6 +7,7 @@ thread of its own (`mlsys.serving.modes.baseline`).
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from mlsys.serving.http import schema
 from mlsys.serving.meters import Meters
 from mlsys.serving.modes import Answer
 from mlsys.serving.options import Server
-from mlsys.serving.request import Expired, Failed, Request, ServiceError, Unavailable
+from mlsys.serving.request import Clock, Expired, Failed, Request, ServiceError, Unavailable
 from mlsys.serving.stream import Stream
 from mlsys.serving.worker import Cut, Settle, Worker
 
@@ -28,8 +29,10 @@ PROBE = "Is everything there?"
 class PipelineService(ABC):
     """A service that answers by workers in its own process. `largest`: requests of one batch, for warming."""
 
-    def __init__(self, options: Server, workers: list[Worker], largest: int) -> None:
-        self.options, self.workers, self.largest = options, workers, largest
+    def __init__(
+        self, options: Server, workers: list[Worker], largest: int, clock: Clock = time.perf_counter
+    ) -> None:
+        self.options, self.workers, self.largest, self.clock = options, workers, largest, clock
         self.pools = [ThreadPoolExecutor(1, thread_name_prefix=f"worker-{i}") for i in range(len(workers))]
         self.admission = Admission(options.max_queue, len(workers))
         self.running = 0
@@ -66,7 +69,7 @@ class PipelineService(ABC):
             await loop.run_in_executor(pool, worker.pipeline.load)
             await loop.run_in_executor(pool, worker.pipeline.warm, self.largest)
         self._begin()
-        await self._enter(Request(PROBE, 1, counted=False))
+        await self._enter(Request(PROBE, 1, clock=self.clock, counted=False))
         self._state = "ready"
 
     def state(self) -> str:

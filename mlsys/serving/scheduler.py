@@ -11,17 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from mlsys.serving.batching import Close, Policy
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PipelineService
-from mlsys.serving.request import Request
+from mlsys.serving.request import Clock, Request
 from mlsys.serving.worker import Pipeline, Worker
 
 
 class Scheduler(PipelineService):
     """A service with one waiting line and one worker thread for each pipeline."""
 
-    def __init__(self, options: Server, pipelines: list[Pipeline], policy: Policy) -> None:
+    def __init__(
+        self, options: Server, pipelines: list[Pipeline], policy: Policy, clock: Clock = time.perf_counter
+    ) -> None:
         self.policy = policy
         self.waiting: deque[Request] = deque()
-        super().__init__(options, [Worker(pipeline) for pipeline in pipelines], policy.max_size)
+        super().__init__(options, [Worker(pipeline, clock) for pipeline in pipelines], policy.max_size, clock)
         self._changed = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -46,26 +48,26 @@ class Scheduler(PipelineService):
         began: float | None = None
         while True:
             batch, reason = await self._next_batch()
-            now = time.perf_counter()
+            now = self.clock()
             if began is not None:
                 self.meters.cycle(now - began)
             self.running += len(batch)
             later = await self._run(worker, pool, batch, self.policy.cut)
             self.running -= len(batch)
-            self.meters.handover(time.perf_counter() - now - _worked_s(batch[0]))
+            self.meters.handover(self.clock() - now - _worked_s(batch[0]))
             size = worker.last_size
             if size and any(request.counted for request in batch):
                 self.meters.batch(size, "budget" if later else reason)
             self.waiting.extendleft(r for r in reversed(later) if not r.cancelled)
             self.admission.served(size, worker.last_s)
-            self.policy.answered(sum(map(_answered, batch)), time.perf_counter())
+            self.policy.answered(sum(map(_answered, batch)), self.clock())
             began = now if self.waiting else None  # a worker that idles in between makes no cycle
 
     async def _next_batch(self) -> tuple[list[Request], str]:
         while True:
             until: float | None = None
             if self.waiting:
-                now = time.perf_counter()
+                now = self.clock()
                 decision = self.policy.decide(len(self.waiting), self.waiting[0].arrived_at, now)
                 if isinstance(decision, Close):
                     count = min(decision.count, len(self.waiting))

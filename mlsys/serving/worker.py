@@ -15,7 +15,7 @@ from mlsys.errors import UserError
 from mlsys.rag.generator import Generator
 from mlsys.rag.item import Stage
 from mlsys.record import Scalar
-from mlsys.serving.request import Expired, Failed, Request, ServiceError, Unanswerable
+from mlsys.serving.request import Clock, Expired, Failed, Request, ServiceError, Unanswerable
 
 Settle = Callable[[Request, ServiceError | None], None]
 Cut = Callable[[Sequence[int]], int]
@@ -38,15 +38,15 @@ class Pipeline(Protocol):
 class Worker:
     """One pipeline and the thread that drives it. `busy_since` tells a stalled worker from an idle one."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: Pipeline, clock: Clock = time.perf_counter) -> None:
+        self.pipeline, self._clock = pipeline, clock
         self.busy_since: float | None = None
         self.last_size, self.last_s = 0, 0.0
 
     def stalled(self, after_s: float) -> bool:
         """Whether one batch has been running for longer than `after_s`."""
         since = self.busy_since
-        return since is not None and time.perf_counter() - since > after_s
+        return since is not None and self._clock() - since > after_s
 
     def run(self, batch: list[Request], cut: Cut, settle: Settle) -> list[Request]:
         """Take `batch` through the stages; `settle(request, error)` is called as soon as each outcome is
@@ -56,16 +56,16 @@ class Worker:
         together. Returns the requests beyond that, prepared and in order: they belong at the front of the
         next batch.
         """
-        started = self.busy_since = time.perf_counter()
+        started = self.busy_since = self._clock()
         self.last_size = 0
         try:
             return self._run(batch, cut, settle)
         finally:
-            self.busy_since, self.last_s = None, time.perf_counter() - started
+            self.busy_since, self.last_s = None, self._clock() - started
 
     def prepare(self, batch: list[Request], settle: Settle) -> list[Request]:
         """Take `batch` through all stages but the last: those of it whose prompts are ready, in order."""
-        self.busy_since = time.perf_counter()
+        self.busy_since = self._clock()
         try:
             return self._prepare(batch, settle)
         finally:
