@@ -9,16 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlsys.distance.cross.matrix import cdist
     from mlsys.distance.expected import Reference, reference
     from mlsys.distance.pair import Plan, distance, plan
     from mlsys.distance.streaming import StreamPlan, stream
 
-__all__ = ["Plan", "Reference", "StreamPlan", "distance", "plan", "reference", "stream"]
+__all__ = ["Plan", "Reference", "StreamPlan", "cdist", "distance", "plan", "reference", "stream"]
 
 HOMES = {
     "Plan": "pair",
     "Reference": "expected",
     "StreamPlan": "streaming",
+    "cdist": "cross.matrix",
     "distance": "pair",
     "plan": "pair",
     "reference": "expected",

@@ -94,7 +94,7 @@ def _slopes(
         from mlsys.distance.rows import gpu
 
         return gpu.slopes(weight, x, y, chosen, of_x, of_y)
-    left, right = _gradient(weight, x, y, chosen)
+    left, right = slopes_in_torch(weight, x, y, chosen)
     nothing = x.new_empty(0)
     return left.contiguous() if of_x else nothing, right.contiguous() if of_y else nothing
 
@@ -107,7 +107,7 @@ def _(
     return x.new_empty(shape if of_x else 0), x.new_empty(shape if of_y else 0)
 
 
-def _gradient(weight: Tensor, x: Tensor, y: Tensor, metric: Metric) -> tuple[Tensor, Tensor]:
+def slopes_in_torch(weight: Tensor, x: Tensor, y: Tensor, metric: Metric) -> tuple[Tensor, Tensor]:
     """The metric's gradient in torch, (B, n) each and of x's dtype."""
     wide = result_dtype(x.dtype)
 
@@ -130,7 +130,7 @@ def _backward(ctx: Any, weight: torch.Tensor) -> tuple[torch.Tensor | None, torc
     if lone:
         x, y, weight = x[None], y[None], weight[None]
     if torch.is_grad_enabled():  # this gradient is to be differentiated in its turn
-        left, right = _gradient(weight, x, y, found(ctx.metric))
+        left, right = slopes_in_torch(weight, x, y, found(ctx.metric))
     else:
         left, right = backward_op(weight, x, y, ctx.metric, of_x, of_y)
     if lone:

@@ -121,6 +121,8 @@ CONFIG: dict[str, Check] = dict.fromkeys(
             "reduction",
             "data",
             "search",
+            "pairs",
+            "cdist",
             "server",
             "batching",
             "scheduling",

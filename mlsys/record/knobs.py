@@ -26,6 +26,12 @@ MEANINGS = {
     "search": Meaning.WORK,
     "search.peers": Meaning.CARE,
     "search.reference_queries": Meaning.CARE,
+    "pairs": Meaning.WORK,
+    "pairs.peers": Meaning.CARE,
+    "pairs.reference_rows": Meaning.CARE,
+    "cdist": Meaning.WORK,
+    "cdist.peers": Meaning.CARE,
+    "cdist.reference_rows": Meaning.CARE,
     "corpus": Meaning.WORK,
     "embedder": Meaning.WORK,
     "generator.name": Meaning.WORK,
@@ -76,10 +82,13 @@ SERVING = (
     "generator",
 )
 VECTORS = ("reduction", "data", "n", "size", "dtype", "placement", "memory_budget", "baselines")
+ROWS = {"search", "pairs", "cdist"}  # workloads with a group of their own
 UNUSED = {
-    "distance": {"search", *SERVING},
-    "search": {*VECTORS, *SERVING} - {"placement", "memory_budget"},
-    "serving": {"search", "metric", "repeats", "warmup", "time_limit_s", "threads", *VECTORS},
+    "distance": {*ROWS, *SERVING},
+    "search": {*VECTORS, *SERVING, *ROWS} - {"search", "placement", "memory_budget"},
+    "pairs": {*VECTORS, *SERVING, *ROWS} - {"pairs"},
+    "cdist": {*VECTORS, *SERVING, *ROWS} - {"cdist"},
+    "serving": {*ROWS, "metric", "repeats", "warmup", "time_limit_s", "threads", *VECTORS},
 }
 
 

@@ -19,6 +19,8 @@ def summary(workload: str, rows: Sequence[Row]) -> list[str]:
     rows = [row for row in rows if row["source"] != PUBLISHED_RUN]
     if workload == "serving":
         return service_findings.summary(rows, MOST) + theory_findings.summary(rows)
+    if workload in ("pairs", "cdist"):
+        return _many(rows)
     return _distance(rows) if workload == "distance" else _search(rows)
 
 
@@ -74,4 +76,19 @@ def _search(rows: Sequence[Row]) -> list[str]:
         said.append(
             f"{name}: {text(row['queries_per_s'])} queries/s ({where}); recall {text(row.get('recall'))}."
         )
+    return said
+
+
+def _many(rows: Sequence[Row]) -> list[str]:
+    said = []
+    for name, row in _best(rows, "pairs_per_s"):
+        what = f"{text(row.get('rows'))} rows of {text(row.get('dim'))}"
+        gains = [
+            f"{key.partition('.')[2]} {text(row[key])}×"
+            for key in row
+            if key.startswith("speedup.") and finite(row[key])
+        ]
+        against = f"; against {', '.join(gains)}" if gains else ""
+        error = text(row.get("relative_error"))
+        said.append(f"{name}: {text(row['pairs_per_s'])} pairs/s ({what}), relative error {error}{against}.")
     return said

@@ -21,10 +21,17 @@ from mlsys.report.rows import (
     varying,
 )
 
-AXES = ("config.n", "config.search.queries")
+AXES = (
+    "config.n",
+    "config.search.queries",
+    *(f"config.pairs.{name}" for name in ("rows", "dim")),
+    *(f"config.cdist.{name}" for name in ("queries", "rows", "dim")),
+)
 LEAD = {
     "distance": "config.metric.name",
     "search": "config.metric.name",
+    "pairs": "config.metric.name",
+    "cdist": "config.metric.name",
     "serving": "config.server.name",
 }
 SPEAKING = {
@@ -35,6 +42,8 @@ SPEAKING = {
     "config.dtype",
     "config.generator.dtype",
     "config.search.storage",
+    "config.pairs.storage",
+    "config.cdist.storage",
 }
 OF_SERVERS = ("config.batching.", "config.balancer.", "config.scheduling.")  # mean nothing to other servers
 SHORT_DIRECTORY = 24

@@ -16,7 +16,7 @@ Runs = Sequence[tuple[Path, Record]]
 Row = dict[str, Any]
 
 CONFIG = "config."
-WORKLOADS = ("distance", "search", "serving")
+WORKLOADS = ("distance", "search", "pairs", "cdist", "serving")
 HARDWARE = ("cpu", "cores", "gpu", "memory_gib")
 PUBLISHED_RUN, MEASURED = "published", "measured"
 COURSE = "timeline"  # no figure: a level's medians by time, which are only drawn

@@ -21,6 +21,10 @@ RESULTS = {
     "distance": "latency_ms bandwidth_gbps copy_share speedup.* relative_error reduction wall_ms latency_hot_ms "
     "latency_ms_p25 latency_ms_p75",
     "search": "latency_ms queries_per_s recall speedup.* bound_share latency_ms_p25 latency_ms_p75",
+    "pairs": "latency_ms bandwidth_gbps copy_share speedup.* backward_speedup.* step_speedup.* relative_error wall_ms "
+    "latency_ms_p25 latency_ms_p75",
+    "cdist": "latency_ms speedup.* wall_speedup.* relative_error baseline.torch_cdist.relative_error wall_ms "
+    "pairs_per_s latency_ms_p25 latency_ms_p75",
     "serving": "throughput_rps e2e_ms.p50 e2e_ms.p95 ttft_ms.p50 tpot_ms.p50 e2e_ms.p99 success_rate goodput valid "
     "rejected timed_out failed ttft_ms.p95 output_tokens_per_s batch_size.mean prefix.hit_rate preemptions "
     "retrieval_hit_rate theory.model theory.mean_ms theory.own_ms theory.expected.mean_ms theory.measured.mean_ms "
@@ -29,6 +33,8 @@ RESULTS = {
 PLACES = {
     "distance": ["config.n"],
     "search": ["config.search.queries"],
+    "pairs": ["config.pairs.rows", "config.pairs.dim"],
+    "cdist": ["config.cdist.queries", "config.cdist.rows", "config.cdist.dim"],
     "serving": ["concurrency", "offered_rate_rps"],
 }
 HEADS_SHARE = 0.5  # of a terminal's width; where the columns that name a run take more they become one

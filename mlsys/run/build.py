@@ -17,6 +17,8 @@ from mlsys.record import Workload
 GROUPS = {
     "distance": ("metric", "reduction", "data"),
     "search": ("metric",),
+    "pairs": ("metric",),
+    "cdist": ("metric",),
     "serving": (
         *("server", "batching", "scheduling", "balancer", "loadtest"),
         *("corpus", "embedder", "retriever", "reranker", "generator"),
@@ -46,11 +48,12 @@ def build(config: dict[str, Any], directory: Path, asked: frozenset[str] = froze
         from mlsys.distance.tuner import Tuning
 
         return Tuning(device.resolve(config["device"]), directory)
-    return search(config) if kind == "search" else distance(config, asked)
+    made = {"search": search, "pairs": pairs, "cdist": cdist}
+    return made[kind](config) if kind in made else distance(config, asked)
 
 
 def workload_kind(config: dict[str, Any]) -> str:
-    """`distance`, `search`, `serving` or `tune`. Raises UserError where workload and server disagree."""
+    """`distance`, `search`, `pairs`, `cdist`, `serving` or `tune`. Raises UserError where it and server disagree."""
     kind, served = str(config["workload"]), config["server"] is not None
     if kind == "auto":
         return "serving" if served else "distance"
@@ -121,11 +124,7 @@ def search(config: dict[str, Any]) -> Workload:
     """The nearest-neighbour benchmark."""
     from mlsys.distance.search.benchmark import SearchBenchmark
 
-    if config["data"]["name"] != "random":
-        raise UserError(
-            f"data={config['data']['name']} does not go with workload=search, which draws its own rows: "
-            "mlsys.distance.search takes arrays"
-        )
+    _check_random(config, "mlsys.distance.search takes arrays")
     return SearchBenchmark(
         metric=piece(config, "metric"),
         device=device.resolve(config["device"]),
@@ -135,6 +134,34 @@ def search(config: dict[str, Any]) -> Workload:
         **config["search"],
         **_timing(config),
     )
+
+
+def pairs(config: dict[str, Any]) -> Workload:
+    """The benchmark of distances by rows."""
+    from mlsys.distance.rows.benchmark import PairsBenchmark
+
+    _check_random(config, "mlsys.distance.distance(x, y, dim=-1) takes arrays")
+    return PairsBenchmark(**_of_rows(config), **config["pairs"], **_timing(config))
+
+
+def cdist(config: dict[str, Any]) -> Workload:
+    """The benchmark of the distances of all pairs."""
+    from mlsys.distance.cross.benchmark import CdistBenchmark
+
+    _check_random(config, "mlsys.distance.cdist takes arrays")
+    return CdistBenchmark(**_of_rows(config), **config["cdist"], **_timing(config))
+
+
+def _of_rows(config: dict[str, Any]) -> dict[str, Any]:
+    return {"metric": piece(config, "metric"), "device": device.resolve(config["device"])}
+
+
+def _check_random(config: dict[str, Any], way_out: str) -> None:
+    if config["data"]["name"] != "random":
+        raise UserError(
+            f"data={config['data']['name']} does not go with workload={config['workload']}, which draws its own rows: "
+            f"{way_out}"
+        )
 
 
 def _timing(config: dict[str, Any]) -> dict[str, Any]:

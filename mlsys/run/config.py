@@ -20,6 +20,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from mlsys import keys, ranks
 from mlsys.defaults import ROOT, conf, options
 from mlsys.distance.baselines import names
+from mlsys.distance.cross.options import CdistOptions
+from mlsys.distance.rows.options import PairsOptions
 from mlsys.distance.search.options import SearchOptions
 from mlsys.quantities import whole
 
@@ -30,6 +32,8 @@ class WorkloadKind(Enum):
     auto = "auto"
     distance = "distance"
     search = "search"
+    pairs = "pairs"
+    cdist = "cdist"
     serving = "serving"
     tune = "tune"
 
@@ -99,6 +103,8 @@ class Config:
     seed: int = MISSING
     threads: int | None = None
     search: SearchOptions = field(default_factory=SearchOptions)
+    pairs: PairsOptions = field(default_factory=PairsOptions)
+    cdist: CdistOptions = field(default_factory=CdistOptions)
     compare: Compare = field(default_factory=Compare)
 
 

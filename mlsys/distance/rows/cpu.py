@@ -36,7 +36,7 @@ def _sums(x: torch.Tensor, y: torch.Tensor, metric: Metric, dtype: type) -> Arra
     if not sums.size or n == 0:
         return sums
     compiled = numba_loop.pairs(metric, dtype)
-    direct = compiled is not None and all(_readable(rows) for rows in (x, y))
+    direct = compiled is not None and all(readable(rows) for rows in (x, y))
     step = max(1, (BLOCK if direct else COPIED) // n)
     stored = dtype if compiled is not None else np.float64
 
@@ -55,7 +55,7 @@ def _sums(x: torch.Tensor, y: torch.Tensor, metric: Metric, dtype: type) -> Arra
     return sums
 
 
-def _readable(rows: torch.Tensor) -> bool:
+def readable(rows: torch.Tensor) -> bool:
     """Whether the compiled loop reads these rows where they are."""
     return rows.dtype in STORED and (rows.stride(1) == 1 or rows.shape[1] == 1)
 

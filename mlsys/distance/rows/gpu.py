@@ -70,10 +70,10 @@ def _launch(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tensor,
         metric.sums * count * tiles.segments if split else 0, dtype=torch.float64, device=device
     )
     counters = torch.zeros(count if split else 0, dtype=torch.int32, device=device)
-    with _on(device):
+    with on(device):
         rows_kernel[(-(-count // tiles.rows) * tiles.segments,)](
             x, y, partials, counters, out, count, n, tiles.segment, *x.stride(), *y.stride(),
-            **_metric(metric, x.dtype), ROWS=tiles.rows, COLS=tiles.columns, FOLD=FOLD, EVEN=tiles.even,
+            **said_of(metric, x.dtype), ROWS=tiles.rows, COLS=tiles.columns, FOLD=FOLD, EVEN=tiles.even,
             SPLIT=split, WHOLE=whole,
         )  # fmt: skip
 
@@ -94,16 +94,17 @@ def slopes(
     if wide.slope_of_sums and not inside:
         sums = torch.empty(3, count, dtype=torch.float64, device=x.device)
         _launch(x, y, metric, sums, whole=True)
-    with _on(x.device):
+    with on(x.device):
         slope_kernel[(-(-count // tiles.rows) * -(-n // tiles.columns),)](
             x, y, weight.contiguous(), sums, left, right, count, n, *x.stride(), *y.stride(),
-            **_metric(wide, x.dtype), SLOPE=wide.slope, ROWS=tiles.rows, COLS=tiles.columns, FOLD=FOLD,
+            **said_of(wide, x.dtype), SLOPE=wide.slope, ROWS=tiles.rows, COLS=tiles.columns, FOLD=FOLD,
             EVEN=tiles.even, NEEDED=wide.slope_of_sums, INSIDE=inside, X=of_x, Y=of_y,
         )  # fmt: skip
     return left, right
 
 
-def _metric(metric: Metric, dtype: torch.dtype) -> dict[str, Any]:
+def said_of(metric: Metric, dtype: torch.dtype) -> dict[str, Any]:
+    """What a kernel takes of a metric, for elements of `dtype`."""
     element = tl.float64 if dtype == torch.float64 else tl.float32
     return {"TERMS": metric.terms, "FINISH": metric.finish, "SUMS": metric.sums, "ELEMENT": element}
 
@@ -114,6 +115,6 @@ def _programs(device: torch.device) -> int:
     return int(PROGRAMS_A_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def _on(device: torch.device) -> AbstractContextManager[Any]:
+def on(device: torch.device) -> AbstractContextManager[Any]:
     """Kernels are launched on the current device; the interpreter's infinities and nans are results."""
     return np.errstate(all="ignore") if INTERPRETED else torch.cuda.device(device)

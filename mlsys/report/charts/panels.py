@@ -42,6 +42,8 @@ class Panel:
 
 BASELINES = tuple(baselines.names())
 PEERS = ("torch_matmul_topk", "torch_cdist_topk", "torch_matmul", "faiss", "scipy_cdist")
+ROW_PEERS = ("torch", "torch_compile", "numpy")
+CROSS_PEERS = ("torch_cdist", "torch_float64", "scipy")
 METRIC, SERVER = "config.metric.name", "config.server.name"
 
 PANELS: tuple[Panel, ...] = (
@@ -123,6 +125,46 @@ PANELS: tuple[Panel, ...] = (
         unit="×",
         reference=1.0,
         members=PEERS,
+    ),
+    Panel(
+        name="pairs_bandwidth",
+        workload="pairs",
+        title="Bandwidth of rows against their length",
+        about="Bytes of both matrices over the median cold-cache time. Dashed: this machine's copy, same run.",
+        kind="line",
+        x="dim",
+        y=("bandwidth_gbps",),
+        color=METRIC,
+        unit="GB/s",
+        limit=("copy_bandwidth_gbps",),
+        above="Above the dashed line: a cache held the rows, or reading alone is faster than a copy.",
+        log_x=True,
+    ),
+    Panel(
+        name="pairs_speedup",
+        workload="pairs",
+        title="Speed-up by rows over the baselines",
+        about="Baseline's median over ours, same rows. Below 1 the baseline is faster.",
+        kind="bars",
+        x="dim",
+        y=("speedup.*",),
+        color=METRIC,
+        unit="×",
+        reference=1.0,
+        members=ROW_PEERS,
+    ),
+    Panel(
+        name="cdist_speedup",
+        workload="cdist",
+        title="Speed-up of all pairs over the baselines",
+        about="Baseline's median over ours, same rows. Below 1 the baseline is faster.",
+        kind="bars",
+        x="rows",
+        y=("speedup.*",),
+        color=METRIC,
+        unit="×",
+        reference=1.0,
+        members=CROSS_PEERS,
     ),
     Panel(
         name="throughput",

@@ -92,7 +92,9 @@ def _naming(rows: list[Row], drawing: Drawing) -> dict[str, Any]:
             found[full] = len(found)
             words.append([escape(word) for word in drawing.names.words(row)])
         of.append(found[full])
-    place = {"distance": "n", "search": "queries"}.get(rows[0]["workload"], "load")
+    place = {"distance": "n", "search": "queries", "pairs": "dim", "cdist": "rows"}.get(
+        rows[0]["workload"], "load"
+    )
     places = [row.get(place) if finite(row.get(place)) else None for row in rows]
     tails = [escape(drawing.tail(place, row)) for row in rows]
     return {
