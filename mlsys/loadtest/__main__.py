@@ -22,7 +22,7 @@ from mlsys.loadtest.arrivals import make
 from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client import Client, bearer
 from mlsys.loadtest.client_health import validity
-from mlsys.loadtest.driver import Driver, Level
+from mlsys.loadtest.driver import Driver, LevelRun
 from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import Load
 from mlsys.loadtest.phases import Phases
@@ -124,7 +124,7 @@ class Generator:
             warmup = self.arrivals.warmup(level, load.measured_requests)
         return Phases(warmup, load.measured_requests, load.duration_s, keep_load)
 
-    async def _repeat(self, index: int, level: float, turn: int) -> Level:
+    async def _repeat(self, index: int, level: float, turn: int) -> LevelRun:
         described = self.arrivals.describe(level)
         process = self.arrivals.process(level, self.spec.seed + turn)
         phases = self._phases(level, keep_load=not process.open_loop)
@@ -149,7 +149,7 @@ class Generator:
             return Order(asked, seed + turn)
         return Zipf(asked, self.load.zipf_s, seed, (index, turn))
 
-    def _judge(self, level: float, repeats: list[Level]) -> tuple[dict[str, Any], Any]:
+    def _judge(self, level: float, repeats: list[LevelRun]) -> tuple[dict[str, Any], Any]:
         values, samples = summarise([repeat.rows for repeat in repeats], self.load.limits)
         together = [row for repeat in repeats for row in repeat.rows]
         lags_ms = [lag for repeat in repeats for lag in repeat.watch.lags_ms]

@@ -43,7 +43,7 @@ Name = Annotated[
 Timings = create_model("Timings", __base__=_Read, **dict.fromkeys(STAGES, (Milliseconds | None, None)))  # type: ignore[call-overload]
 
 
-class Answer(_Read):
+class AnswerBody(_Read):
     """What is read of the body of an answer."""
 
     query: str
@@ -73,12 +73,12 @@ def judge(row: Row, question: Question, body: Any, expected_tokens: int | None) 
             row.outcome, row.error = FAILED, str(error)
 
 
-def parse(question: Question, body: Any, expected_tokens: int | None) -> Answer:
+def parse(question: Question, body: Any, expected_tokens: int | None) -> AnswerBody:
     """The answer in a body of status 200. Raises ValueError with what is wrong with it, in one line."""
     if not isinstance(body, dict):
         raise ValueError("the answer is no JSON object")
     try:
-        answer = Answer.model_validate(body)
+        answer = AnswerBody.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise ValueError(f"the answer's {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -111,7 +111,7 @@ def digest(result: str) -> str:
     return hashlib.sha256(result.encode()).hexdigest()[:16]
 
 
-def _read(row: Row, question: Question, answer: Answer) -> None:
+def _read(row: Row, question: Question, answer: AnswerBody) -> None:
     row.outcome, row.answer = OK, digest(answer.result)
     for stage in STAGES:
         setattr(row, f"{stage}_ms", getattr(answer.timings_ms, stage, None))

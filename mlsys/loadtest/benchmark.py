@@ -21,7 +21,7 @@ from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import Load, split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
-from mlsys.loadtest.service import Service, running
+from mlsys.loadtest.service import Target, running
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.record import Level, Results, Scalar
 from mlsys.serving.process import READY
@@ -92,7 +92,7 @@ class ServingBenchmark:
             progress.say(f"the engine alone was not measured: {cause(error)}")
             yield Results({"engine.error": cause(error)})
 
-    def _serve(self, service: Service) -> None:
+    def _serve(self, service: Target) -> None:
         try:
             print(f"{READY}{service.url}", flush=True)
             while True:
@@ -101,7 +101,7 @@ class ServingBenchmark:
         except KeyboardInterrupt:
             progress.say("stopping")
 
-    def _describe(self, service: Service) -> dict[str, Scalar]:
+    def _describe(self, service: Target) -> dict[str, Scalar]:
         stats = service.stats()
         described = {f"pipeline.{name}": value for name, value in stats.pipeline.items()}
         for name, value in described.items():
@@ -110,20 +110,20 @@ class ServingBenchmark:
         gpus = {f"replica.{name}.gpu": gpu for name, gpu in stats.gpus.items()}
         return {"startup_s": service.startup_s, **described, **gpus}
 
-    def _first_answer(self, service: Service, question: Question) -> Iterator[Results]:
+    def _first_answer(self, service: Target, question: Question) -> Iterator[Results]:
         answer_ms = service.ask(question, self.load.k, self.load.timeout_s)
         since_command_ms = 1e3 * (time.perf_counter() - self._began)
         times = {"first_answer_ms": since_command_ms, "first_answer_e2e_ms": answer_ms}
         yield Results(self._describe(service) | times)
 
-    def _known(self, service: Service, asked: list[Question]) -> list[Question]:
+    def _known(self, service: Target, asked: list[Question]) -> list[Question]:
         """Somebody else's passage ids mean something else, unless it answers from the same corpus."""
         corpus = service.stats().pipeline.get("corpus.name") if self.external else None
         if not self.external or corpus == self.config["corpus"]["name"]:
             return asked
         return [Question(question.id, question.text, None) for question in asked]
 
-    def _levels(self, service: Service, asked: list[Question]) -> Iterator[Results | Level]:
+    def _levels(self, service: Target, asked: list[Question]) -> Iterator[Results | Level]:
         spec = Spec(
             url=service.url,
             directory=str(self.directory),

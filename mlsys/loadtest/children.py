@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsys.errors import ProcessEnded
-from mlsys.serving.process import Process
+from mlsys.serving.process import ChildProcess
 
 POLL_S = 0.05
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def events(
     `check` is called now and then and may raise. When the iteration ends, the process is gone.
     Raises ProcessEnded with the process's own error if it ended without `end`.
     """
-    process = Process([sys.executable, "-m", module, str(argument)], environment(env), log)
+    process = ChildProcess([sys.executable, "-m", module, str(argument)], environment(env), log)
     with process:
         lines = _lines(process)
         for line in lines:
@@ -46,7 +46,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {"PYTHONPATH": path, **(more or {})}
 
 
-def _lines(process: Process) -> Iterator[str]:
+def _lines(process: ChildProcess) -> Iterator[str]:
     """Whole lines of its output; an empty one when there is nothing new; stops when it has ended."""
     with process.log.open(errors="replace") as file:
         kept = ""

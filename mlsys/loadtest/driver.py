@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mlsys.loadtest.arrivals import Process
+from mlsys.loadtest.arrivals import ArrivalProcess
 from mlsys.loadtest.client_health import Watch
 from mlsys.loadtest.phases import Phases
 from mlsys.loadtest.questions import Question, Questions
@@ -27,7 +27,7 @@ class Asks(Protocol):
 
 
 @dataclass
-class Level:
+class LevelRun:
     """What one run of a level gave: its requests in the order of sending, and how the client was."""
 
     rows: list[Row]
@@ -45,13 +45,13 @@ class Driver:
         self._client, self._answered, self._hang_up = client, answered, hang_up
 
     async def run(
-        self, process: Process, phases: Phases, questions: Questions, blank: Callable[[int], Row]
-    ) -> Level:
+        self, process: ArrivalProcess, phases: Phases, questions: Questions, blank: Callable[[int], Row]
+    ) -> LevelRun:
         """Send until the phases say that it is enough, and wait for every answer. `blank`: the row of a number."""
         level = _Running(self._client, self._answered, process, phases, questions, blank)
         async with Watch() as watch:
             await level.send_all(self._hang_up)
-        return Level(level.rows, watch)
+        return LevelRun(level.rows, watch)
 
 
 class _Running:
@@ -59,7 +59,7 @@ class _Running:
         self,
         client: Asks,
         answered: Callable[[], None],
-        process: Process,
+        process: ArrivalProcess,
         phases: Phases,
         questions: Questions,
         blank: Callable[[int], Row],

@@ -26,7 +26,7 @@ from mlsys.loadtest.client import GET_TIMEOUT_S, Client, bearer, said
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import OK, Row
 from mlsys.loadtest.server_counters import Stats
-from mlsys.serving.process import Process
+from mlsys.serving.process import ChildProcess
 
 START_TIMEOUT_S = 1800.0
 STOP_TIMEOUT_S = 10.0
@@ -35,12 +35,12 @@ ENDING_S = 1.0  # from the close of a dying process's socket to its end
 
 
 @dataclass
-class Service:
+class Target:
     """A service that answers at `url`. `process` is None where it is not ours."""
 
     url: str
     key: str | None
-    process: Process | None
+    process: ChildProcess | None
     startup_s: float | None
 
     def check(self) -> None:
@@ -108,13 +108,13 @@ def _problem(error: Exception, status: int | None) -> str:
 
 
 @contextmanager
-def running(config: Mapping[str, Any], directory: Path) -> Iterator[Service]:
+def running(config: Mapping[str, Any], directory: Path) -> Iterator[Target]:
     """The service that `config` names, ready, for as long as the body runs. Ours leaves no process behind."""
     section = config["server"]
     if section["name"] == "external":
-        yield Service(section["url"].rstrip("/"), keys.read(section.get("api_key")), None, None)
+        yield Target(section["url"].rstrip("/"), keys.read(section.get("api_key")), None, None)
         return
-    process = Process(
+    process = ChildProcess(
         [sys.executable, "-m", "mlsys.serve", str(_write(config, directory))],
         environment(),
         directory / "server.log",
@@ -124,7 +124,7 @@ def running(config: Mapping[str, Any], directory: Path) -> Iterator[Service]:
     try:
         with progress.step(f"server={section['name']}: loading"):
             url = process.wait_ready(START_TIMEOUT_S)
-        yield Service(
+        yield Target(
             url.rstrip("/"), keys.read(section.get("api_key")), process, time.perf_counter() - started
         )
         calm = True

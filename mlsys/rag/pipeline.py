@@ -16,7 +16,7 @@ import numpy as np
 from mlsys.device import resolve
 from mlsys.errors import UserError
 from mlsys.rag import index
-from mlsys.rag.corpus import Corpus, Passage, Question
+from mlsys.rag.corpus import Corpus, LabelledQuestion, Passage
 from mlsys.rag.embedder import Embedder
 from mlsys.rag.generator import Generator
 from mlsys.rag.item import Hit, Item, Stage
@@ -171,7 +171,7 @@ class Pipeline:
         return items
 
     @property
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[LabelledQuestion]:
         """The corpus's questions with known answers."""
         return self.corpus.questions
 

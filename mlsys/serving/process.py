@@ -33,7 +33,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
-class Process:
+class ChildProcess:
     """One child process. Start it from a thread that lives as long as the child should: its end kills the
     child.
     """
@@ -145,7 +145,7 @@ class Process:
     def _name(self) -> str:
         return " ".join(self.argv[:4])
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> ChildProcess:
         self.start()
         return self
 

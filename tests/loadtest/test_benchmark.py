@@ -24,7 +24,7 @@ from mlsys.errors import UserError
 from mlsys.loadtest.benchmark import ServingBenchmark
 from mlsys.loadtest.children import environment
 from mlsys.loadtest.server_counters import Stats
-from mlsys.loadtest.service import Service, running
+from mlsys.loadtest.service import Target, running
 from mlsys.record import Level, Record, Results, now
 
 pytestmark = pytest.mark.slow
@@ -123,7 +123,7 @@ def test_the_record_says_which_gpu_each_replica_was_given(
 def test_what_a_pipeline_warns_of_is_said_on_the_console_and_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = Service("http://127.0.0.1:1", None, None, 1.0)
+    service = Target("http://127.0.0.1:1", None, None, 1.0)
     monkeypatch.setattr(service, "stats", lambda: Stats(pipeline={"generator.warning": "it is slow"}))
     described = ServingBenchmark(simulated("batch"), tmp_path)._describe(service)
     assert described["pipeline.generator.warning"] == "it is slow"

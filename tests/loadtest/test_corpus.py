@@ -14,9 +14,9 @@ class Cut:
         self.count = count
 
     def load(self, token_spans: corpus._Words) -> None:
-        from mlsys.rag.corpus import Question
+        from mlsys.rag.corpus import LabelledQuestion
 
-        self.questions = [Question(f"q{i}", i) for i in range(self.count)]
+        self.questions = [LabelledQuestion(f"q{i}", i) for i in range(self.count)]
         assert token_spans("two words") == [(0, 3), (4, 9)]
 
 

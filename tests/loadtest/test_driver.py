@@ -10,7 +10,7 @@ import pytest
 import virtual_time
 from sections import arrivals
 
-from mlsys.loadtest.arrivals import Process
+from mlsys.loadtest.arrivals import ArrivalProcess
 from mlsys.loadtest.driver import Driver
 from mlsys.loadtest.phases import COOLDOWN, MEASURED, Phases
 from mlsys.loadtest.questions import Order, Question
@@ -54,7 +54,7 @@ class Service:
 
 
 def run(
-    service: Any, process: Process, warmup: int, requests: int, hang_up: bool = False
+    service: Any, process: ArrivalProcess, warmup: int, requests: int, hang_up: bool = False
 ) -> tuple[list[Row], dict[str, Any]]:
     phases = Phases(warmup, requests, None, keep_load=not process.open_loop)
     work = Driver(service, lambda: None, hang_up).run(

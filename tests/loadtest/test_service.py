@@ -14,8 +14,8 @@ import pytest
 from mlsys.errors import UserError
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.server_counters import Stats
-from mlsys.loadtest.service import Service
-from mlsys.serving.process import Process
+from mlsys.loadtest.service import Target
+from mlsys.serving.process import ChildProcess
 
 QUESTION = Question(0, "Why?", None)
 
@@ -46,7 +46,7 @@ def answering(answer: bytes, wait: bool = False) -> Iterator[tuple[str, list[byt
 
 
 def ask(url: str, timeout_s: float = 5.0, key: str | None = None) -> float:
-    return Service(url, key, None, None).ask(QUESTION, 2, timeout_s)
+    return Target(url, key, None, None).ask(QUESTION, 2, timeout_s)
 
 
 def refused(url: str, timeout_s: float = 5.0, key: str | None = None) -> str:
@@ -88,10 +88,10 @@ def test_a_service_of_ours_that_is_slower_than_the_limit_is_the_users_to_mend(
     argv = [sys.executable, "-c", "import time; time.sleep(60)"]
     with (
         answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", wait=True) as (url, _),
-        Process(argv, None, tmp_path / "server.log") as process,
+        ChildProcess(argv, None, tmp_path / "server.log") as process,
         pytest.raises(UserError) as caught,
     ):
-        Service(url, None, process, 1.0).ask(QUESTION, 2, 0.2)
+        Target(url, None, process, 1.0).ask(QUESTION, 2, 0.2)
     assert str(caught.value).startswith(
         "loadtest.timeout_s=0.2: the service gives no answer to POST /rag within 0.2 s"
     )
@@ -113,5 +113,5 @@ def test_an_odd_first_answer_is_said_and_the_load_goes_on(capsys: pytest.Capture
 
 def test_stats_behind_a_redirect_are_not_asked_for() -> None:
     with answering(b"HTTP/1.1 302 No\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n") as (url, asked):
-        assert Service(url, "secret", None, None).stats() == Stats()
+        assert Target(url, "secret", None, None).stats() == Stats()
     assert len(asked) == 1

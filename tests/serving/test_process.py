@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from mlsys.errors import ProcessEnded, UserError
-from mlsys.serving.process import Process
+from mlsys.serving.process import ChildProcess
 
 READY = "print('warming up'); print('serving on http://127.0.0.1:1', flush=True); import time; time.sleep(60)"
 
 
-def child(tmp_path: Path, code: str, env: dict[str, str] | None = None) -> Process:
-    return Process([sys.executable, "-c", code], env, tmp_path / "child.log")
+def child(tmp_path: Path, code: str, env: dict[str, str] | None = None) -> ChildProcess:
+    return ChildProcess([sys.executable, "-c", code], env, tmp_path / "child.log")
 
 
 def gone(pid: int, timeout_s: float = 300) -> bool:
@@ -118,13 +118,13 @@ def test_kill_takes_the_whole_group(tmp_path: Path) -> None:
 def test_children_die_with_a_killed_parent_to_the_last_generation(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A process that starts a Process that starts a Process; the first is killed."""
+    """A process that starts a ChildProcess that starts a ChildProcess; the first is killed."""
     folder = f"Path({str(tmp_path)!r})"
-    inner = f"Process([sys.executable, '-c', 'import time; time.sleep(60)'], None, {folder} / 'c.log')"
-    start = "import sys, time; from pathlib import Path; from mlsys.serving.process import Process;"
+    inner = f"ChildProcess([sys.executable, '-c', 'import time; time.sleep(60)'], None, {folder} / 'c.log')"
+    start = "import sys, time; from pathlib import Path; from mlsys.serving.process import ChildProcess;"
     middle = f"{start} p = {inner}; p.start(); print('serving on', p.pid, flush=True); time.sleep(60)"
     outer = (
-        f"{start} p = Process([sys.executable, '-c', {middle!r}], None, {folder} / 'b.log');"
+        f"{start} p = ChildProcess([sys.executable, '-c', {middle!r}], None, {folder} / 'b.log');"
         "p.start(); print('serving on', p.pid, p.wait_ready(300), flush=True); time.sleep(60)"
     )
     with child(tmp_path, outer, {"PYTHONPATH": os.pathsep.join(sys.path)}) as process:
@@ -152,4 +152,4 @@ def test_a_child_can_be_stopped_where_its_parent_ignores_signals(tmp_path: Path)
 
 def test_asking_before_the_start(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="has not been started"):
-        _ = Process(["x"], None, tmp_path / "log").pid
+        _ = ChildProcess(["x"], None, tmp_path / "log").pid

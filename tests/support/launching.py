@@ -13,24 +13,24 @@ from typing import Any
 import yaml
 from sections import simulated
 
-from mlsys.serving.process import Process
+from mlsys.serving.process import ChildProcess
 
 ROOT = Path(__file__).parents[2]
 READY_S = 600
-Launch = Callable[..., AbstractContextManager[tuple[str, Process]]]
+Launch = Callable[..., AbstractContextManager[tuple[str, ChildProcess]]]
 
 
-def process_for(directory: Path, mode: str, **groups: dict[str, Any]) -> Process:
+def process_for(directory: Path, mode: str, **groups: dict[str, Any]) -> ChildProcess:
     """The server's process, not yet started; configuration and log are in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(simulated(mode, **groups)))
     argv = [sys.executable, "-m", "mlsys.serve", str(path)]
-    return Process(argv, {"PYTHONPATH": str(ROOT)}, directory / "server.log")
+    return ChildProcess(argv, {"PYTHONPATH": str(ROOT)}, directory / "server.log")
 
 
 @contextmanager
-def launched(directory: Path, mode: str, **groups: dict[str, Any]) -> Iterator[tuple[str, Process]]:
+def launched(directory: Path, mode: str, **groups: dict[str, Any]) -> Iterator[tuple[str, ChildProcess]]:
     """A server process, ready; killed in the end with all that it started."""
     with process_for(directory, mode, **groups) as process:
         yield process.wait_ready(READY_S), process

@@ -9,7 +9,7 @@ from mlsys import signatures
 from mlsys.record import Scalar
 
 
-class Process(Protocol):
+class ArrivalProcess(Protocol):
     """One level's arrivals, from its start at 0 s on."""
 
     open_loop: bool
@@ -53,7 +53,7 @@ class Arrivals(Protocol):
         """How many requests come before the measured ones, unless the user says."""
         ...
 
-    def process(self, level: float, seed: int) -> Process:
+    def process(self, level: float, seed: int) -> ArrivalProcess:
         """The arrivals of one level."""
         ...
 

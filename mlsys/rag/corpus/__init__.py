@@ -23,7 +23,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class LabelledQuestion:
     """A question and the passage that answers it."""
 
     text: str
@@ -35,7 +35,7 @@ class Corpus(Protocol):
 
     name: str
     passages: list[Passage]
-    questions: list[Question]
+    questions: list[LabelledQuestion]
 
     def load(self, token_spans: TokenSpans) -> None:
         """Read everything. `token_spans` gives the (start, end) characters of each token of a text."""

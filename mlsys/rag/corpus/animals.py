@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlsys.rag.corpus import Passage, Question, TokenSpans, digest
+from mlsys.rag.corpus import LabelledQuestion, Passage, TokenSpans, digest
 from mlsys.record import Scalar
 
 SENTENCES = (
@@ -26,7 +26,7 @@ class Animals:
     def __init__(self, name: str) -> None:
         self.name = name
         self.passages = [Passage(i, text, "animals", i) for i, text in enumerate(SENTENCES)]
-        self.questions = [Question(text, passage) for text, passage in QUESTIONS]
+        self.questions = [LabelledQuestion(text, passage) for text, passage in QUESTIONS]
 
     def load(self, token_spans: TokenSpans) -> None:
         """Nothing to read."""

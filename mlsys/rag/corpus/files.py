@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlsys import progress
 from mlsys.errors import UserError
-from mlsys.rag.corpus import Passage, Question, TokenSpans, digest
+from mlsys.rag.corpus import LabelledQuestion, Passage, TokenSpans, digest
 from mlsys.rag.corpus.documents import READERS, Document, Unreadable, read
 from mlsys.record import Scalar
 
@@ -37,7 +37,7 @@ class Files:
         self.name, self.path, self.text_field = name, Path(path).expanduser(), text_field
         self.chunk_tokens, self.overlap_tokens = chunk_tokens, overlap_tokens
         self.passages: list[Passage] = []
-        self.questions: list[Question] = []
+        self.questions: list[LabelledQuestion] = []
         self._skipped: dict[str, str] = {}
         self._files, self._asked = 0, "given with the documents"
         if not self.path.exists():
@@ -70,7 +70,9 @@ class Files:
             raise UserError(f"corpus.path={self.path}: nothing readable ({_list(self._skipped, 3)})")
         if not self.questions:
             self._asked = "first sentences of passages"
-            self.questions = [Question(_opening(p.text), p.id) for p in self.passages[:MOST_QUESTIONS]]
+            self.questions = [
+                LabelledQuestion(_opening(p.text), p.id) for p in self.passages[:MOST_QUESTIONS]
+            ]
 
     def _add(self, path: Path, token_spans: TokenSpans) -> None:
         name = path.name if path == self.path else path.relative_to(self.path).as_posix()
@@ -98,7 +100,7 @@ class Files:
                 text = document.text[piece[0][0] : piece[-1][1]]
                 self.passages.append(Passage(len(self.passages), text, source, piece[0][0]))
         if document.question and len(self.passages) > first:
-            self.questions.append(Question(document.question, first))
+            self.questions.append(LabelledQuestion(document.question, first))
 
     @property
     def digest(self) -> str:

@@ -22,7 +22,7 @@ from mlsys import progress
 from mlsys.errors import UserError
 from mlsys.files import replacing
 from mlsys.rag import cache
-from mlsys.rag.corpus import Passage, Question, TokenSpans, digest
+from mlsys.rag.corpus import LabelledQuestion, Passage, TokenSpans, digest
 from mlsys.record import Scalar
 
 FEWEST_WORDS = 20
@@ -48,7 +48,7 @@ class Pydocs:
             raise UserError(f"corpus.max_words={max_words} must be at least {FEWEST_WORDS}")
         self.name, self._count, self._max_words = name, passages, max_words
         self.passages: list[Passage] = []
-        self.questions: list[Question] = []
+        self.questions: list[LabelledQuestion] = []
 
     def load(self, token_spans: TokenSpans) -> None:
         """Gather the documentation, or read what was gathered before. Raises UserError if Python has none."""
@@ -62,7 +62,7 @@ class Pydocs:
             Passage(i, " ".join(text.text.split()[: self._max_words]), text.source, text.position)
             for i, text in enumerate(texts)
         ]
-        self.questions = [Question(text.question, i) for i, text in enumerate(texts) if text.question]
+        self.questions = [LabelledQuestion(text.question, i) for i, text in enumerate(texts) if text.question]
 
     @property
     def digest(self) -> str:

@@ -24,7 +24,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Completion:
     """What was generated: the text, the number of new tokens, and their ids."""
 
     text: str
@@ -82,7 +82,7 @@ class Generator(Protocol):
         """How many tokens a prompt may have."""
         ...
 
-    def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Answer]:
+    def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Completion]:
         """Answers for the whole batch. `wanted`: of each prompt, or none: all are as configured."""
         ...
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from mlsys import progress
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
-from mlsys.rag.generator import Answer, Asked, Prompt, Wanted
+from mlsys.rag.generator import Asked, Completion, Prompt, Wanted
 from mlsys.rag.generator.chat import Chat
 from mlsys.rag.generator.pieces import Pieces
 from mlsys.record import Scalar
@@ -172,7 +172,7 @@ class ModelGenerator:
         """Prompts in the model's own form, tokenised in one call."""
         return self.chat.prompts(contents)
 
-    def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Answer]:
+    def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Completion]:
         """Answers of the whole batch, in as many steps as the longest has tokens."""
         wanted = wanted or [Wanted()] * len(prompts)
         sampled = any(one.sampling.temperature > 0 for one in wanted)
@@ -182,7 +182,7 @@ class ModelGenerator:
             [self.fixed_length if one.exact is None else one.exact for one in wanted],
             [one.sampling for one in wanted] if sampled else (),
         )
-        return [Answer(text, len(row), row) for text, row in zip(self.texts(rows), rows, strict=True)]
+        return [Completion(text, len(row), row) for text, row in zip(self.texts(rows), rows, strict=True)]
 
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """What each answer's tokens spell, up to its end token."""

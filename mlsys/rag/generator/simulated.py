@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Callable, Sequence
 
 from mlsys.errors import UserError
-from mlsys.rag.generator import Answer, Asked, Prompt, Wanted
+from mlsys.rag.generator import Asked, Completion, Prompt, Wanted
 from mlsys.rag.generator.kv_memory import divide
 from mlsys.rag.generator.pieces import Pieces, Words
 from mlsys.rag.generator.simulated_stepper import Costs, SimulatedStepper
@@ -92,7 +92,7 @@ class Simulated:
         """How many words a prompt may have."""
         return self._max_prompt_tokens
 
-    def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Answer]:
+    def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Completion]:
         """Sleep the cost of the batch, then answer."""
         wanted = wanted or [Wanted()] * len(prompts)
         limits = [self.max_new_tokens if one.max_tokens is None else one.max_tokens for one in wanted]
@@ -108,12 +108,12 @@ class Simulated:
         share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]) / 2**56
         return -math.log1p(-share)
 
-    def _answer(self, prompt: Prompt, limit: int, wanted: Wanted) -> Answer:
+    def _answer(self, prompt: Prompt, limit: int, wanted: Wanted) -> Completion:
         ids = list(prompt.ids)
         for _ in range(limit):
             ids.append(next_token(ids, wanted.sampling))
         written = ids[len(prompt.ids) :]
-        return Answer(self.text(written), limit, written)
+        return Completion(self.text(written), limit, written)
 
     def text(self, ids: Sequence[int]) -> str:
         """The answer's words."""

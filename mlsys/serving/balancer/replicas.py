@@ -16,7 +16,7 @@ from mlsys.progress import say
 from mlsys.serving.balancer.backend import Backend
 from mlsys.serving.balancer.backoff import Backoff
 from mlsys.serving.balancer.options import Balancing, replica_options
-from mlsys.serving.process import Process
+from mlsys.serving.process import ChildProcess
 
 WATCH_S = 0.05
 
@@ -39,7 +39,7 @@ class Replica:
         backend.gpu = self._env.get(VISIBLE_GPUS)
         self._starts = 0
         self._backoff = Backoff(options.restart_min_s, options.restart_max_s)
-        self._process: Process | None = None
+        self._process: ChildProcess | None = None
 
     async def start(self) -> None:
         """Start it, wait until it serves. Raises UserError, RuntimeError or TimeoutError if it does not."""
@@ -48,7 +48,7 @@ class Replica:
         path.chmod(0o600)
         log = self._directory / f"{self.backend.name}.{self._starts}.log"
         self._starts += 1
-        self._process = Process([sys.executable, "-m", "mlsys.serve", str(path)], self._env, log)
+        self._process = ChildProcess([sys.executable, "-m", "mlsys.serve", str(path)], self._env, log)
         self._process.start()
         until = time.monotonic() + self._options.start_timeout_s
         while (address := self._process.address()) is None:

@@ -17,7 +17,7 @@ class Rag:
 
     path = "/rag"
 
-    def __init__(self, question: schema.Question, client: str = "") -> None:
+    def __init__(self, question: schema.QuestionBody, client: str = "") -> None:
         self._question, self._client = question, question.user or client
 
     def request(self, default_timeout_ms: float | None) -> Request:

@@ -18,7 +18,7 @@ MAX_TIMEOUT_MS = 3_600_000
 DEFAULT_K = 2
 
 
-class Question(BaseModel):
+class QuestionBody(BaseModel):
     """What a client asks."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -101,11 +101,11 @@ class State(BaseModel):
     status: str
 
 
-def question(max_query_chars: int, max_k: int, max_tokens: int | None = None) -> type[Question]:
+def question(max_query_chars: int, max_k: int, max_tokens: int | None = None) -> type[QuestionBody]:
     """A question under this server's limits, as it is put in a job."""
     return create_model(
         "Question",
-        __base__=Question,
+        __base__=QuestionBody,
         query=(str, Field(min_length=1, max_length=max_query_chars, description="The question.")),
         k=(Whole, Field(min(DEFAULT_K, max_k), ge=1, le=max_k, description="Passages to put in the prompt.")),
         timeout_ms=(
@@ -121,7 +121,7 @@ def question(max_query_chars: int, max_k: int, max_tokens: int | None = None) ->
     )
 
 
-def streamed(question: type[Question]) -> type[Question]:
+def streamed(question: type[QuestionBody]) -> type[QuestionBody]:
     """The body of `POST /rag`: a question that may be answered piece by piece."""
     stream = Field(False, description="Answer with server-sent events: passages, text, done or error.")
     return create_model("Ask", __base__=question, stream=(bool, stream))

@@ -7,10 +7,10 @@ import pytest
 from sections import arrivals
 
 from mlsys.errors import UserError
-from mlsys.loadtest.arrivals import Process
+from mlsys.loadtest.arrivals import ArrivalProcess
 
 
-def due(process: Process, count: int) -> list[float]:
+def due(process: ArrivalProcess, count: int) -> list[float]:
     found = []
     for _ in range(count):
         at = process.due_s(now_s=1e9, in_flight=1000)  # neither lateness nor a queue moves the intended time

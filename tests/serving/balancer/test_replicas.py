@@ -25,7 +25,7 @@ async def test_replicas_take_the_gpus_in_turn_and_say_which(
 ) -> None:
     environments = []
 
-    class Process:
+    class ChildProcess:
         def __init__(self, argv: Sequence[str], env: dict[str, str], log: Path) -> None:
             environments.append(env)
 
@@ -36,7 +36,7 @@ async def test_replicas_take_the_gpus_in_turn_and_say_which(
             return "http://127.0.0.1:1"
 
     monkeypatch.setattr(replicas, "visible_gpus", lambda: gpus)
-    monkeypatch.setattr(replicas, "Process", Process)
+    monkeypatch.setattr(replicas, "ChildProcess", ChildProcess)
     options = made("server/lb")
     backends = [Backend(f"replica-{index}", None, options) for index in range(3)]
     for index, backend in enumerate(backends):

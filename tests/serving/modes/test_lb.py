@@ -12,7 +12,7 @@ import psutil
 import pytest
 from launching import launched
 
-from mlsys.serving.process import Process
+from mlsys.serving.process import ChildProcess
 
 QUICK = {
     "replicas": 3,
@@ -68,7 +68,7 @@ class Load:
         await asyncio.gather(*self._clients)
 
 
-def pid_of(process: Process, url: str) -> int:
+def pid_of(process: ChildProcess, url: str) -> int:
     """The replica that listens on the port of `url`."""
     port = int(url.rsplit(":", 1)[1])
     for child in psutil.Process(process.pid).children():
@@ -78,7 +78,7 @@ def pid_of(process: Process, url: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Process]]:
+def balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ChildProcess]]:
     with launched(tmp_path_factory.mktemp("lb"), "lb", server=QUICK, generator={"base_ms": 60}) as (
         url,
         process,
@@ -88,7 +88,7 @@ def balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pr
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_no_request_is_lost_when_a_replica_is_killed_or_hangs(
-    balancer: tuple[str, Process], number: signal.Signals
+    balancer: tuple[str, ChildProcess], number: signal.Signals
 ) -> None:
     url, process = balancer
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
@@ -118,7 +118,7 @@ async def test_no_request_is_lost_when_a_replica_is_killed_or_hangs(
     assert after["in_flight"] == 0
 
 
-async def test_a_third_of_the_clients_leave(balancer: tuple[str, Process]) -> None:
+async def test_a_third_of_the_clients_leave(balancer: tuple[str, ChildProcess]) -> None:
     url, _ = balancer
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         asks = [asyncio.create_task(post(session, url, {"query": f"q{number}"})) for number in range(45)]
@@ -133,7 +133,7 @@ async def test_a_third_of_the_clients_leave(balancer: tuple[str, Process]) -> No
         assert all(replica["up"] for replica in idle["replicas"].values())
 
 
-async def test_ten_times_overload(balancer: tuple[str, Process]) -> None:
+async def test_ten_times_overload(balancer: tuple[str, ChildProcess]) -> None:
     url, _ = balancer
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         answers = await asyncio.gather(
@@ -147,7 +147,7 @@ async def test_ten_times_overload(balancer: tuple[str, Process]) -> None:
         assert all(replica["up"] and not replica["ejected"] for replica in idle["replicas"].values())
 
 
-async def test_jobs_deadlines_and_mistakes_through_the_balancer(balancer: tuple[str, Process]) -> None:
+async def test_jobs_deadlines_and_mistakes_through_the_balancer(balancer: tuple[str, ChildProcess]) -> None:
     url, _ = balancer
     async with aiohttp.ClientSession() as session:
         status, job = await post(session, url, {"query": "What do cats do?"}, "/rag/jobs")
@@ -164,7 +164,7 @@ async def test_jobs_deadlines_and_mistakes_through_the_balancer(balancer: tuple[
         assert (await post(session, url, {"query": ""}))[0] == 422
 
 
-async def test_stats_and_metrics_name_the_replicas(balancer: tuple[str, Process]) -> None:
+async def test_stats_and_metrics_name_the_replicas(balancer: tuple[str, ChildProcess]) -> None:
     url, _ = balancer
     async with aiohttp.ClientSession() as session:
         await post(session, url, {"query": "x"})

@@ -14,7 +14,7 @@ import pytest
 from launching import Launch, launched, process_for
 
 from mlsys.errors import UserError
-from mlsys.serving.process import Process
+from mlsys.serving.process import ChildProcess
 
 MODES = ["baseline", "queue", "batch", "lb"]
 LB = {"replicas": 2}
@@ -47,7 +47,7 @@ async def one_by_one(url: str, queries: Sequence[str]) -> list[Asked]:
         return [await ask(session, url, query) for query in queries]
 
 
-def family(process: Process) -> list[psutil.Process]:
+def family(process: ChildProcess) -> list[psutil.Process]:
     parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]
 
@@ -60,7 +60,7 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 @pytest.fixture(scope="module", params=MODES)
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, str, Process]]:
+) -> Iterator[tuple[str, str, ChildProcess]]:
     mode = request.param
     with launched(tmp_path_factory.mktemp(mode), mode, generator={"base_ms": 150}, **GROUPS[mode]) as (
         url,
@@ -69,7 +69,7 @@ def running(
         yield mode, url, process
 
 
-def test_every_mode_gives_the_same_answers(running: tuple[str, str, Process], batch_url: str) -> None:
+def test_every_mode_gives_the_same_answers(running: tuple[str, str, ChildProcess], batch_url: str) -> None:
     mode, url, process = running
     expected = [
         (body["result"], body["passages"]) for _, body, _ in asyncio.run(one_by_one(batch_url, QUESTIONS))
@@ -84,7 +84,7 @@ def test_every_mode_gives_the_same_answers(running: tuple[str, str, Process], ba
     assert len(family(process)) == (3 if mode == "lb" else 1)
 
 
-def test_stages_add_up_to_what_the_client_sees(running: tuple[str, str, Process]) -> None:
+def test_stages_add_up_to_what_the_client_sees(running: tuple[str, str, ChildProcess]) -> None:
     """The server's clock runs within the client's, by however much the machine keeps the client waiting.
 
     The best of nine tells whether a stage is left out: generating, say, is nearly all of a request.
