@@ -23,7 +23,7 @@ def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_example_is_short_and_run_here() -> None:
-    assert SCRIPTS == ["ask.py", "distances.py", "search.py"]
+    assert SCRIPTS == ["ask.py", "distances.py", "openai_client.py", "search.py"]
     for script in SCRIPTS:
         assert len((ROOT / "examples" / script).read_text().splitlines()) < 40
 
@@ -40,6 +40,15 @@ def test_a_running_service_is_asked(tmp_path: Path) -> None:
         done = run("ask.py", address, "How fast is a cat?", "What does a hummingbird eat?")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("batch of 1") == 2
+
+
+def test_the_openai_package_is_answered(tmp_path: Path) -> None:
+    with launched(tmp_path, "batch") as (address, _):
+        done = run("openai_client.py", address, "How fast is a cat?")
+    assert done.returncode == 0, done.stderr
+    *passages, answer = done.stdout.splitlines()
+    assert [passage[:2] for passage in passages] == ["- ", "- "]
+    assert len(answer.split()) == 32
 
 
 def test_a_service_that_is_not_there_is_one_line() -> None:

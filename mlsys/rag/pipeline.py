@@ -170,6 +170,24 @@ class Pipeline:
             stage(items)
         return items
 
+    def embed(self, texts: Sequence[str], passages: bool) -> tuple[Rows, int]:
+        """Vectors (N, dim) of texts, embedded as passages or as questions, and the tokens of all of them.
+
+        Raises UserError for a text longer than the model reads.
+        """
+        tokens = [len(self.embedder.token_spans(text)) for text in texts]
+        if self._most_embedded is not None and max(tokens) > self._most_embedded:
+            raise UserError(
+                f"a text of {max(tokens)} tokens: the embedder reads {self._most_embedded} at most"
+            )
+        embed = self.embedder.passages if passages else self.embedder.queries
+        return embed(list(texts)), sum(tokens)
+
+    @cached_property
+    def _most_embedded(self) -> int | None:
+        most = self.embedder.describe().get("max_tokens")
+        return most if isinstance(most, int) else None
+
     @property
     def questions(self) -> list[LabelledQuestion]:
         """The corpus's questions with known answers."""

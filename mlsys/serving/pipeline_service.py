@@ -11,17 +11,18 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from mlsys.serving import stopping
 from mlsys.serving.admission import Admission
 from mlsys.serving.http import schema
 from mlsys.serving.meters import Meters
-from mlsys.serving.modes import Answer
+from mlsys.serving.modes import RAG, Answer, Names
 from mlsys.serving.options import Server
-from mlsys.serving.request import Clock, Expired, Failed, Request, ServiceError, Unavailable
+from mlsys.serving.request import Clock, Expired, Failed, Refused, Request, ServiceError, Unavailable
 from mlsys.serving.stream import Stream
-from mlsys.serving.worker import Cut, Settle, Worker
+from mlsys.serving.worker import Cut, Settle, Worker, failure
 
 PROBE = "Is everything there?"
 
@@ -35,7 +36,8 @@ class PipelineService(ABC):
         self.options, self.workers, self.largest, self.clock = options, workers, largest, clock
         self.pools = [ThreadPoolExecutor(1, thread_name_prefix=f"worker-{i}") for i in range(len(workers))]
         self.admission = Admission(options.max_queue, len(workers))
-        self.running = 0
+        self.running = self.embedding = 0
+        self._names: Names | None = None
         self.meters = Meters()
         self.meters.gauge("queue_length", "Requests waiting in line.", self.queued)
         self.meters.gauge("requests_running", "Requests in the workers.", self.in_workers)
@@ -87,6 +89,8 @@ class PipelineService(ABC):
     async def answer(self, request: Request) -> Answer:
         """Wait in line, be served, answer. Leaving early, for whatever reason, frees the place at once."""
         self.check()
+        if request.wish.embeds:
+            return await self._embed(request)
         await self._enter(request)
         stopping.cut(request.item, request.wish.stop)
         if request.stream is not None:
@@ -94,6 +98,36 @@ class PipelineService(ABC):
         body = self._written(request)
         self.meters.parts(request.parts_s)
         return Answer(body, replica=self.options.label, passages=request.item.passages)
+
+    async def _embed(self, request: Request) -> Answer:
+        """Between batches: the worker's thread takes it as it comes."""
+        wish = request.wish
+        if self.embedding >= self.options.max_queue:
+            raise Refused(f"server.max_queue={self.options.max_queue} requests wait for vectors", 1)
+        embed = partial(self.workers[0].embed, wish.embeds, wish.embeds_passages)
+        self.embedding += 1
+        try:
+            async with asyncio.timeout(request.remaining_s):
+                request.item = await asyncio.get_running_loop().run_in_executor(self.pools[0], embed)
+        except TimeoutError:
+            raise Expired("the deadline (timeout_ms) passed before the vectors were ready") from None
+        except Exception as error:
+            raise failure("embed", error) from error
+        finally:
+            self.embedding -= 1
+        request.mark("embed")
+        return Answer(self._written(request), replica=self.options.label)
+
+    async def names(self) -> Names:
+        """As the options call them."""
+        if self._names is None:
+            if self._state == "loading":
+                raise Unavailable("the service is loading", 1)
+            pipeline = self.workers[0].pipeline.describe()
+            embedder = pipeline.get("embedder.name")
+            texts = [RAG, str(pipeline["generator.name"])]
+            self._names = Names(texts, [] if embedder is None else [str(embedder)])
+        return self._names
 
     def _tell(self, request: Request, stream: Stream) -> None:
         """Everything at once: here an answer is whole before anything of it is known."""

@@ -78,6 +78,7 @@ class Wish:
     (None: as `generator.fixed_length` says). `stop`: texts that end the answer and do not belong to it. `client`: whose
     request it is, for fairness. `priority`: larger goes first where the policy looks at it. `messages` or `prompt`: for
     the bare generator, which retrieves nothing; with `rag` the messages before the last are the conversation so far.
+    `embeds`: texts whose vectors are all that is wanted, as passages or as questions.
     """
 
     max_tokens: int | None = None
@@ -89,6 +90,8 @@ class Wish:
     rag: bool = True
     messages: tuple[dict[str, str], ...] = ()
     prompt: str | None = None
+    embeds: tuple[str, ...] = ()
+    embeds_passages: bool = False
 
 
 NO_WISH = Wish()

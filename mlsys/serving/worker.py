@@ -11,12 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlsys.errors import UserError
 from mlsys.rag.generator import Generator
 from mlsys.rag.item import Stage
 from mlsys.record import Scalar
 from mlsys.serving.request import Clock, Expired, Failed, Request, ServiceError, Unanswerable
 
+Embedded = tuple[NDArray[np.float32], int]  # vectors (N, dim), and the tokens of all texts
 Settle = Callable[[Request, ServiceError | None], None]
 Cut = Callable[[Sequence[int]], int]
 FINAL = "generate"
@@ -30,6 +34,7 @@ class Pipeline(Protocol):
     device: str
 
     def load(self) -> None: ...  # noqa: D102
+    def embed(self, texts: Sequence[str], passages: bool) -> Embedded: ...  # noqa: D102
     def warm(self, max_batch: int) -> None: ...  # noqa: D102
     def warm_front(self, max_batch: int) -> None: ...  # noqa: D102
     def describe(self) -> dict[str, Scalar]: ...  # noqa: D102
@@ -47,6 +52,10 @@ class Worker:
         """Whether one batch has been running for longer than `after_s`."""
         since = self.busy_since
         return since is not None and self._clock() - since > after_s
+
+    def embed(self, texts: Sequence[str], passages: bool) -> Embedded:
+        """Vectors of texts, apart from any batch."""
+        return self.pipeline.embed(texts, passages)
 
     def run(self, batch: list[Request], cut: Cut, settle: Settle) -> list[Request]:
         """Take `batch` through the stages; `settle(request, error)` is called as soon as each outcome is

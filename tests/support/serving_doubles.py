@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlsys.rag.item import Hit, Item
 from mlsys.rag.item import Stage as PipelineStage
@@ -63,7 +66,13 @@ class FakePipeline:
         pass
 
     def describe(self) -> dict[str, float | int | str | bool | None]:
-        return {"generator.name": "fake"}
+        return {"generator.name": "fake", "embedder.name": "vectors"}
+
+    def embed(self, texts: Sequence[str], passages: bool) -> tuple[NDArray[np.float32], int]:
+        if texts[0].startswith("fail"):
+            raise ValueError("cannot embed this")
+        rows = [[len(text), 0.5 if passages else -0.5, 1 / 3] for text in texts]
+        return np.array(rows, np.float32), sum(map(len, texts))
 
     def batches(self, stage: str = "generate") -> list[list[str]]:
         return [queries for name, queries in self.calls if name == stage]

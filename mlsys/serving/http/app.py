@@ -9,15 +9,18 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from mlsys.serving.http import docs, replies, schema, sse
 from mlsys.serving.http.handler import Handler
 from mlsys.serving.http.jobs import Job
 from mlsys.serving.http.middleware import Middleware
+from mlsys.serving.http.openai import errors, routes
 from mlsys.serving.http.page import PAGE
 from mlsys.serving.http.rag import Rag
 from mlsys.serving.http.replies import client_of
@@ -53,8 +56,10 @@ def create(handler: Handler) -> FastAPI:
     app.add_middleware(Middleware, key=options.key, max_body_bytes=options.max_body_bytes)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(StarletteHTTPException, _http_error)
     question = schema.question(options.max_query_chars, options.max_k, options.max_tokens)
     _add_rag(app, handler, question, schema.streamed(question))
+    routes.add(app, handler)
     _add_watching(app, handler)
     return app
 
@@ -139,16 +144,35 @@ def _is_rag(content: dict[str, Any]) -> bool:
     return True
 
 
-async def _service_error(_: Request, error: Exception) -> Response:
+async def _service_error(http: Request, error: Exception) -> Response:
     if not isinstance(error, ServiceError):
         raise error
+    if _is_openai(http):
+        return errors.response(error)
     headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else None
     return JSONResponse({"detail": error.message}, error.status, headers)
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _http_error(http: Request, error: Exception) -> Response:
+    """No such path or method, or a body too large."""
+    if not isinstance(error, StarletteHTTPException):
+        raise error
+    if _is_openai(http):
+        return JSONResponse(
+            errors.body(error.status_code, str(error.detail)), error.status_code, error.headers
+        )
+    return await http_exception_handler(http, error)
+
+
+def _is_openai(http: Request) -> bool:
+    return http.url.path.startswith(errors.PREFIX)
+
+
+async def _invalid(http: Request, error: Exception) -> Response:
     """Pydantic's faults without what was sent: an echo may be large, secret, or not even writable as JSON."""
     if not isinstance(error, RequestValidationError):
         raise error
+    if _is_openai(http):
+        return errors.invalid(error.errors())
     faults = [{"loc": list(f["loc"]), "msg": f["msg"], "type": f["type"]} for f in error.errors()]
     return JSONResponse({"detail": faults}, 422)

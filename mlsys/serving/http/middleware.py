@@ -11,6 +11,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from mlsys.serving.http.openai import errors
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -35,9 +37,11 @@ class Middleware:
         headers = {name.lower(): value for name, value in scope["headers"]}
         if not self._allowed(scope["path"], headers):
             extra = [(b"www-authenticate", b"Bearer")]
-            await _refuse(send, 401, "an API key is required: Authorization: Bearer KEY", extra)
+            await _refuse(
+                send, scope["path"], 401, "an API key is required: Authorization: Bearer KEY", extra
+            )
         elif int(headers.get(b"content-length", b"0") or 0) > self.max_body_bytes:
-            await _refuse(send, 413, self._too_large, [(b"connection", b"close")])
+            await _refuse(send, scope["path"], 413, self._too_large, [(b"connection", b"close")])
         else:
             if scope["method"] == "HEAD":  # what GET would say; the server leaves the body out
                 scope = {**scope, "method": "GET"}
@@ -73,8 +77,11 @@ def key_of(headers: Mapping[bytes, bytes]) -> bytes:
     return headers.get(b"x-api-key", bearer)
 
 
-async def _refuse(send: Send, status: int, detail: str, headers: list[tuple[bytes, bytes]]) -> None:
-    body = json.dumps({"detail": detail}).encode()
+async def _refuse(
+    send: Send, path: str, status: int, detail: str, headers: list[tuple[bytes, bytes]]
+) -> None:
+    content = errors.body(status, detail) if path.startswith(errors.PREFIX) else {"detail": detail}
+    body = json.dumps(content).encode()
     length = str(len(body)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", length), *headers]
     await send({"type": "http.response.start", "status": status, "headers": headers})

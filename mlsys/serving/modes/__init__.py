@@ -16,6 +16,16 @@ from mlsys.serving.request import Request
 from mlsys.serving.scheduling import Policy as SchedulingPolicy
 from mlsys.serving.worker import Pipeline
 
+RAG = "rag"
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a service's models are called: those that write text, the RAG first, and those that make vectors."""
+
+    texts: list[str]
+    embeddings: list[str] | None  # None: whoever is asked knows
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -57,6 +67,9 @@ class Service(Protocol):
 
     async def answer(self, request: Request) -> Answer:
         """Take one request to its end. Raises ServiceError. Cancelling it frees the request's place."""
+
+    async def names(self) -> Names:
+        """What can be asked. Raises Unavailable while that is not known."""
 
     async def stats(self) -> dict[str, Any]:
         """Counters for `/stats`, JSON-ready."""

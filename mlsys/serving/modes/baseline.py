@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +17,7 @@ from mlsys.serving.modes import Parts, Service
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PipelineService
 from mlsys.serving.request import Request
-from mlsys.serving.worker import Pipeline, Settle, Worker
+from mlsys.serving.worker import Embedded, Pipeline, Settle, Worker
 
 
 class Baseline(Server):
@@ -33,6 +34,11 @@ class Locked(Worker):
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__(pipeline)
         self._lock = threading.Lock()
+
+    def embed(self, texts: Sequence[str], passages: bool) -> Embedded:
+        """Wait for the worker, then embed."""
+        with self._lock:
+            return super().embed(texts, passages)
 
     def run(self, batch: list[Request], cut: Any, settle: Settle) -> list[Request]:
         """Wait for the worker, then run."""

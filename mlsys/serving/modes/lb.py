@@ -26,7 +26,7 @@ from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.balancer.proxy import Proxy
 from mlsys.serving.balancer.replicas import Replica, Replicas
 from mlsys.serving.meters import Meters
-from mlsys.serving.modes import Answer, Parts, Service
+from mlsys.serving.modes import RAG, Answer, Names, Parts, Service
 from mlsys.serving.request import Expired, Request, Unavailable
 
 STATS_TIMEOUT_S = 2.0
@@ -52,15 +52,22 @@ class LoadBalancer(Balancing):
             Replica(index, backend, self, parts.config, parts.directory)
             for index, backend in enumerate(backends)
         ]  # fmt: skip
-        return Balancer(self, backends, parts.balancer(), replicas)
+        own = Names([RAG, parts.config["generator"]["name"]], [parts.config["embedder"]["name"]])
+        return Balancer(self, backends, parts.balancer(), replicas, None if given else own)
 
 
 class Balancer:
     """The service: what `Scheduler` is to an engine, this is to replicas."""
 
     def __init__(
-        self, options: Balancing, backends: list[Backend], policy: Policy, replicas: list[Replica]
+        self,
+        options: Balancing,
+        backends: list[Backend],
+        policy: Policy,
+        replicas: list[Replica],
+        names: Names | None = None,
     ) -> None:
+        self._names = names
         self.options = options
         self.backends = Backends(backends, policy)
         self.replicas = Replicas(replicas)
@@ -80,6 +87,20 @@ class Balancer:
             await self.replicas.start()
         self._checks = Checks(self.backends.all, self.options, self.proxy.session)
         self._state = "ready"
+
+    async def names(self) -> Names:
+        """Those of the replicas; of given addresses, what one of them says that it has."""
+        if self._names is None:
+            for backend in self.backends.available():
+                listed = (await self._told(backend, "/v1/models")).get("data")
+                models = listed if isinstance(listed, list) else []
+                ids = [model.get("id") for model in models if isinstance(model, dict)]
+                if names := [name for name in ids if isinstance(name, str)]:
+                    self._names = Names(names, None)
+                    break
+            else:
+                raise Unavailable("no replica says what its models are", 1)
+        return self._names
 
     def state(self) -> str:
         """`ready` with at least one replica up, else `down`; `loading`, `draining`."""
@@ -113,7 +134,7 @@ class Balancer:
         """The balancer's counters, those of its replicas beside each and summed, and what the pipelines
         are.
         """
-        inner = await asyncio.gather(*(self._inner(backend) for backend in self.backends.all))
+        inner = await asyncio.gather(*(self._told(backend, "/stats") for backend in self.backends.all))
         names = ("batch_size", "closed", "cycles", "handovers", "steps", "tokens")
         sums: dict[str, Counter[str]] = {name: Counter() for name in names}
         for name, total in sums.items():
@@ -132,10 +153,10 @@ class Balancer:
             ),
         }
 
-    async def _inner(self, backend: Backend) -> dict[str, Any]:
+    async def _told(self, backend: Backend, path: str) -> dict[str, Any]:
         if backend.url is None:
             return {}
-        url, timeout = f"{backend.url}/stats", aiohttp.ClientTimeout(STATS_TIMEOUT_S)
+        url, timeout = f"{backend.url}{path}", aiohttp.ClientTimeout(STATS_TIMEOUT_S)
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
             async with self.proxy.session.get(url, timeout=timeout, allow_redirects=False) as response:
                 return Answer(await bodies.read(response)).content() or {}
