@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.rows import FILE_NAME, OK, Row
 
 Asked = tuple[int, int | None]  # a question, and how long its answer was asked to be
@@ -34,15 +35,17 @@ def _name(asked: Asked) -> str:
     return str(question) if max_tokens is None else f"{question}:{max_tokens}"
 
 
-def describe(rows: Iterable[Row]) -> dict[str, str | int]:
+def describe(rows: Sequence[Row]) -> dict[str, str | int]:
     """`answers_digest`, `answers.questions`, `answers.differing`: how often one thing asked had several answers.
 
+    `answers_digest.measured`: without warm-up and cool-down, whose number depends on the mode.
     What is asked is a question and a length: where lengths are drawn, one question can be asked for several.
     """
     found = pairs(rows)
     asked = Counter(asked for asked, _ in found)
     return {
         "answers_digest": digest(found),
+        "answers_digest.measured": digest(pairs(row for row in rows if row.phase == MEASURED)),
         "answers.questions": len({question for question, _ in asked}),
         "answers.differing": sum(count > 1 for count in asked.values()),
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlsys.compare import match
 from mlsys.record.knobs import is_care, tells_work
-from mlsys.report import waits
+from mlsys.report import equal_answers, waits
 from mlsys.report.names import Names, short
 from mlsys.report.rows import CONFIG, Row, each_record, finite
 from mlsys.report.table import text
@@ -32,7 +32,13 @@ def summary(rows: Sequence[Row], most: int) -> list[str]:
         if finite(row.get("load")) and _rate(row) > 0 and row.get("valid") is not False:
             runs.setdefault(names.full(row), {}).setdefault(row["load"], []).append(row)
     compared = _against(runs, most) or _among(runs, most)
-    return _unanswered(rows, names) + _rates(rows, names) + compared + waits.whole(runs)
+    return (
+        _unanswered(rows, names)
+        + _rates(rows, names)
+        + compared
+        + waits.whole(runs)
+        + equal_answers.summary(rows)
+    )
 
 
 def _rate(row: Row) -> float:

@@ -293,3 +293,42 @@ def test_levels_that_were_measured_stay_where_the_engine_alone_cannot_run(
     parts = list(object.__new__(ServingBenchmark)._ceiling([]))
     assert [list(part.values) for part in parts] == [["engine.batch_1.throughput_rps"], ["engine.error"]]
     assert str(error.args[-1]) in str(parts[-1].values["engine.error"])
+
+
+def test_streams_of_drawn_lengths_under_two_modes_give_the_same_answers(tmp_path: Path) -> None:
+    load = {
+        "concurrency": 4,
+        "requests": 24,
+        "output_tokens": [4, 24],
+        "stream": True,
+        "slo": {"ttft_ms": 1e6, "tpot_ms": 1e6, "e2e_ms": 1e6},
+        "engine_ceiling": False,
+        "quality_questions": 0,
+    }
+    records = {
+        mode: measure(simulated(mode, loadtest=load, generator={"base_ms": 40.0}), tmp_path / mode)
+        for mode in ("batch", "continuous")
+    }
+    batch, continuous = (records[mode].levels[0] for mode in ("batch", "continuous"))
+    for level in (batch, continuous):
+        assert (level["succeeded"], level["goodput"], level["goodput.ttft_ms"]) == (24, 1, 1)
+        inside = sum(
+            float(value or 0)
+            for name, value in level.items()
+            if name.startswith("stage_ms.") and name.endswith(".mean")
+        )
+        assert inside + float(level["outside_ms.mean"] or 0) == pytest.approx(level["e2e_ms.mean"], rel=1e-3)
+    assert batch["answers_digest.measured"] == continuous["answers_digest.measured"]
+    assert (batch["ttft_is_e2e"], continuous["ttft_is_e2e"]) == (True, False)
+    assert batch["tpot_ms.p50"] is None
+    assert 0 < number(continuous["ttft_ms.p50"]) < number(continuous["e2e_ms.p50"])
+    assert number(continuous["tpot_ms.p50"]) > 0
+    assert {"stage_ms.prefill.mean", "stage_ms.decode.mean", "kv_usage.mean", "step_ms.mean"} <= set(
+        continuous
+    )
+    assert "stage_ms.generate.mean" not in continuous
+    assert "stage_ms.prefill.mean" not in batch
+    table = pd.read_parquet(tmp_path / "continuous" / "requests.parquet")
+    good = table[table["outcome"] == "ok"]
+    assert (good["tokens"] == good["max_tokens"]).all()
+    assert good["itl_ms"].map(len).between(1, good["tokens"] - 1).all()

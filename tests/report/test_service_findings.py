@@ -124,3 +124,24 @@ def test_without_a_baseline_the_best_and_the_worst_are_named() -> None:
 
 def test_a_lone_run_says_its_figures() -> None:
     assert said(synthetic.serving("batch")) == ["batch at 20: 1.5 req/s, p95 16,000 ms."]
+
+
+def test_streams_are_held_against_the_baseline_by_their_first_token_and_who_does_not_stream_is_named() -> (
+    None
+):
+    found = said(*(synthetic.streamed(mode) for mode in ("baseline", "batch", "continuous")))
+    assert found == [
+        "batch at 20: 1.5 req/s, 2.50× the baseline, with 0.40 of its p95 and 0.40 of its time to first token.",
+        "continuous at 20: 2.4 req/s, 4.00× the baseline, with 0.25 of its p95 and 0.03 of its time to first token.",
+        "baseline, batch do not stream: the first token comes with the last, so time to first token is the latency.",
+    ]
+
+
+def test_a_mode_that_answers_fewer_says_so_beside_its_short_latency() -> None:
+    refusing = synthetic.serving("batch")
+    for level in refusing.levels:
+        level["success_rate"] = 0.6
+    assert said(synthetic.serving("baseline"), refusing) == [
+        "batch at 20: 1.5 req/s, 2.50× the baseline, with 0.40 of its p95; answered are 60.0 % of requests,"
+        " there 100.0 %."
+    ]

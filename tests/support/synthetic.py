@@ -104,6 +104,7 @@ RATES = {
     "queue": {1: 0.59, 5: 0.6, 10: 0.6, 20: 0.6},
     "batch": {1: 0.58, 5: 1.15, 10: 1.3, 20: 1.5},
     "lb": {1: 0.57, 5: 1.6, 10: 2.1, 20: 2.6},
+    "continuous": {1: 0.58, 5: 1.7, 10: 2.0, 20: 2.4},
 }
 
 
@@ -174,6 +175,23 @@ def _level(mode: str, load: int) -> Level:
     if size > 1:
         values |= {f"batch_size.hist.{k}": rng.randint(1, 9) for k in range(1, size + 1)}
     return Level(values, {"throughput_rps": [rate * rng.gauss(1, 0.02) for _ in range(5)]})
+
+
+def streamed(mode: str, **changes: Any) -> Record:
+    """A serving record whose load asked for streams: `continuous` gives the first token after a tenth of the time."""
+    made = serving(mode, **changes)
+    made.config["loadtest"] |= {"stream": True, "output_tokens": [8, 128]}
+    share = 0.1 if mode == "continuous" else 1.0
+    for i, level in enumerate(made.levels):
+        p50 = float(level["e2e_ms.p50"] or 0)
+        level |= {"ttft_is_e2e": share == 1.0, "ttft_ms.p50": share * p50, "ttft_ms.p95": 1.2 * share * p50}
+        level |= {"e2e_ms.hist.501": 100, "e2e_ms.hist.1000": 20, "ttft_ms.hist.100": 120}
+        if share < 1:
+            level |= {"tpot_ms.p50": p50 / 100, "tpot_ms.p95": p50 / 50, "prefix.hit_rate": 0.5}
+            level |= {"itl_ms.hist.10": 50, "itl_ms.hist.12.6": 25, "itl_ms.hist.20": 25}
+        course = {"s": [1.0, 2.0, 3.0], "e2e_ms": [p50] * 3, "ttft_ms": [share * p50] * 3}
+        made.samples |= {f"levels.{i}.timeline.{name}": values for name, values in course.items()}
+    return made
 
 
 def search(metric: str = "l2", queries: int = 64, **changes: Any) -> Record:
