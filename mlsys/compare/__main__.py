@@ -19,7 +19,7 @@ from mlsys.compare.judge import Line, Options
 from mlsys.compare.match import Matching
 from mlsys.errors import UserError, one_line
 from mlsys.report import terminal
-from mlsys.report.rows import label
+from mlsys.report.rows import COURSE, label
 from mlsys.report.table import text
 from mlsys.report.terminal import Column
 
@@ -114,7 +114,8 @@ def _why(found: Matching) -> str:
 def _metrics(found: Matching) -> str:
     record = found.pairs[0].a[0][1]
     some = list(record.samples) or list(figures.DEFAULTS)
-    return "it has " + ", ".join(dict.fromkeys(name.split(".", 2)[-1] for name in some))
+    named = dict.fromkeys(name.split(".", 2)[-1] for name in some if f".{COURSE}." not in name)
+    return "it has " + ", ".join(named)
 
 
 def _title(line: Line) -> str:

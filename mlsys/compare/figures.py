@@ -12,7 +12,11 @@ from mlsys.compare.noise import Run, Statistic
 from mlsys.record import Record, Scalar
 from mlsys.report.rows import finite
 
-DEFAULTS = {"distance": ["latency_ms"], "search": ["latency_ms"], "serving": ["throughput_rps", "e2e_ms.p95"]}
+DEFAULTS = {
+    "distance": ["latency_ms"],
+    "search": ["latency_ms"],
+    "serving": ["throughput_rps", "e2e_ms.p95", "ttft_ms.p50"],
+}
 UP = (
     "throughput",
     "bandwidth",
@@ -26,6 +30,7 @@ UP = (
     "_rps",
 )
 ENOUGH = 5
+OF_REQUESTS = ("e2e_ms", "ttft_ms", "tpot_ms")
 REQUESTS = "requests.parquet"
 CONTROLS = ("baseline.", "copy_bandwidth_gbps", "host_to_device_gbps", "engine.batch_")
 
@@ -73,7 +78,7 @@ def run(place: Path, record: Record, metric: str, load: float | None) -> Run | N
 def _requests(place: Path, record: Record, metric: str, load: float) -> Run | None:
     if not (place / REQUESTS).is_file():
         return None
-    table = pd.read_parquet(place / REQUESTS)
+    table = _table(place / REQUESTS)
     index = loads(record).index(load)
     good = table[(table["level"] == index) & (table["outcome"] == "ok") & (table["phase"] == "measured")]
     if len(good) < 2 * ENOUGH:
@@ -86,8 +91,17 @@ def _requests(place: Path, record: Record, metric: str, load: float) -> Run | No
     statistic = _statistic(metric)
     if statistic is None:
         return None
-    ordered = good.sort_values(["repeat", "done_s"])["e2e_ms"].to_numpy(dtype=np.float64)
-    return Run([float(v) for v in ordered], statistic, block)
+    column = good.sort_values(["repeat", "done_s"]).get(metric.rpartition(".")[0])
+    ordered = [] if column is None else [float(v) for v in column if v > 0]
+    return Run(ordered, statistic, block) if len(ordered) >= 2 * ENOUGH else None
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """The columns that are asked about; older files have fewer, and each gap of each stream is not wanted."""
+    from pyarrow.parquet import read_schema
+
+    wanted = {"level", "repeat", "phase", "outcome", "done_s", *OF_REQUESTS}
+    return pd.read_parquet(path, columns=[name for name in read_schema(path).names if name in wanted])
 
 
 def _gaps(good: pd.DataFrame) -> list[float]:
@@ -101,7 +115,7 @@ def _gaps(good: pd.DataFrame) -> list[float]:
 def _statistic(metric: str) -> Statistic | None:
     known: dict[str, Statistic] = {"mean": "mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
     name, _, part = metric.rpartition(".")
-    return known.get(part) if name == "e2e_ms" else None
+    return known.get(part) if name in OF_REQUESTS else None
 
 
 def rounds(place: Path, record: Record, metric: str, load: float | None) -> list[Run] | None:

@@ -181,6 +181,21 @@ def test_few_repeats_are_made_up_for_by_the_requests(capsys: pytest.CaptureFixtu
     assert [line["verdict"] for line in lines(capsys, "a", "c")] == ["slower"] * 2
 
 
+def test_streams_are_compared_by_their_first_token_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, seed, ttft_ms in (("a", 1, 20.0), ("b", 2, 20.0), ("c", 3, 40.0)):
+        made = synthetic.streamed("continuous", loads=(1,))
+        made.samples = {"levels.0.throughput_rps": [0.6]}
+        place = put(name, made)
+        requests(place, ["x"] * 60, 100.0, 1)
+        frame = pd.read_parquet(place / "requests.parquet")
+        noise = np.exp(np.random.default_rng(seed).normal(0, 0.05, 60))
+        frame.assign(ttft_ms=ttft_ms * noise).to_parquet(place / "requests.parquet")
+    for other, verdict in (("b", "no detectable difference"), ("c", "slower")):
+        rate, latency, first = lines(capsys, "a", other)
+        assert (first["metric"], first["verdict"]) == ("ttft_ms.p50", verdict)
+        assert rate["verdict"] == latency["verdict"] == "no detectable difference"
+
+
 def test_answers_that_must_agree_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
     for name, mode, answers in (("a", "baseline", "xyz"), ("b", "batch", "xyz"), ("c", "batch", "xqz")):
         requests(put(name, synthetic.serving(mode, loads=(1,))), list(answers), 100.0, 1)
