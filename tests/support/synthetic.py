@@ -237,7 +237,7 @@ def save(root: Path, records: list[Record], names: tuple[str, ...] = ()) -> list
 def mixture(root: Path) -> list[tuple[Path, Record]]:
     """A bit of everything, with what goes wrong."""
     records = [distance(m, n) for m in ("l2", "l1", "cosine", "dot") for n in (10**4, 10**6, 10**8)]
-    records += [serving(mode, i) for i, mode in enumerate(RATES)]
+    records += [serving(mode, i) for i, mode in enumerate(("baseline", "queue", "batch", "lb"))]
     smaller = {"batching": {"name": "hybrid", "max_size": 4, "timeout_ms": 20.0}}
     records += [serving("batch", 5, config=smaller)]
     records += [search(m, q) for m in ("l2", "dot") for q in (1, 64, 1024)]
