@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlsys import device, signatures
+from mlsys.rag.options import Order
 from mlsys.rag.pipeline import Pipeline
 
 GROUPS = ("corpus", "embedder", "retriever", "generator")
@@ -20,6 +21,7 @@ def pipeline(config: Mapping[str, Any]) -> Pipeline:
         device=str(device.resolve(config["device"])),
         threads=config["server"]["threads"],
         seed=config["seed"],
+        order=Order(config["prompt"]["order"]),
     )
     if config["server"].get("max_tokens") is not None:  # modes without a service have none
         made.generator.allow(config["server"]["max_tokens"])

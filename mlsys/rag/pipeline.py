@@ -20,6 +20,7 @@ from mlsys.rag.corpus import Corpus, LabelledQuestion, Passage
 from mlsys.rag.embedder import Embedder
 from mlsys.rag.generator import Generator
 from mlsys.rag.item import Hit, Item, Stage
+from mlsys.rag.options import Order
 from mlsys.rag.prompt import PromptStage
 from mlsys.rag.reranker import Reranker
 from mlsys.rag.retriever import Reader, Retriever, Rows, Updatable, needs_vectors
@@ -41,7 +42,7 @@ class Pipeline:
 
     A retriever by words needs no `embed`; a reranker adds the stage `rerank`.
     `threads`: CPU threads of torch (None: all cores); `device`: auto, cpu or cuda; `seed`: random weights;
-    `k`: passages that a prompt gets where the caller names no other number.
+    `k`: passages that a prompt gets where the caller names no other number; `order`: in which order.
     """
 
     def __init__(
@@ -55,13 +56,14 @@ class Pipeline:
         seed: int = 0,
         k: int = 2,
         reranker: Reranker | None = None,
+        order: Order = Order.score,
     ) -> None:
         if threads is not None and threads < 1:
             raise UserError(f"server.threads={threads} must be at least 1")
         if k < 1:
             raise UserError(f"k={k} must be at least 1")
         self.corpus, self.embedder, self.retriever, self.generator = corpus, embedder, retriever, generator
-        self.reranker = reranker
+        self.reranker, self.order = reranker, order
         self.threads, self.device, self.seed, self.k = threads, device, seed, k
         self.stages: tuple[Stage, ...] = ()
         self.load_s: dict[str, float] = {}
@@ -91,7 +93,11 @@ class Pipeline:
                 self.reranker.load(self.device)
         with self._timed("generator"):
             self.generator.load(self.device, self.seed)
-        self.stages = (*self._finding(), PromptStage(self.generator), GenerateStage(self.generator))
+        self.stages = (
+            *self._finding(),
+            PromptStage(self.generator, self.order),
+            GenerateStage(self.generator),
+        )
 
     def _finding(self) -> Iterator[Stage]:
         """The stages up to the passages of a prompt."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlsys.errors import UserError
 from mlsys.rag.generator import Asked, Generator, Prompt
 from mlsys.rag.item import Hit, Item
+from mlsys.rag.options import Order
 
 INSTRUCTION = "Answer the question in one or two sentences, using only the passages."
 SHRINK = 0.9
@@ -47,15 +48,20 @@ class PromptStage:
 
     name = "prompt"
 
-    def __init__(self, generator: Generator) -> None:
-        self._generator = generator
+    def __init__(self, generator: Generator, order: Order = Order.score) -> None:
+        self._generator, self._order = generator, order
 
     def __call__(self, items: list[Item]) -> None:
         """Set `prompt`, `prompt_ids`, `prompt_tokens`. Raises UserError for a question too long by itself."""
-        built = self._generator.prompts([asked(item, item.passages) for item in items])
+        built = self._generator.prompts([asked(item, self._ordered(item)) for item in items])
         for item, prompt in zip(items, built, strict=True):
             fitting = self._fit(item, prompt)
             item.prompt, item.prompt_ids, item.prompt_tokens = fitting.text, fitting.ids, fitting.tokens
+
+    def _ordered(self, item: Item) -> list[Hit]:
+        if self._order is Order.canonical:
+            return sorted(item.passages, key=lambda hit: hit.id)
+        return item.passages
 
     def _fit(self, item: Item, prompt: Prompt) -> Prompt:
         limit, share = self._generator.max_prompt_tokens, 1.0
@@ -66,6 +72,6 @@ class PromptStage:
                 raise UserError(f"query of {prompt.tokens} tokens with its prompt: at most {limit} fit")
             share = share * SHRINK * min(1.0, limit / prompt.tokens)
             share = 0.0 if share < 0.01 else share
-            passages = item.passages if share else []
+            passages = self._ordered(item) if share else []
             prompt = self._generator.prompts([asked(item, passages, share)])[0]
         return prompt

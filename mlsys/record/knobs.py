@@ -79,6 +79,7 @@ SERVING = (
     "embedder",
     "retriever",
     "reranker",
+    "prompt",
     "generator",
 )
 VECTORS = ("reduction", "data", "n", "size", "dtype", "placement", "memory_budget", "baselines")

@@ -24,6 +24,7 @@ from mlsys.distance.cross.options import CdistOptions
 from mlsys.distance.rows.options import PairsOptions
 from mlsys.distance.search.options import SearchOptions
 from mlsys.quantities import whole
+from mlsys.rag.options import PromptOptions
 
 
 class WorkloadKind(Enum):
@@ -102,6 +103,7 @@ class Config:
     time_limit_s: float = MISSING
     seed: int = MISSING
     threads: int | None = None
+    prompt: PromptOptions = field(default_factory=PromptOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
     pairs: PairsOptions = field(default_factory=PairsOptions)
     cdist: CdistOptions = field(default_factory=CdistOptions)

@@ -13,6 +13,7 @@ from mlsys.rag.generator.random import Random
 from mlsys.rag.generator.simulated import Simulated
 from mlsys.rag.generator.vocabulary import build
 from mlsys.rag.item import Hit, Item
+from mlsys.rag.options import Order
 from mlsys.rag.prompt import INSTRUCTION, PromptStage, asked
 
 CAT = Hit(0, "Cats sleep.", "animals", 1.0)
@@ -36,6 +37,18 @@ def test_a_conversation_keeps_the_instruction_first_and_ends_with_the_question()
         *BEFORE[1:],
         {"role": "user", "content": "[1] Cats sleep.\n\nQuestion: Do cats sleep?"},
     ]
+
+
+def test_in_canonical_order_prompts_with_the_same_passages_begin_alike() -> None:
+    simulated: Simulated = made("generator/simulated")
+    dog = Hit(7, "Dogs bark.", "animals", 0.5)
+    items = [Item("Who sleeps?", passages=[CAT, dog]), Item("Who barks?", passages=[dog, CAT])]
+    PromptStage(simulated, Order.canonical)(items)
+    first, second = (item.prompt.partition("Question:")[0] for item in items)
+    assert first == second
+    assert items[1].passages == [dog, CAT], "clients still get them by score"
+    PromptStage(simulated)(items)
+    assert "[1] Dogs bark." in items[1].prompt
 
 
 def test_without_retrieval_what_was_said_is_asked_as_it_is() -> None:
