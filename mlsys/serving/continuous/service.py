@@ -6,7 +6,6 @@ The first thread takes whoever has come, as one batch, while the second runs ste
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -69,7 +68,9 @@ class Continuous(PipelineService):
             loop.run_in_executor(self._steps, self.loop.run),
             asyncio.ensure_future(self._prepare()),
         ]
-        await self._enter(Request(PROBE, 1, counted=False, wish=Wish(max_tokens=PROBE_TOKENS)))
+        await self._enter(
+            Request(PROBE, 1, clock=self.clock, counted=False, wish=Wish(max_tokens=PROBE_TOKENS))
+        )
         self._state = "ready"
 
     def _make(self) -> Loop:
@@ -82,7 +83,7 @@ class Continuous(PipelineService):
         stepper.warm(policy.max_step_tokens)
         cache = PrefixCache(stepper.blocks, stepper.block_tokens)
         planner = Planner(policy, stepper.slots, generator.ends, cache)
-        return Loop(stepper, planner, self, ahead=int(pipeline.device == "cuda"))
+        return Loop(stepper, planner, self, int(pipeline.device == "cuda"), self.clock)
 
     def state(self) -> str:
         """As every service; a step that takes too long is a stall as well."""
@@ -186,7 +187,7 @@ class Continuous(PipelineService):
             if request.stream is not None:
                 request.stream.write(text, 1)
         if done:
-            now = time.perf_counter()
+            now = self.clock()
             if self._told_at:
                 self.admission.served(len(done), now - self._told_at)
             self._told_at = now if self.answering else 0.0

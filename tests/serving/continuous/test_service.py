@@ -14,9 +14,9 @@ from serving_doubles import FakePipeline, eventually
 from steps import answer, policy
 
 from mlsys.rag.generator.simulated import Simulated
-from mlsys.rag.generator.simulated_stepper import SimulatedStep, SimulatedStepper
+from mlsys.rag.generator.simulated_stepper import SimulatedStepper
 from mlsys.rag.generator.simulated_text import spell
-from mlsys.rag.generator.stepping import Step
+from mlsys.rag.generator.stepping import Launched, Step
 from mlsys.rag.item import Item
 from mlsys.serving.continuous.service import Continuous
 from mlsys.serving.request import Expired, Failed, Refused, Request, Wish
@@ -28,7 +28,7 @@ FAILS = 13  # a token that the engine cannot read
 class Touchy(SimulatedStepper):
     """An engine that raises on one token."""
 
-    def launch(self, step: Step) -> SimulatedStep:
+    def launch(self, step: Step) -> Launched:
         if any(FAILS in read.ids for read in step.reads):
             raise RuntimeError("the engine cannot read this")
         return super().launch(step)
