@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -113,12 +114,16 @@ class Config:
 def register() -> None:
     """Store the schemas and register the resolvers; call it once, before Hydra composes."""
     ConfigStore.instance().store(group="schema", name="config", node=Config)
-    OmegaConf.register_new_resolver("whole", whole, replace=True)
-    OmegaConf.register_new_resolver("slug", slug, replace=True)
-    OmegaConf.register_new_resolver("outputs", outputs, replace=True)
-    OmegaConf.register_new_resolver("ranks", ranks_suffix, replace=True)
-    OmegaConf.register_new_resolver("groups", groups, replace=True)
-    OmegaConf.register_new_resolver("baselines", baselines, replace=True)
+    resolvers: dict[str, Callable[..., Any]] = {
+        "whole": whole,
+        "slug": slug,
+        "outputs": outputs,
+        "ranks": ranks_suffix,
+        "groups": groups,
+        "baselines": lambda: " ".join(names()),
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
 def help_text() -> str:
@@ -157,11 +162,6 @@ def groups() -> str:
         if there := options(group.name):
             rows.append(f"  {group.name:<12} {' '.join(there)}")
     return "\n".join(rows)
-
-
-def baselines() -> str:
-    """The names that `baselines=[…]` takes, for --help."""
-    return " ".join(names())
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
