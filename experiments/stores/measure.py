@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from mlsys.rag.corpus import Passage
 from mlsys.rag.retriever import Rows, find
 
 DIM, CLUSTERS, NOISE = 384, 1000, 0.7
-K, BATCH, FEWEST, MEASURED_S = 10, 64, 5, 2.0
+K, BATCH, FEWEST, MEASURED_S = 10, 64, 5, 1.0
 UPDATED = 1000
 # name: option, its knobs, and the knob that trades recall for speed
 STORES: dict[str, tuple[str, dict[str, Any], tuple[str, list[int]] | None]] = {
@@ -46,7 +47,7 @@ WORDS = ("bm25", "hybrid")  # which need texts
 
 
 class Data:
-    """Rows, queries, what is the right answer, and for pydocs the texts."""
+    """Rows, queries, what is the right answer, and for pydocs the texts. Made once, read by each store's process."""
 
     def __init__(self, what: str) -> None:
         self.passages: list[Passage] = []
@@ -69,6 +70,23 @@ class Data:
         self.passages, self.texts = corpus.passages, [question.text for question in corpus.questions]
         self.right = [question.passage_id for question in corpus.questions]
         self.queries = embedder.queries(self.texts)
+
+    def write(self, folder: Path) -> None:
+        """Leave it to other processes."""
+        np.save(folder / "rows.npy", self.rows)
+        np.save(folder / "queries.npy", self.queries)
+        texts = {"digest": self.digest, "texts": self.texts, "right": self.right}
+        texts |= {"passages": [[one.id, one.text, one.source, one.position] for one in self.passages]}
+        (folder / "texts.json").write_text(json.dumps(texts))
+
+    @classmethod
+    def read(cls, folder: Path) -> Data:
+        """What was left."""
+        data, texts = cls.__new__(cls), json.loads((folder / "texts.json").read_text())
+        data.rows, data.queries = np.load(folder / "rows.npy"), np.load(folder / "queries.npy")
+        data.digest, data.texts, data.right = texts["digest"], texts["texts"], texts["right"]
+        data.passages = [Passage(*one) for one in texts["passages"]]
+        return data
 
 
 def made(generator: np.random.Generator, centres: Rows, count: int) -> Rows:
@@ -137,6 +155,7 @@ def one(name: str, data: Data, questions: int, pgvector: str | None) -> list[dic
     """The figures of one store, at each value of its knob."""
     choice, knobs, swept = STORES[name]
     knobs = {**knobs, **({"url": pgvector, "timeout_s": 600.0} if choice == "pgvector" else {})}
+    questions = min(questions, len(data.queries))
     exact = option("retriever/exact")
     exact.load(data.rows, "cpu", "")
     nearest = found(exact, data, questions)
@@ -191,25 +210,34 @@ def updates(store: Any, data: Data) -> dict[str, float] | None:
 
 
 def main() -> None:
-    """All stores, each in a process; the figures of those that fail say why."""
+    """Measure the stores that were asked for."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("what")
     options.add_argument("out", type=Path)
     options.add_argument("--stores", default=",".join(STORES))
     options.add_argument("--questions", type=int, default=500)
     options.add_argument("--pgvector")
-    options.add_argument("--inside", action="store_true", help="measure in this process, one store")
+    options.add_argument(
+        "--data", type=Path, help="measure one store in this process, with the data of this folder"
+    )
     asked = options.parse_args()
-    if asked.inside:
-        data = Data(asked.what)
+    if asked.data:
+        data = Data.read(asked.data)
         asked.out.write_text(json.dumps(one(asked.stores, data, asked.questions, asked.pgvector)))
         return
+    with TemporaryDirectory() as folder:
+        Data(asked.what).write(Path(folder))
+        every(asked, folder)
+
+
+def every(asked: argparse.Namespace, folder: str) -> None:
+    """Each store in a process of its own; what was measured is written after each."""
     results = json.loads(asked.out.read_text()) if asked.out.exists() else []
     for name in asked.stores.split(","):
         if (name in WORDS and asked.what != "pydocs") or (name.startswith("pgvector") and not asked.pgvector):
             continue
         part = asked.out.with_suffix(".part")
-        given = ["--stores", name, "--questions", str(asked.questions), "--inside"]
+        given = ["--stores", name, "--questions", str(asked.questions), "--data", folder]
         given += ["--pgvector", asked.pgvector] if asked.pgvector else []
         started = time.perf_counter()
         subprocess.run([sys.executable, __file__, asked.what, str(part), *given], check=True)

@@ -64,6 +64,8 @@ def missing(name: str, words: Sequence[str]) -> str:
         chosen, swept = _chosen(group, words)
     except (HydraException, OmegaConfBaseException):
         return f"{plain}; {have} {knob}"
+    if chosen in having and (fields := OmegaConf.select(_compose(f"{group}/{chosen}"), name)) is not None:
+        return f"{name} has {', '.join(map(str, fields))} and nothing else"
     if swept:
         given = next((word for word in words if word.partition("=")[0] == name), f"{name}=…")
         return f"{group} is swept, and {group}={chosen}, from which the sweep starts, has no {knob}: write ++{given}"

@@ -57,3 +57,9 @@ def test_knobs_of_what_is_not_built_are_checked_where_the_command_line_names_it(
     assert build.typed(plain)["generator"] == plain["generator"]
     with pytest.raises(UserError, match=r"^generator.base_ms=x must be a number$"):
         build.typed(plain, {"generator"})
+
+
+def test_a_field_that_a_knob_does_not_have_is_answered_with_those_it_has() -> None:
+    config.register()
+    words = ["server=batch", "retriever=usearch", "retriever.filter={author: me}"]
+    assert choices.missing("retriever.filter", words) == "retriever.filter has source and nothing else"

@@ -39,6 +39,8 @@ class Hybrid(Store):
         }
         if any(isinstance(part, Hybrid) for part in self.parts.values()):
             raise UserError("retriever=hybrid joins two retrievers, and none of them may be hybrid")
+        for part in self.parts.values():
+            self.needs(*(part.modules if isinstance(part, Store) else ()))
         self.needs_vectors = any(map(needs_vectors, self.parts.values()))
 
     def read(self, passages: Sequence[Passage]) -> None:
