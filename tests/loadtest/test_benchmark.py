@@ -201,10 +201,11 @@ def test_the_highest_rate_within_an_slo_is_found(tmp_path: Path) -> None:
     load = {"slo_ms": 60.0, "request_rate": 25.0, "requests": 30, "tolerance": 0.5, "engine_ceiling": False}
     plain = simulated("queue", "slo_search", loadtest=load, generator={"base_ms": 2.0})
     record = measure(plain, tmp_path)
-    rates = {
-        float(level["offered_rate_rps"] or 0): level["valid"] and float(level["goodput"] or 0) >= 0.95
-        for level in record.levels
-    }
+    shares: dict[float, list[float]] = {}
+    for level in record.levels:  # a doubtful rate is measured again, and its levels count together
+        good = float(level["goodput"] or 0) if level["valid"] else 0.0
+        shares.setdefault(float(level["offered_rate_rps"] or 0), []).append(good)
+    rates = {rate: sum(found) / len(found) >= 0.95 for rate, found in shares.items()}
     highest, missed = (number(record.results[f"slo.{which}_rate_rps"]) for which in ("max", "missed"))
     assert rates.get(highest, True)
     assert not rates.get(missed, False)
