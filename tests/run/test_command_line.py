@@ -46,7 +46,10 @@ def typed(
 
 
 REFUSED = [
-    ("server=null", "server=null is not an option; there are: baseline, batch, external, lb, none, queue"),
+    (
+        "server=null",
+        "server=null is not an option; there are: baseline, batch, continuous, external, lb, none, queue",
+    ),
     ("experiment=null", "experiment=null is not an option; there are: balancing_policies, "),
     ("metric=3", "metric=3 is not an option; there are: cosine, dot, l1, l2, sqeuclidean"),
     ("metric=true", "metric=true is not an option"),

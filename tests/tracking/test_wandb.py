@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -17,12 +16,10 @@ import pandas as pd
 import pytest
 import synthetic
 import wandb_double
-from sections import made
+from wandb_file import read_offline
 
-from mlsys.errors import UserError
-from mlsys.record import Record, read
-from mlsys.report.rows import rows
-from mlsys.tracking.wandb import run_id, run_name, sweep_name
+from mlsys.record import read
+from mlsys.tracking.wandb import run_id
 
 pytestmark = pytest.mark.slow
 
@@ -85,54 +82,6 @@ def listener() -> Iterator[tuple[str, list[Any]]]:
         thread.join(5)
     for connection, _ in came:
         connection.close()
-
-
-def read_offline(place: Path) -> dict[str, Any]:
-    """What an offline run's file says: LevelDB's log framing around protobuf records."""
-    from wandb.proto import wandb_internal_pb2
-
-    (path,) = place.glob("wandb/offline-run-*/run-*.wandb")
-    data, at, part = path.read_bytes(), 7, b""
-    found: dict[str, Any] = {"history": [], "summary": {}, "config": {}, "artifacts": []}
-    while at + 7 <= len(data):
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        part += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):
-            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]  # made on import
-            record.ParseFromString(part)
-            part = b""
-            _take(found, record)
-    return found
-
-
-def _take(found: dict[str, Any], record: Any) -> None:
-    def items(part: Any) -> dict[str, Any]:
-        return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in part}
-
-    kind = record.WhichOneof("record_type")
-    if kind == "run":
-        run = record.run
-        found |= {
-            "group": run.run_group,
-            "job_type": run.job_type,
-            "id": run.run_id,
-            "name": run.display_name,
-        }
-        found["tags"] = list(run.tags)
-        found["config"] |= items(run.config.update)
-    elif kind == "history":
-        found["history"].append(items(record.history.item))
-    elif kind == "summary":
-        found["summary"] |= items(record.summary.update)
-    elif kind == "artifact":
-        found["artifacts"].append(record.artifact.name)
-    elif kind == "exit":
-        found["exit"] = record.exit.exit_code
 
 
 def test_an_offline_sweep_reads_back_and_asks_no_network(
@@ -260,79 +209,3 @@ def test_online_without_a_key_keeps_the_record(
     (path,) = outputs.rglob("record.json")
     assert "tracking=online needs a W&B key" in str(read(path).error)
     assert "Traceback" not in done.stderr + done.stdout
-
-
-def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from mlsys.tracking.wandb import surroundings
-
-    monkeypatch.setenv("WANDB_MODE", "online")
-    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
-    with surroundings("offline", tmp_path):
-        assert os.environ["WANDB_MODE"] == "offline"
-        assert os.environ["WANDB_DATA_DIR"].startswith(str(tmp_path))
-    assert os.environ["WANDB_MODE"] == "online"
-    assert "WANDB_DATA_DIR" not in os.environ
-
-
-def test_the_group_is_the_sweep_where_there_is_one(tmp_path: Path) -> None:
-    assert sweep_name(tmp_path / "sweep" / "0") is None
-    (tmp_path / "sweep").mkdir()
-    (tmp_path / "sweep" / "multirun.yaml").touch()
-    assert sweep_name(tmp_path / "sweep" / "0") == "sweep"
-
-
-def test_bad_options_name_themselves() -> None:
-    with pytest.raises(UserError, match=r"tracking\.mode=on is none of offline, online, disabled"):
-        made("tracking/online", mode="on")
-    with pytest.raises(UserError, match=r"tracking\.timeout_s=0\.0 must be more than 0"):
-        made("tracking/offline", timeout_s=0)
-
-
-def test_the_same_record_is_the_same_run_unless_an_agent_names_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    run = tmp_path / "sweep" / "0"
-    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
-    assert run_id(synthetic.distance(), run) == run_id(synthetic.distance(), run)
-    assert run_id(synthetic.distance(), run) != run_id(synthetic.distance("dot"), run)
-    monkeypatch.setenv("WANDB_RUN_ID", "agents")
-    assert run_id(synthetic.distance(), run) is None
-
-
-def test_the_runs_of_a_sweep_do_not_share_the_id_that_an_agent_gives(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "multirun.yaml").touch()
-    monkeypatch.setenv("WANDB_RUN_ID", "agents")
-    ids = {
-        run_id(made, tmp_path / made.config["metric"]["name"])
-        for made in map(synthetic.distance, ("l2", "dot"))
-    }
-    assert len(ids) == 2
-    assert not ids & {None, "agents"}
-
-
-@pytest.mark.parametrize(
-    ("made", "name"),
-    [
-        (synthetic.distance(), "l2 blocked float32 1,000,000"),
-        (synthetic.serving("queue"), "queue"),
-        (synthetic.failed(), "l2"),
-    ],
-)
-def test_run_name(made: Record, name: str) -> None:
-    assert run_name(rows([(Path("/x"), made)])[0]) == name
-
-
-def test_without_wandb_an_offline_run_goes_on_and_an_online_one_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lacking = "wandb is not installed: pip install 'mlsys[wandb]'"
-    monkeypatch.setattr("mlsys.extras.absent", lambda name: lacking)
-    sink = made("tracking/offline", mode="offline")
-    sink.open(synthetic.distance(), tmp_path)
-    sink.close(synthetic.distance())
-    assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr().err == f"this run is not kept for W&B: {lacking}\n"
-    with pytest.raises(UserError, match=r"tracking\.mode=online: wandb is not installed"):
-        made("tracking/online").open(synthetic.distance(), tmp_path)
