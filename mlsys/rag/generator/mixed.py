@@ -6,6 +6,7 @@ The tokens lie in one row: first one for each write, then the pieces. Linear lay
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -26,8 +27,12 @@ class Mixed:
         self._kept, self._pieces = kept, pieces
         self._masks: dict[tuple[int, int, int], torch.Tensor] = {}
         self._writes = len(writes)
-        make = _compiled if one_thread(kept) else _Masked
-        self._attend_writes = make(kept, writes, positions) if writes else None
+        self._attend_writes: _Compiled | _Masked | None = None
+        if writes:
+            loop = compiled_loop(kept)
+            self._attend_writes = (
+                _Compiled(loop, kept, writes, positions) if loop else _Masked(kept, writes, positions)
+            )
 
     def attend(
         self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
@@ -96,19 +101,33 @@ class _Masked:
         out.copy_(found[self._slots] if self._dense else found)
 
 
-def one_thread(kept: torch.Tensor) -> bool:
-    """Whether the compiled loop serves: it runs in one thread and knows float32."""
-    return kept.device.type == "cpu" and kept.dtype == torch.float32 and torch.get_num_threads() == 1
+def compiled_loop(kept: torch.Tensor) -> Callable[..., None] | None:
+    """The loop that reads each slot to its own length, where it serves: it runs in one thread and knows float32."""
+    serves = kept.device.type == "cpu" and kept.dtype == torch.float32 and torch.get_num_threads() == 1
+    return _loop() if serves else None
 
 
-def _compiled(kept: torch.Tensor, writes: Sequence[int], positions: Sequence[int]) -> Callable[..., None]:
-    from mlsys.rag.generator.numba_attention import store_and_attend
+@lru_cache
+def _loop() -> Callable[..., None] | None:
+    """None where Numba is not there, or not for this NumPy."""
+    try:
+        from mlsys.rag.generator.numba_attention import store_and_attend
+    except ImportError:
+        return None
+    loop: Callable[..., None] = store_and_attend
+    return loop
 
-    slots, places = np.array(writes), np.array(positions)
-    weights = np.empty(max(positions) + 1, dtype=np.float32)
 
-    def attend(layer: int, newest: tuple[torch.Tensor, ...], scale: float, out: torch.Tensor) -> None:
-        arrays = [tensor.numpy() for tensor in (*newest, kept[layer])]
-        store_and_attend(*arrays, slots, places, np.float32(scale), out.numpy(), weights)
+class _Compiled:
+    """By `loop`."""
 
-    return attend
+    def __init__(
+        self, loop: Callable[..., None], kept: torch.Tensor, writes: Sequence[int], positions: Sequence[int]
+    ) -> None:
+        self._loop, self._kept = loop, kept
+        self._slots, self._positions = np.array(writes), np.array(positions)
+        self._weights = np.empty(max(positions) + 1, dtype=np.float32)
+
+    def __call__(self, layer: int, newest: tuple[torch.Tensor, ...], scale: float, out: torch.Tensor) -> None:
+        arrays = [tensor.numpy() for tensor in (*newest, self._kept[layer])]
+        self._loop(*arrays, self._slots, self._positions, np.float32(scale), out.numpy(), self._weights)

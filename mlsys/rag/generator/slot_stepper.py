@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from mlsys.rag.generator.attention import shapes_that_vary
-from mlsys.rag.generator.decoding import forward
+from mlsys.rag.generator.decoding import PASS_TOKENS, forward
 from mlsys.rag.generator.kv_cache import Heads, KvCache
 from mlsys.rag.generator.kv_memory import Sizes
-from mlsys.rag.generator.mixed import Mixed, one_thread
+from mlsys.rag.generator.mixed import Mixed, compiled_loop
 from mlsys.rag.generator.sampling import pick
 from mlsys.rag.generator.stepping import GREEDY, Read, Sampling, Step
 from mlsys.record import Scalar
@@ -91,34 +91,55 @@ class SlotStepper:
                 )
 
     def _pass(self, step: Step) -> Found:
-        writes = step.writes
+        found = Found()
+        for reads, writes in self._parts(step):
+            slots, tokens = self._forward(reads, writes)
+            found.add({slot: row for row, slot in enumerate(slots)}, tokens)
+        return found
+
+    def _parts(self, step: Step) -> list[tuple[list[Read], tuple[int, ...]]]:
+        """The step in passes: on a CPU of no more tokens than is fast, as `Decoder` reads."""
+        if self._device.type == "cuda":
+            return [(list(step.reads), step.writes)]
+        parts: list[tuple[list[Read], tuple[int, ...]]] = [([], step.writes)]
+        tokens = len(step.writes)
+        for read in step.reads:
+            if tokens and tokens + len(read.ids) > PASS_TOKENS:
+                parts.append(([], ()))
+                tokens = 0
+            parts[-1][0].append(read)
+            tokens += len(read.ids)
+        return parts
+
+    def _forward(self, reads: list[Read], writes: tuple[int, ...]) -> tuple[list[int], torch.Tensor]:
+        """One pass. Returns which slots are given a token, and the tokens."""
         before = [self._held[slot] - 1 for slot in writes]
-        pieces = [(read.slot, read.start, len(read.ids)) for read in step.reads]
+        pieces = [(read.slot, read.start, len(read.ids)) for read in reads]
         positions = [*before, *(at for _, start, size in pieces for at in range(start, start + size))]
-        ids = self._tensor([token for read in step.reads for token in read.ids])
+        ids = self._tensor([token for read in reads for token in read.ids])
         if writes:
             ids = torch.cat([self._latest[self._tensor(writes)], ids])
         places, slots = list(range(len(writes))), list(writes)
         end = len(writes)
-        for read in step.reads:
+        for read in reads:
             end += len(read.ids)
             if read.last:
                 places.append(end - 1)
                 slots.append(read.slot)
         plan = Mixed(self._cache.slots, writes, before, pieces)
-        keep: Any = self._tensor(places) if step.reads else 0
+        keep: Any = self._tensor(places) if reads else 0
         logits = forward(self._model, ids, self._tensor(positions), plan, keep)
         tokens = pick(logits, [self._sampling[slot] for slot in slots], [self._held[slot] for slot in slots])
         self._latest[self._tensor(slots)] = tokens
-        found = Found()
-        found.add({slot: row for row, slot in enumerate(slots)}, tokens)
-        return found
+        return slots, tokens
 
     def _tensor(self, numbers: Any) -> torch.Tensor:
         return torch.tensor(numbers, dtype=torch.long, device=self._device)
 
     def _attention(self) -> str:
-        return "compiled, each slot to its length" if one_thread(self._cache.slots) else "masked, all slots"
+        return (
+            "compiled, each slot to its length" if compiled_loop(self._cache.slots) else "masked, all slots"
+        )
 
     def describe(self) -> dict[str, Scalar]:
         """Sizes, and how a written token attends."""

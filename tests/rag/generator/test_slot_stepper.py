@@ -91,6 +91,18 @@ def test_no_schedule_changes_a_token_on_a_gpu(kind: type[SlotStepper], family: s
         assert found == expected(family)
 
 
+def test_long_steps_are_read_in_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlsys.rag.generator.slot_stepper.PASS_TOKENS", 60)
+    assert schedules.answers(stepper("llama"), prompts(*LENGTHS), LIMITS, HOWS) == expected("llama")
+
+
+def test_without_a_compiled_loop_torch_attends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlsys.rag.generator.mixed._loop", lambda: None)
+    made = stepper("llama")
+    assert made.describe()["attention"] == "masked, all slots"
+    assert schedules.answers(made, prompts(*LENGTHS), LIMITS, HOWS) == expected("llama")
+
+
 def test_a_slot_takes_no_more_than_it_has_room_for(threads: int) -> None:
     made = stepper("llama")
     with pytest.raises(ValueError, match="slot 1 has room for 96 tokens, not 97"):
