@@ -38,12 +38,11 @@ def test_in_float32_a_batch_answers_token_for_token_as_single_requests(pipeline:
 
 
 def test_in_float32_any_schedule_of_steps_writes_the_same(pipeline: Pipeline) -> None:
-    items = pipeline.run(pipeline.items(4))
-    stepper = pipeline.generator.stepper(3, None, 0.25, 600)
-    found = schedules.answers(
-        stepper, [item.prompt_ids for item in items], [16] * 4, choose=Random(0).randint
-    )
-    assert found == [item.result_ids for item in items]
+    items = pipeline.run(pipeline.items(2))
+    stepper = pipeline.generator.stepper(2, None, 0.25, 600)
+    prompts = [item.prompt_ids for item in items]
+    found = schedules.answers(stepper, prompts, [6, 4], choose=Random(1).randint)
+    assert found == [items[0].result_ids[:6], items[1].result_ids[:4]]
 
 
 def test_the_known_passages_are_found(pipeline: Pipeline) -> None:

@@ -10,6 +10,7 @@ from mlsys.errors import UserError
 from mlsys.rag import hub, models
 from mlsys.rag.generator import Asked, Completion, Prompt, Wanted
 from mlsys.rag.generator.chat import Chat
+from mlsys.rag.generator.engines import implementation
 from mlsys.rag.generator.pieces import Pieces
 from mlsys.record import Scalar
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from mlsys.rag.generator.stepping import Stepper
 
 DTYPES = ("float32", "bfloat16", "float16")
-# Families whose attention is plain causal attention with explicit positions: the slot decoder may drive them.
-SLOT_FAMILIES = frozenset({"llama", "opt", "qwen2", "qwen3", "mistral"})
 
 
 class Decoding(TypedDict):
@@ -80,7 +79,7 @@ class ModelGenerator:
         """Fetch and load. Raises UserError if the model cannot be had or is too short for what was asked."""
         import torch
 
-        from mlsys.rag.generator import attention, linear
+        from mlsys.rag.generator import attention, engines, linear
 
         attention.register()
         self._warn(device, getattr(torch, self.dtype))
@@ -94,7 +93,9 @@ class ModelGenerator:
         self._packed = device == "cpu" and linear.pack(self._network)
         self.chat = Chat(tokenizer, network.generation_config)
         self._limit_prompt()
-        self._engine = self._make_engine()
+        self._engine = engines.lock_step(
+            self._network, self.chat, self.compile, self._max_prompt_tokens, self._longest_answer
+        )
 
     def _warn(self, device: str, dtype: Any) -> None:
         from mlsys.rag.generator import linear
@@ -138,26 +139,6 @@ class ModelGenerator:
             )
             raise UserError(f"{knob}={self._longest_answer}: {self.model} has {longest} positions in all")
         self._max_prompt_tokens = min(self._max_prompt_tokens, longest - self._longest_answer)
-
-    def _make_engine(self) -> Engine:
-        from mlsys.rag.generator.attention import IMPLEMENTATION
-
-        if self._network.config._attn_implementation != IMPLEMENTATION:
-            if self.compile:
-                family = self._network.config.model_type
-                raise UserError(
-                    f"generator.compile=true does not know {family} models ({', '.join(SLOT_FAMILIES)})"
-                )
-            from mlsys.rag.generator.plain import PlainDecoder
-
-            return PlainDecoder(self._network, self.chat.ends, self.chat.pad)
-        if self.compile:
-            from mlsys.rag.generator.graphs import GraphDecoder
-
-            return GraphDecoder(self._network, self.chat.ends, self.max_prompt_tokens, self._longest_answer)
-        from mlsys.rag.generator.decoding import Decoder
-
-        return Decoder(self._network, self.chat.ends, self.chat.prefix())
 
     @property
     def max_prompt_tokens(self) -> int:
@@ -205,18 +186,9 @@ class ModelGenerator:
 
     def stepper(self, slots: int | None, kv_memory: int | None, prefix_share: float, longest: int) -> Stepper:
         """The engine at token level, for the families that the slot decoder knows."""
-        from mlsys.rag.generator.attention import IMPLEMENTATION
-        from mlsys.rag.generator.kv_cache import free_bytes, heads
-        from mlsys.rag.generator.kv_memory import divide
-        from mlsys.rag.generator.slot_stepper import SlotStepper
-        from mlsys.rag.generator.static_stepper import StaticStepper
+        from mlsys.rag.generator import engines
 
-        if self._network.config._attn_implementation != IMPLEMENTATION:
-            family, known = self._network.config.model_type, ", ".join(sorted(SLOT_FAMILIES))
-            raise UserError(f"server=continuous does not know {family} models ({known}): use server=batch")
-        kept, free = heads(self._network), free_bytes(self._network.device)
-        sizes = divide(kv_memory, free, kept.token_bytes, slots, prefix_share, longest)
-        return (StaticStepper if self.compile else SlotStepper)(self._network, sizes, kept)
+        return engines.stepper(self._network, self.compile, (slots, kv_memory, prefix_share, longest))
 
     def describe(self) -> dict[str, Scalar]:
         """Model, type and how it decodes."""
@@ -234,13 +206,3 @@ class ModelGenerator:
             "shared_prefix_tokens": self._engine.shared_tokens,
             **self._warning,
         }
-
-
-def implementation(config: Any) -> str | None:
-    """The slot attention where the model is known to go with it, else what transformers chooses."""
-    from mlsys.rag.generator.attention import IMPLEMENTATION
-
-    windowed = getattr(config, "use_sliding_window", False) or (
-        config.model_type == "mistral" and getattr(config, "sliding_window", None)
-    )
-    return IMPLEMENTATION if config.model_type in SLOT_FAMILIES and not windowed else None

@@ -11,7 +11,8 @@ from typing import Any, Unpack
 
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
-from mlsys.rag.generator.model import Decoding, ModelGenerator, implementation
+from mlsys.rag.generator.engines import implementation
+from mlsys.rag.generator.model import Decoding, ModelGenerator
 from mlsys.rag.generator.pieces import Pieces, Words
 from mlsys.rag.generator.shapes import SHAPES, config
 from mlsys.rag.generator.vocabulary import build
