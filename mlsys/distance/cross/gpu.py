@@ -54,15 +54,16 @@ def directly(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tensor
     absolute = metric.search == metric.name == "l1" and x.dtype != torch.float64
     kind = for_dtype(metric, x.dtype == torch.float64)
     chunk = CHUNK if absolute else 1
-    left, right = (_turned(rows, chunk) for rows in (x, y))
+    left, right = (_turned(rows, chunk, tile) for rows, tile in zip((x, y), DIRECT, strict=True))
+    zeros = torch.zeros(DIRECT[1], dtype=torch.float32, device=x.device)
     tiles = -(-len(x) // DIRECT[0]) * -(-len(y) // DIRECT[1])
     words: dict[str, Any] = {"BM": DIRECT[0], "BN": DIRECT[1], "CHUNK": chunk, "ABSOLUTE": absolute}
     with on(x.device):
         direct_kernel[(tiles,)](
-            left, right, out, len(x), len(y), len(left), **said_of(kind, x.dtype), **words, num_warps=8
+            left, right, zeros, out, len(x), len(y), len(left), **said_of(kind, x.dtype), **words, num_warps=8
         )
 
 
-def _turned(rows: torch.Tensor, chunk: int) -> torch.Tensor:
-    """(n, rows), with zeros up to a whole number of chunks."""
-    return F.pad(rows, (0, -rows.shape[1] % chunk)).T.contiguous()
+def _turned(rows: torch.Tensor, chunk: int, tile: int) -> torch.Tensor:
+    """(n, rows), with zeros up to whole chunks and tiles."""
+    return F.pad(rows, (0, -rows.shape[1] % chunk, 0, -len(rows) % tile)).T.contiguous()

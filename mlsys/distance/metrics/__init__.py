@@ -42,8 +42,8 @@ class Metric(ABC):
     the same words and `value`, is what an error is measured against. A record's reference and the plain baselines come
     from them and from nothing else here, see `mlsys.distance.definition`.
 
-    `slope` is a `jit` function of two equal tiles, the finished distance and the three sums of their row, all float64;
-    it returns what the distance changes by with each element of x and of y. `slope_of_sums` says whether it looks at
+    `slope` is a `jit` function of two equal tiles, the distances and the three sums of their rows, all float64; it
+    returns what the distance changes by with each element of x and of y. `slope_of_sums` says whether it looks at
     the distance or the sums. `gradient` says the same to torch. A metric that states neither has its definition's.
 
     `search` is the form in which rows are searched, see `mlsys.distance.search.ranking`; without one they are not. It

@@ -33,10 +33,9 @@ def cosine_finish(a, b, c):  # type: ignore[no-untyped-def]
 @jit
 def cosine_slope(x, y, value, a, b, c):  # type: ignore[no-untyped-def]
     """What of the other's unit vector is across one's own, over one's own length."""
-    x_norm, y_norm = tl.sqrt(b), tl.sqrt(c)
-    p, q = x / x_norm, y / y_norm
-    cosine = a / x_norm / y_norm
-    return (cosine * p - q) / x_norm, (cosine * q - p) / y_norm
+    across = 1.0 / tl.sqrt(b) / tl.sqrt(c)
+    along_x, along_y = a * across / b, a * across / c
+    return x * along_x - y * across, y * along_y - x * across
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def l2_finish(a, b, c):  # type: ignore[no-untyped-def]
 @jit
 def l2_slope(x, y, value, a, b, c):  # type: ignore[no-untyped-def]
     """The difference as a unit vector; of equal vectors 0, the subgradient that torch takes."""
-    slope = tl.where(value == 0.0, 0.0, (x - y) / value)
+    inverse = tl.where(value == 0.0, 0.0, 1.0 / value)
+    slope = (x - y) * inverse
     return slope, -slope
 
 

@@ -6,6 +6,7 @@ thread load several elements at once.
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from mlsys.distance.metrics import Metric, for_dtype
 from mlsys.distance.rows.kernels import rows_kernel, slope_kernel
 
 TILE = {1: 4096, 3: 2048}  # elements a program holds at a time, by the metric's sums: what registers allow
+SLOPE_TILE = 2048
 LONGEST = 1024  # columns of a tile of several rows
 FOLD = 4  # elements that a thread loads at once
 PROGRAMS_A_PROCESSOR = 16
@@ -35,9 +37,8 @@ class Tiles:
     even: bool  # whether tiles end where rows end
 
 
-def cut(count: int, n: int, sums: int, programs: int) -> Tiles:
-    """The tiles for `count` pairs of rows of n elements on a GPU that wants `programs` programs."""
-    tile = TILE[sums]
+def cut(count: int, n: int, tile: int, programs: int) -> Tiles:
+    """The tiles of `tile` elements for `count` pairs of rows of n on a GPU that wants `programs` programs."""
     if n <= LONGEST:
         columns = max(FOLD, 1 << (n - 1).bit_length())
     elif n >= 4 * tile:
@@ -64,17 +65,19 @@ def distances(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tenso
 def _launch(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tensor, whole: bool) -> None:
     metric = for_dtype(metric, x.dtype == torch.float64)
     (count, n), device = x.shape, x.device
-    tiles = cut(count, max(n, 1), metric.sums, _programs(device))
+    tiles = cut(count, max(n, 1), TILE[metric.sums], _programs(device))
     split = tiles.segments > 1
     partials = torch.empty(
         metric.sums * count * tiles.segments if split else 0, dtype=torch.float64, device=device
     )
+    align = _alignment(x, y)
     counters = torch.zeros(count if split else 0, dtype=torch.int32, device=device)
     with on(device):
         rows_kernel[(-(-count // tiles.rows) * tiles.segments,)](
-            x, y, partials, counters, out, count, n, tiles.segment, *x.stride(), *y.stride(),
+            x, y, partials, counters, out, count, n // align, tiles.segment,
+            *_strides(x, align), *_strides(y, align),
             **said_of(metric, x.dtype), ROWS=tiles.rows, COLS=tiles.columns, FOLD=FOLD, EVEN=tiles.even,
-            SPLIT=split, WHOLE=whole,
+            SPLIT=split, WHOLE=whole, ALIGN=align,
         )  # fmt: skip
 
 
@@ -88,19 +91,29 @@ def slopes(
     count, n = x.shape
     left, right = (x.new_empty(x.shape if asked else 0) for asked in (of_x, of_y))
     wide = for_dtype(metric, x.dtype == torch.float64)
-    tiles = cut(count, n, wide.sums, 0)
+    tiles = cut(count, n, SLOPE_TILE, 0)
     inside = n <= tiles.columns
+    align = _alignment(x, y)
     sums = torch.empty(0, dtype=torch.float64, device=x.device)
     if wide.slope_of_sums and not inside:
         sums = torch.empty(3, count, dtype=torch.float64, device=x.device)
         _launch(x, y, metric, sums, whole=True)
     with on(x.device):
         slope_kernel[(-(-count // tiles.rows) * -(-n // tiles.columns),)](
-            x, y, weight.contiguous(), sums, left, right, count, n, *x.stride(), *y.stride(),
-            **said_of(wide, x.dtype), SLOPE=wide.slope, ROWS=tiles.rows, COLS=tiles.columns, FOLD=FOLD,
-            EVEN=tiles.even, NEEDED=wide.slope_of_sums, INSIDE=inside, X=of_x, Y=of_y,
+            x, y, weight.contiguous(), sums, left, right, count, n // align, *_strides(x, align), *_strides(y, align),
+            **said_of(wide, x.dtype), SLOPE=wide.slope, ROWS=tiles.rows, COLS=tiles.columns,
+            EVEN=tiles.even, NEEDED=wide.slope_of_sums, INSIDE=inside, X=of_x, Y=of_y, ALIGN=align,
         )  # fmt: skip
     return left, right
+
+
+def _alignment(x: torch.Tensor, y: torch.Tensor) -> int:
+    """The largest power of two, up to 16, of which a row's length and the strides from row to row are multiples."""
+    return math.gcd(16, x.shape[1], x.stride(0), y.stride(0))
+
+
+def _strides(rows: torch.Tensor, align: int) -> tuple[int, int]:
+    return rows.stride(0) // align, rows.stride(1)
 
 
 def said_of(metric: Metric, dtype: torch.dtype) -> dict[str, Any]:

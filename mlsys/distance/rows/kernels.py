@@ -18,18 +18,22 @@ LANES = tl and tl.constexpr(FAN)
 @jit
 def tile_sums(u, v, inside, TERMS: tl.constexpr, SUMS: tl.constexpr, EVEN: tl.constexpr, FOLD: tl.constexpr):  # type: ignore[no-untyped-def]
     """The terms of a tile (ROWS, COLS), `FOLD` neighbours added: three tiles, those beyond `SUMS` mean nothing."""
-    ROWS: tl.constexpr = u.shape[0]
-    FOLDED: tl.constexpr = u.shape[1] // FOLD
     terms = TERMS(u, v)
-    a = terms[0] if EVEN else tl.where(inside, terms[0], 0.0)
-    a = tl.sum(tl.reshape(a, [ROWS, FOLDED, FOLD]), axis=2)
+    a = fold(terms[0], inside, EVEN, FOLD)
     b, c = a, a
     if SUMS == 3:
-        b = terms[1] if EVEN else tl.where(inside, terms[1], 0.0)
-        c = terms[2] if EVEN else tl.where(inside, terms[2], 0.0)
-        b = tl.sum(tl.reshape(b, [ROWS, FOLDED, FOLD]), axis=2)
-        c = tl.sum(tl.reshape(c, [ROWS, FOLDED, FOLD]), axis=2)
+        b, c = fold(terms[1], inside, EVEN, FOLD), fold(terms[2], inside, EVEN, FOLD)
     return a, b, c
+
+
+@jit
+def fold(terms, inside, EVEN: tl.constexpr, FOLD: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The terms (ROWS, COLS) inside, `FOLD` neighbours added."""
+    if not EVEN:
+        terms = tl.where(inside, terms, 0.0)
+    if FOLD > 1:
+        terms = tl.sum(tl.reshape(terms, [terms.shape[0], terms.shape[1] // FOLD, FOLD]), axis=2)
+    return terms
 
 
 @jit
@@ -37,10 +41,14 @@ def rows_kernel(  # type: ignore[no-untyped-def]
     x, y, partials, counters, out, rows, n, segment, x_row, x_col, y_row, y_col,
     TERMS: tl.constexpr, FINISH: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr,
     ROWS: tl.constexpr, COLS: tl.constexpr, FOLD: tl.constexpr, EVEN: tl.constexpr, SPLIT: tl.constexpr,
-    WHOLE: tl.constexpr,
+    WHOLE: tl.constexpr, ALIGN: tl.constexpr,
 ):  # fmt: skip
-    """The distance of each pair of rows; with `WHOLE` the finished sums (3, rows) instead."""
-    segments = tl.cdiv(n, segment)
+    """The distance of each pair of rows; with `WHOLE` the finished sums (3, rows) instead.
+
+    n, x_row and y_row come in units of `ALIGN` elements: so the compiler knows how many a thread may load at once.
+    """
+    n, x_row, y_row = n * ALIGN, x_row * ALIGN, y_row * ALIGN
+    segments = tl.maximum(tl.cdiv(n, segment), 1)
     tile = tl.program_id(0) // segments
     part = tl.program_id(0) % segments
     row = tile.to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -97,14 +105,15 @@ def store_rows(out, row, rows, a, b, c, FINISH: tl.constexpr, WHOLE: tl.constexp
 def slope_kernel(  # type: ignore[no-untyped-def]
     x, y, weight, sums, of_x, of_y, rows, n, x_row, x_col, y_row, y_col,
     TERMS: tl.constexpr, FINISH: tl.constexpr, SLOPE: tl.constexpr, SUMS: tl.constexpr,
-    ELEMENT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, FOLD: tl.constexpr, EVEN: tl.constexpr,
-    NEEDED: tl.constexpr, INSIDE: tl.constexpr, X: tl.constexpr, Y: tl.constexpr,
+    ELEMENT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, EVEN: tl.constexpr,
+    NEEDED: tl.constexpr, INSIDE: tl.constexpr, X: tl.constexpr, Y: tl.constexpr, ALIGN: tl.constexpr,
 ):  # fmt: skip
     """What each element of x and y changes its row's distance by, times the row's weight; of_x and of_y (rows, n).
 
     The row's sums, where the slope looks at them, come from the tile if it holds the whole rows (`INSIDE`), so that the
-    elements are read once, else from `sums` (3, rows).
+    elements are read once, else from `sums` (3, rows). Lengths come as in `rows_kernel`.
     """
+    n, x_row, y_row = n * ALIGN, x_row * ALIGN, y_row * ALIGN
     tiles = tl.cdiv(n, COLS)
     row = (tl.program_id(0) // tiles).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     col = ((tl.program_id(0) % tiles) * COLS + tl.arange(0, COLS)).to(tl.int64)
@@ -118,7 +127,7 @@ def slope_kernel(  # type: ignore[no-untyped-def]
     b, c, value = a, a, a
     if NEEDED:
         if INSIDE:
-            d, e, f = tile_sums(u, v, inside, TERMS, SUMS, EVEN, FOLD)
+            d, e, f = tile_sums(u, v, inside, TERMS, SUMS, EVEN, 1)
             a = tl.sum(d, axis=1)
             if SUMS == 3:
                 b, c = tl.sum(e, axis=1), tl.sum(f, axis=1)

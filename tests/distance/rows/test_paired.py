@@ -136,9 +136,9 @@ def test_the_slope_of_equal_rows_is_zero() -> None:
 
 
 def test_few_long_rows_are_cut_and_the_cut_changes_no_bit() -> None:
-    assert gpu.cut(100, 1_000_000, 1, 2112).segments > 1
-    assert gpu.cut(6_250_000, 16, 1, 2112) == gpu.Tiles(256, 16, 16, 1, True)
-    assert gpu.cut(100_000, 1000, 3, 2112).segments == 1
+    assert gpu.cut(100, 1_000_000, 4096, 2112).segments > 1
+    assert gpu.cut(6_250_000, 16, 4096, 2112) == gpu.Tiles(256, 16, 16, 1, True)
+    assert gpu.cut(100_000, 1000, 2048, 2112).segments == 1
     x, y = pair(2, 40_000)
     found = []
     for _ in range(2):
