@@ -83,6 +83,9 @@ def beside(config: Mapping[str, Any], level: Mapping[str, Scalar], rows: pd.Data
     values["theory.own_turn_ms"] = added.turn_ms
     expected = {part: value + (added.outside_ms if model.apart else 0.0) for part, value in figures.items()}
     if model.replay is None:
+        if model.together:
+            values["theory.own_pickup_ms"] = pickup_ms = _last_ones_ms(good["queue_ms"], model.together)
+            expected["mean"] += pickup_ms
         return values | _compared(good, expected, good["e2e_ms"], {})
     steady, real = (_Replay.of(rows, good, model.replay, added, real) for real in (model.random, True))
     pickup_ms = float(good.loc[real.idle, "queue_ms"].median()) - model.idle_ms if real.idle.any() else 0.0
@@ -123,6 +126,12 @@ def _added(level: Mapping[str, Scalar], good: pd.DataFrame, engine: Cost, model:
         float((good["e2e_ms"] - good["queue_ms"] - work).mean()),
         work / np.array([cost(size) for size in sizes]),
     )
+
+
+def _last_ones_ms(waits_ms: pd.Series[float], clients: int) -> float:
+    """How long the last of so many clients waits on average, whose request begins the batch."""
+    shortest = np.sort(waits_ms.to_numpy(dtype=np.float64))
+    return float(shortest[: max(1, len(shortest) // clients)].mean())
 
 
 def _compared(

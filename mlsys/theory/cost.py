@@ -43,14 +43,14 @@ class Fit:
 
 
 def fit(sizes: Values, times_ms: Values, weights: Values | None = None) -> Fit:
-    """The cost that comes nearest to batches of these sizes and times: least squares of the error relative to the time.
+    """The cost that comes nearest to batches of these sizes and times, by least squares: right on average.
 
     Neither part is below 0. Of batches of one size only, all of the cost is `base_ms`. Raises ValueError without any.
     """
     size, time = np.asarray(sizes, dtype=np.float64), np.asarray(times_ms, dtype=np.float64)
     if not len(size) or (time <= 0).any():
         raise ValueError("a cost is found in batches that took some time")
-    weight = np.sqrt(np.ones_like(size) if weights is None else np.asarray(weights, dtype=np.float64)) / time
+    weight = np.sqrt(np.ones_like(size) if weights is None else np.asarray(weights, dtype=np.float64))
     found = _solved(size, time, weight)
     off = np.array([found(one) for one in size]) / time - 1
     return Fit(found, float(np.sqrt(np.mean(off**2))), float(np.abs(off).max()))

@@ -37,6 +37,7 @@ class Model:
     `law(cost)` may raise Unstable. `replay(arrivals_ms, cost, stretch)`: the same on given arrivals, each service as a
     multiple of its cost; None where it cannot be told. `percentiles`: the law gives them. `random`: services are drawn.
     `idle_ms`: what one waits by the model that finds nobody inside.
+    `together`: so many clients go in one batch, which begins when the last of them has asked; 0: it is not known.
     `apart`: a request's way to the service and back adds to its latency; else others are served meanwhile.
     """
 
@@ -47,6 +48,7 @@ class Model:
     random: bool = False
     apart: bool = True
     idle_ms: float = 0.0
+    together: int = 0
 
 
 def engine(generator: Mapping[str, Any]) -> Cost:
@@ -90,7 +92,9 @@ def _closed(config: Mapping[str, Any], clients: int) -> Model:
         )
     if mode == "batch" and config["batching"]["name"] != "hybrid":
         raise NoForm(f"batching={config['batching']['name']} has no form in a closed loop")
-    return Model("closed loop", lambda cost: ClosedLoop(clients, cost, most), apart=clients <= most)
+    apart = clients <= most
+    together = clients if apart else 0
+    return Model("closed loop", lambda cost: ClosedLoop(clients, cost, most), apart=apart, together=together)
 
 
 def _line(config: Mapping[str, Any], rate: float) -> Model:
