@@ -8,7 +8,10 @@ passed over. `experiments/balancing_policies` has figures.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from mlsys.serving.request import Request
 
 
 class Candidate(Protocol):
@@ -30,3 +33,14 @@ class Policy(Protocol):
 
     def choose(self, candidates: Sequence[C]) -> C:
         """One of `candidates`, which is never empty."""
+
+
+@runtime_checkable
+class Affine(Protocol):
+    """A policy that also looks at the request, and learns from its answer."""
+
+    def choose_for(self, candidates: Sequence[C], request: Request) -> C:
+        """One of `candidates`, which is never empty, for this request."""
+
+    def learn(self, request: Request, passages: Sequence[int]) -> None:
+        """The request was answered with these passages (ids) in its prompt, in their order."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from mlsys.serving.balancer import Policy
+from mlsys.serving.balancer import Affine, Policy
 from mlsys.serving.balancer.health import Health
 from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.balancer.silence import Silence
-from mlsys.serving.request import Clock, Unavailable
+from mlsys.serving.request import Clock, Request, Unavailable
 
 
 class Backend:
@@ -109,7 +110,7 @@ class Backends:
         trusted = [backend for backend in up if not backend.health.ejected(self._clock())] or up
         return [backend for backend in trusted if not backend.silence.silent()] or trusted
 
-    def choose(self, tried: list[Backend]) -> Backend | None:
+    def choose(self, tried: list[Backend], request: Request) -> Backend | None:
         """The policy's choice among those not yet tried; None if all of them were. Raises Unavailable if
         none is up.
         """
@@ -117,4 +118,13 @@ class Backends:
         if not available:
             raise Unavailable(f"none of {len(self.all)} replicas is up", 1)
         fresh = [backend for backend in available if backend not in tried]
-        return self.policy.choose(fresh) if fresh else None
+        if not fresh:
+            return None
+        if isinstance(self.policy, Affine):
+            return self.policy.choose_for(fresh, request)
+        return self.policy.choose(fresh)
+
+    def learn(self, request: Request, passages: Sequence[int]) -> None:
+        """What the request's answer says of its prompt, for a policy that looks at it."""
+        if isinstance(self.policy, Affine):
+            self.policy.learn(request, passages)

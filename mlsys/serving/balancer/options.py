@@ -37,6 +37,7 @@ class Balancing(Server):
     connect_timeout_s: float
     retry_share: float
     retry_burst: int
+    stream_gap_s: float
     restart_min_s: float
     restart_max_s: float
 
@@ -51,7 +52,8 @@ class Balancing(Server):
             at_least(f"server.{knob}", getattr(self, knob), 0)
         for knob in ("start_timeout_s", "check_interval_s", "check_timeout_s", "probe_timeout_s", "eject_s"):
             above(f"server.{knob}", getattr(self, knob), 0)
-        above("server.connect_timeout_s", self.connect_timeout_s, 0)
+        for knob in ("connect_timeout_s", "stream_gap_s"):
+            above(f"server.{knob}", getattr(self, knob), 0)
         at_least("server.eject_max_s", self.eject_max_s, self.eject_s)
         at_least("server.restart_max_s", self.restart_max_s, self.restart_min_s)
         for address in self.backends:

@@ -16,10 +16,13 @@ from typing import Any
 import aiohttp
 
 from mlsys import bodies
+from mlsys.serving.balancer import relay
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import FOR_DEATHS, RetryBudget
-from mlsys.serving.modes import Answer
+from mlsys.serving.http import sse
+from mlsys.serving.modes import PASSAGES, Answer
 from mlsys.serving.request import BadGateway, Request, Unavailable
+from mlsys.serving.stream import Stream
 
 BUSY = frozenset({429, 503})
 JSON = {"content-type": "application/json"}
@@ -38,8 +41,14 @@ class Proxy:
     """One client session for all replicas. Use as an async context manager."""
 
     def __init__(
-        self, backends: Backends, budget: RetryBudget, connect_timeout_s: float, silent_s: float = 0.0
+        self,
+        backends: Backends,
+        budget: RetryBudget,
+        connect_timeout_s: float,
+        silent_s: float = 0.0,
+        stream_gap_s: float = 60.0,
     ) -> None:
+        self._stream_gap_s = stream_gap_s
         self.backends, self.budget, self._connect_timeout_s = backends, budget, connect_timeout_s
         self._poll_s = silent_s / 4 or None
         self.retries = 0
@@ -78,7 +87,7 @@ class Proxy:
         """The answer of one replica; of the first to give one where the others have gone silent.
 
         Raises Unavailable where none is up or retries ran out on broken connections, BadGateway where they
-        ran out on what is no answer.
+        ran out on what is no answer, or where a stream that had begun broke off.
         """
         self.budget.earn()
         tried: list[Backend] = []
@@ -87,16 +96,20 @@ class Proxy:
         fault = Broken("no replica was asked")
         try:
             while True:
-                if all(backend.silence.silent() for backend in calls.values()):
-                    if (backend := self._next(tried, answer is not None)) is not None:
+                begun = _begun(request)
+                if begun is None and all(backend.silence.silent() for backend in calls.values()):
+                    if (backend := self._next(tried, answer is not None, request)) is not None:
                         calls[self._call(backend, request)] = backend
                     elif not calls:
                         break
                 done, _ = await asyncio.wait(calls, timeout=self._poll_s, return_when=asyncio.FIRST_COMPLETED)
                 for call in done:
+                    asked = calls.pop(call)
                     try:
-                        answer = _result(call, calls.pop(call))
+                        answer = _result(call, asked)
                     except Broken as error:
+                        if _begun(request) == asked.name:
+                            raise BadGateway(f"the answer broke off: {error}") from error
                         fault = error
                     else:
                         if answer.status not in BUSY:
@@ -111,9 +124,9 @@ class Proxy:
             raise BadGateway(str(fault))
         raise Unavailable(f"the connection to {len(tried)} replica(s) failed", 1)
 
-    def _next(self, tried: list[Backend], busy: bool) -> Backend | None:
+    def _next(self, tried: list[Backend], busy: bool, request: Request) -> Backend | None:
         """Whom to ask now, if anybody is left and the budget allows it. Raises Unavailable if none is up."""
-        backend = self.backends.choose(tried)
+        backend = self.backends.choose(tried, request)
         if tried and backend is not None:
             if not self.budget.spend(FOR_DEATHS if busy else 0.0):
                 return None
@@ -128,17 +141,27 @@ class Proxy:
         return call
 
     async def _ask(self, backend: Backend, request: Request) -> Answer:
-        body = {"query": request.query, "k": request.k}
+        form = request.form
+        path, body = "/rag", {"query": request.query, "k": request.k}
+        if form is not None:
+            path, body = form.path, form.sent()
         if (remaining_s := request.remaining_s) is not None:
             body["timeout_ms"] = max(1.0, remaining_s * 1000)
         try:
-            async with await self._post(f"{backend.url}/rag", json.dumps(body)) as response:
+            async with await self._post(f"{backend.url}{path}", json.dumps(body)) as response:
                 status, headers = response.status, response.headers
                 if status != 200 and not 400 <= status < 600:
                     response.close()
                     backend.answered(status)
                     raise NoAnswer(f"{backend.name} answered {status}, which is no answer to a question")
-                content = await bodies.read(response)
+                passages = _numbers(headers.get(PASSAGES))
+                if status == 200:
+                    self.backends.learn(request, passages)
+                if request.stream is not None and status == 200 and response.content_type == sse.MEDIA_TYPE:
+                    await self._relay(backend, request.stream, response)
+                    content = b""
+                else:
+                    content = await bodies.read(response)
         except bodies.TooLarge as error:
             backend.answered(None)
             raise NoAnswer(f"{backend.name}: {error}") from error
@@ -149,7 +172,16 @@ class Proxy:
             raise Broken(f"{backend.name}: {error}") from error
         backend.answered(status)
         kind = _plain(headers.get("content-type")) or "application/octet-stream"
-        return Answer(content, status, backend.name, _plain(headers.get("retry-after")), kind)
+        return Answer(content, status, backend.name, _plain(headers.get("retry-after")), kind, passages)
+
+    async def _relay(self, backend: Backend, stream: Stream, response: aiohttp.ClientResponse) -> None:
+        """Every event to the client; the replica whose first one comes first has the stream."""
+        async for event in relay.events(response, self._stream_gap_s):
+            if stream.replica not in (None, backend.name):
+                raise Broken(f"{backend.name}: another replica was first")
+            stream.replica = backend.name
+            backend.silence.heard()
+            stream.pass_on(event)
 
     async def _post(self, url: str, body: str) -> aiohttp.ClientResponse:
         """The head of the answer. A kept connection that closed before it came says nothing about the replica,
@@ -171,6 +203,19 @@ class Proxy:
 async def _note_reuse(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
     if context.trace_request_ctx is not None:  # checks do not ask
         context.trace_request_ctx["kept"] = True
+
+
+def _begun(request: Request) -> str | None:
+    """The replica whose stream the client has begun to get: no other can go on with it."""
+    return None if request.stream is None else request.stream.replica
+
+
+def _numbers(header: str | None) -> list[int]:
+    """Ids of passages, as a replica of our own names them."""
+    try:
+        return [int(number) for number in (_plain(header) or "").split(",") if number]
+    except ValueError:
+        return []
 
 
 def _result(call: asyncio.Task[Answer], backend: Backend) -> Answer:

@@ -8,14 +8,11 @@ from collections.abc import Sequence
 from fastapi import Request as Http
 from fastapi import Response
 
-from mlsys.rag.item import Hit
 from mlsys.serving.http.handler import CLIENT_LEFT, Handler, Left
 from mlsys.serving.http.middleware import key_of
 from mlsys.serving.http.streaming import EventStream
-from mlsys.serving.modes import Answer
+from mlsys.serving.modes import PASSAGES, Answer
 from mlsys.serving.request import Request
-
-PASSAGES = "x-passages"  # ids of the passages in the prompt, by which a balancer learns who has read them
 
 
 def client_of(http: Http) -> str:
@@ -45,6 +42,6 @@ def whole(answer: Answer) -> Response:
     return Response(answer.body, answer.status, headers)
 
 
-def _headers(replica: str | None, passages: Sequence[Hit]) -> dict[str, str]:
+def _headers(replica: str | None, passages: Sequence[int]) -> dict[str, str]:
     named = {"x-replica": replica} if replica else {}
-    return {**named, PASSAGES: ",".join(str(hit.id) for hit in passages)} if passages else named
+    return {**named, PASSAGES: ",".join(map(str, passages))} if passages else named

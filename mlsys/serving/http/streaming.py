@@ -9,7 +9,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-from mlsys.rag.item import Hit
 from mlsys.serving.http import sse
 from mlsys.serving.modes import Answer
 from mlsys.serving.request import Request, ServiceError
@@ -34,9 +33,9 @@ class Coming:
         self.request, self._first, self._rest, self._answer = request, first, rest, answer
 
     @property
-    def passages(self) -> list[Hit]:
-        """Those that the answer is given, where it is written here."""
-        return [] if isinstance(self._first, bytes | Piece) else list(self._first)
+    def passages(self) -> list[int]:
+        """Ids of those that the answer is given, where it is written here."""
+        return [] if isinstance(self._first, bytes | Piece) else [hit.id for hit in self._first]
 
     async def events(self) -> AsyncIterator[bytes]:
         """Whole events, an end in any case."""

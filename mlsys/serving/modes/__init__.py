@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlsys.rag.item import Hit
 from mlsys.serving.balancer import Policy as BalancingPolicy
 from mlsys.serving.batching import Policy as BatchingPolicy
 from mlsys.serving.meters import Meters
@@ -17,6 +16,7 @@ from mlsys.serving.scheduling import Policy as SchedulingPolicy
 from mlsys.serving.worker import Pipeline
 
 RAG = "rag"
+PASSAGES = "x-passages"  # ids of the passages in the prompt, by which a balancer learns who has read them
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Names:
 class Answer:
     """A finished HTTP answer: its text (JSON, but for what a stranger's replica sends), status and replica.
 
-    Empty where it was told to the request's stream. `passages`: those in the prompt, where it was written here.
+    Empty where it was told to the request's stream. `passages`: ids of those in the prompt.
     """
 
     body: bytes
@@ -39,7 +39,7 @@ class Answer:
     replica: str | None = None
     retry_after: str | None = None
     content_type: str = "application/json"
-    passages: Sequence[Hit] = ()
+    passages: Sequence[int] = ()
 
     def content(self) -> dict[str, Any] | None:
         """The body's JSON object; None where it holds none, or what cannot be written as JSON again."""

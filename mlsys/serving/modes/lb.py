@@ -72,7 +72,9 @@ class Balancer:
         self.backends = Backends(backends, policy)
         self.replicas = Replicas(replicas)
         budget = RetryBudget(options.retry_share, options.retry_burst)
-        self.proxy = Proxy(self.backends, budget, options.connect_timeout_s, options.silent_s)
+        self.proxy = Proxy(
+            self.backends, budget, options.connect_timeout_s, options.silent_s, options.stream_gap_s
+        )
         self.admission = Admission(options.max_queue * len(backends))
         self.in_flight = 0
         self.meters = Meters()

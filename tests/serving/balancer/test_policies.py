@@ -3,16 +3,20 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sections import made
 
+from mlsys.errors import UserError
 from mlsys.serving.balancer import Policy
 from mlsys.serving.balancer.least_in_flight import LeastInFlight
 from mlsys.serving.balancer.power_of_two import PowerOfTwo
+from mlsys.serving.balancer.prefix_affinity import PrefixAffinity
 from mlsys.serving.balancer.round_robin import RoundRobin
+from mlsys.serving.request import Request, Wish
 
 
 @dataclass
@@ -67,7 +71,87 @@ def test_power_of_two_is_drawn_by_its_seed() -> None:
     assert draws[0] == draws[1]
 
 
-@pytest.mark.parametrize("policy", ["round_robin", "least_in_flight", "power_of_two"])
+def affine(bound: float = 1.25, remembered: int = 2) -> PrefixAffinity:
+    return PrefixAffinity("prefix_affinity", bound, remembered)
+
+
+def asked(query: str, **wish: Any) -> Request:
+    return Request(query, 2, wish=Wish(**wish))
+
+
+def test_questions_with_the_same_first_passage_go_where_it_was_read() -> None:
+    policy, replicas = affine(remembered=50), [Replica(name) for name in "abcdefgh"]
+    questions = [asked(f"question {number}") for number in range(20)]
+    for question in questions:
+        policy.learn(question, [7, 3])
+    assert len({policy.choose_for(replicas, question).name for question in questions}) == 1
+    assert len({policy.choose_for(replicas, asked(f"new {number}")).name for number in range(20)}) > 3
+
+
+def test_a_conversation_stays_where_it_began() -> None:
+    policy, replicas = affine(), [Replica(name) for name in "abcdefgh"]
+    first = {"role": "user", "content": "Hello"}
+    turns = [[first], [first, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Why?"}]]
+    assert (
+        len({policy.choose_for(replicas, asked(str(turn), messages=tuple(turn))).name for turn in turns}) == 1
+    )
+    assert policy.prefix(asked("q", messages=({"role": "assistant", "content": "x"},))) == "conversation x"
+    text = "x" * 300
+    assert policy.prefix(asked("", prompt=text)) == policy.prefix(asked("", prompt=f"{text}and more"))
+
+
+def test_a_popular_prefix_makes_no_replica_busier_than_its_share() -> None:
+    policy, replicas = affine(), [Replica("a"), Replica("b"), Replica("c")]
+    for _ in range(30):
+        policy.choose_for(replicas, asked("the same")).in_flight += 1
+    assert max(replica.in_flight for replica in replicas) == 13, "1.25 times 10, rounded up"
+    assert min(replica.in_flight for replica in replicas) >= 4
+
+
+def test_a_replica_that_leaves_moves_only_its_own_prefixes() -> None:
+    policy, replicas = affine(), [Replica(name) for name in "abcd"]
+    questions = [asked(f"question {number}") for number in range(40)]
+    before = [policy.choose_for(replicas, question).name for question in questions]
+    after = [policy.choose_for(replicas[:-1], question).name for question in questions]
+    assert [name for name in before if name != "d"] == [
+        a for b, a in zip(before, after, strict=True) if b != "d"
+    ]
+
+
+def test_the_questions_used_last_are_remembered() -> None:
+    policy = affine(remembered=2)
+    one, two, three = asked("1"), asked("2"), asked("3")
+    policy.learn(one, [4])
+    policy.learn(two, [5])
+    assert policy.prefix(one) == "passage 4"
+    policy.learn(three, [6])
+    assert [policy.prefix(question) for question in (one, two, three)] == [
+        "passage 4",
+        "question 2",
+        "passage 6",
+    ]
+    policy.learn(asked("4"), [])
+    assert policy.prefix(one) == "passage 4"
+
+
+@pytest.mark.parametrize(("bound", "remembered"), [(0.9, 1), (float("inf"), 1), (1.0, 0)])
+def test_a_bound_below_an_even_share_is_none(bound: float, remembered: int) -> None:
+    with pytest.raises(UserError, match=r"balancer\.(bound|remembered)="):
+        affine(bound, remembered)
+
+
+@given(
+    loads=st.lists(st.integers(0, 50), min_size=1, max_size=8),
+    bound=st.floats(1, 3),
+    query=st.text(max_size=9),
+)
+def test_there_is_always_room_somewhere(loads: list[int], bound: float, query: str) -> None:
+    replicas = [Replica(str(number), load) for number, load in enumerate(loads)]
+    chosen = affine(bound).choose_for(replicas, asked(query))
+    assert chosen.in_flight < bound * (sum(loads) + 1) / len(loads) + 1
+
+
+@pytest.mark.parametrize("policy", ["round_robin", "least_in_flight", "power_of_two", "prefix_affinity"])
 @given(loads=st.lists(st.integers(0, 50), min_size=1, max_size=8))
 def test_the_choice_is_one_of_the_candidates(policy: Callable[[], Policy], loads: list[int]) -> None:
     replicas = [Replica(str(number), load) for number, load in enumerate(loads)]

@@ -20,6 +20,7 @@ from mlsys.serving.balancer.budget import RetryBudget
 from mlsys.serving.balancer.proxy import Proxy
 from mlsys.serving.balancer.round_robin import RoundRobin
 from mlsys.serving.request import BadGateway, Request, Unavailable
+from mlsys.serving.stream import Stream
 
 OPTIONS = made("server/lb")
 Mood = int | str | web.Response | None
@@ -42,6 +43,8 @@ class Replica:
         self.asked.append(await request.json())
         if isinstance(self.mood, int):
             return web.json_response({"by": id(self)}, status=self.mood, headers={"retry-after": "7"})
+        if isinstance(self.mood, str) and self.mood.startswith("stream"):
+            return await self.stream(request)
         if isinstance(self.mood, web.Response):
             return web.Response(
                 body=self.mood.body, status=self.mood.status, headers=self.mood.headers.copy()
@@ -67,10 +70,44 @@ class Replica:
         abort(request)
         return web.Response()
 
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Whole, or broken off in one of several ways after its second event."""
+        response = web.StreamResponse(headers={"content-type": "text/event-stream", "x-passages": "4,2"})
+        await response.prepare(request)
+        if self.mood == "stream refused late":
+            abort(request)
+            return response
+        await response.write(b'event: passages\ndata: {"passages": []}\n\nevent: text\nda')
+        await response.write('ta: {"text": "größ"}\n\n'.encode())
+        if self.mood == "stream slow":
+            await self.release.wait()
+        if self.mood == "stream cut":
+            await response.write(b"event: text\ndata: {")
+            await asyncio.sleep(0.02)
+            abort(request)
+            return response
+        if self.mood == "stream large":
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    await response.write(b"x" * 65536)
+        if self.mood != "stream ends early":
+            await response.write(b"event: done\ndata: {}\n\n")
+        return response
+
+
+async def passed_on(stream: Stream) -> list[bytes]:
+    stream.end()
+    return [event async for event in stream.events() if isinstance(event, bytes)]
+
+
+def streaming() -> tuple[Request, Stream]:
+    stream = Stream()
+    return Request("q", 1, stream=stream), stream
+
 
 @asynccontextmanager
 async def balanced(
-    *moods: Mood, budget: RetryBudget | None = None, poll_s: float = 0.0
+    *moods: Mood, budget: RetryBudget | None = None, poll_s: float = 0.0, stream_gap_s: float = 60.0
 ) -> AsyncIterator[tuple[Proxy, list[Backend], list[Replica]]]:
     """A proxy in front of one replica for each mood; `None` is an address where nobody listens."""
     async with AsyncExitStack() as stack:
@@ -91,7 +128,7 @@ async def balanced(
             backends.append(Backend(f"replica-{number}", f"http://{host}:{port}", OPTIONS))
         group = Backends(backends, RoundRobin("round_robin"))
         proxy = await stack.enter_async_context(
-            Proxy(group, budget or RetryBudget(0.2, 100), 2.0, poll_s * 4)
+            Proxy(group, budget or RetryBudget(0.2, 100), 2.0, poll_s * 4, stream_gap_s)
         )
         yield proxy, backends, replicas
         assert [backend.in_flight for backend in backends] == [0] * len(backends), (
@@ -320,3 +357,82 @@ async def test_cancelled_before_it_began() -> None:
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
         assert backends[0].in_flight == 0
+
+
+async def test_a_stream_passes_through_event_by_event() -> None:
+    async with balanced("stream slow") as (proxy, backends, replicas):
+        request, stream = streaming()
+        waiting = asyncio.create_task(proxy.forward(request))
+        begun = b""
+        async for event in stream.events():
+            begun += bytes(event)  # type: ignore[arg-type]
+            if "größ".encode() in begun:
+                break
+        assert begun.endswith(b"\n\n")
+        assert not waiting.done()
+        assert backends[0].in_flight == 1
+        replicas[0].release.set()
+        answer = await waiting
+        assert (answer.status, answer.replica, answer.passages) == (200, "replica-0", [4, 2])
+        assert await passed_on(stream) == [b"event: done\ndata: {}\n\n"]
+        assert backends[0].stats()["responses"] == {"200": 1}
+
+
+@pytest.mark.parametrize("mood", [None, "abort", 503, "stream refused late"])
+async def test_a_stream_that_has_not_begun_is_tried_elsewhere(mood: Mood) -> None:
+    async with balanced(mood, "stream") as (proxy, _, replicas):
+        for _ in range(3):
+            request, stream = streaming()
+            assert (await proxy.forward(request)).replica == "replica-1"
+            assert (b"".join(await passed_on(stream))).count(b"event: done") == 1
+        assert len(replicas[1].asked) == 3
+
+
+@pytest.mark.parametrize("mood", ["stream cut", "stream ends early", "stream large", "stream slow"])
+async def test_a_stream_that_has_begun_is_never_begun_again(mood: Mood) -> None:
+    async with balanced(mood, "stream", stream_gap_s=0.2) as (proxy, backends, replicas):
+        request, stream = streaming()
+        with pytest.raises(BadGateway, match="the answer broke off: replica-0: "):
+            await proxy.forward(request)
+        told = b"".join(await passed_on(stream))
+        assert told.endswith(b"\n\n"), "whole events only"
+        assert b"done" not in told
+        assert replicas[1].asked == []
+        assert backends[0].codes["failed"] == 1
+        replicas[0].release.set()
+
+
+async def test_a_stream_of_a_lost_replica_ends_at_once() -> None:
+    async with balanced("stream slow", "stream") as (proxy, backends, replicas):
+        request, stream = streaming()
+        waiting = asyncio.create_task(proxy.forward(request))
+        await eventually(lambda: stream.replica is not None)
+        backends[0].lose()
+        with pytest.raises(BadGateway, match="the answer broke off: replica-0 is gone"):
+            await waiting
+        assert replicas[1].asked == []
+        replicas[0].release.set()
+
+
+async def test_the_first_to_begin_has_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with balanced("slow", "stream slow", poll_s=0.01) as (proxy, backends, replicas):
+        request, stream = streaming()
+        waiting = asyncio.create_task(proxy.forward(request))
+        await eventually(lambda: bool(replicas[0].asked))
+        monkeypatch.setattr(backends[0].silence, "silent", lambda: True)
+        await eventually(lambda: stream.replica == "replica-1")
+        replicas[1].release.set()
+        assert (await waiting).replica == "replica-1"
+        replicas[0].release.set()
+
+
+async def test_a_client_that_leaves_a_stream_leaves_its_replica() -> None:
+    async with balanced("stream slow") as (proxy, backends, replicas):
+        request, stream = streaming()
+        waiting = asyncio.create_task(proxy.forward(request))
+        await eventually(lambda: stream.replica is not None)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert backends[0].in_flight == 0
+        assert not backends[0].codes
+        replicas[0].release.set()

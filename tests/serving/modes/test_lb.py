@@ -3,14 +3,16 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import openai
 import psutil
 import pytest
 from launching import launched
+from openai import AsyncOpenAI
 
 from mlsys.serving.process import ChildProcess
 
@@ -187,3 +189,39 @@ async def test_given_backends(tmp_path: Path, batch_url: str) -> None:
             current = await wait_for(session, url, lambda s: not s["replicas"]["http://127.0.0.1:9"]["up"])
         assert current["state"] == "ready"
         assert psutil.Process(process.pid).children() == []
+
+
+async def test_streams_pass_and_a_death_in_their_midst_is_told(tmp_path: Path) -> None:
+    server = {**QUICK, "replicas": 2, "replica": "continuous", "max_tokens": 5000}
+    with launched(tmp_path, "lb", server=server, generator={"per_token_ms": 20}) as (url, process):
+        async with (
+            aiohttp.ClientSession() as session,
+            AsyncOpenAI(base_url=f"{url}/v1", api_key="k") as client,
+        ):
+            conversation: Any = [{"role": "user", "content": "What do cats do?"}]
+            short = await client.chat.completions.create(
+                model="rag", messages=conversation, max_tokens=5, stream=True
+            )
+            assert len([chunk async for chunk in short]) >= 3
+            assert [model.id async for model in client.models.list()] == ["rag", "simulated"]
+            assert len((await client.embeddings.create(model="hashing", input="x")).data) == 1
+            with pytest.raises(openai.NotFoundError):
+                await client.chat.completions.create(model="gpt", messages=conversation)
+            stream = await client.chat.completions.create(
+                model="rag", messages=conversation, max_tokens=5000, stream=True
+            )
+            texts = aiter(stream)
+            for _ in range(3):
+                await anext(texts)
+            name = stream.response.headers["x-replica"]
+            os.kill(pid_of(process, (await stats(session, url))["replicas"][name]["url"]), signal.SIGKILL)
+            with pytest.raises(openai.APIError, match="the answer broke off"):
+                await anext_error(texts)
+            idle = await wait_for(session, url, lambda s: s["in_flight"] == 0)
+            assert {replica["in_flight"] for replica in idle["replicas"].values()} == {0}
+
+
+async def anext_error(texts: AsyncIterator[Any]) -> None:
+    """Read until the stream ends, which an error must do."""
+    async for _ in texts:
+        pass
