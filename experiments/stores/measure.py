@@ -23,9 +23,10 @@ from mlsys.rag import index
 from mlsys.rag.corpus import Passage
 from mlsys.rag.retriever import Rows, find
 
-DIM, CLUSTERS, NOISE = 384, 1000, 0.7
+DIM, CLUSTERS, NOISE = 384, 1000, 0.7  # at most so many clusters, of 100 or more
 K, BATCH, FEWEST, MEASURED_S = 10, 64, 5, 1.0
 UPDATED = 1000
+FEWEST_SWEPT = 5000  # among fewer rows every graph finds nearly all
 # name: option, its knobs, and the knob that trades recall for speed
 STORES: dict[str, tuple[str, dict[str, Any], tuple[str, list[int]] | None]] = {
     "exact": ("exact", {}, None),
@@ -58,7 +59,7 @@ class Data:
         else:
             count = int(float(what))
             self.digest, generator = f"made-{count}-{DIM}", np.random.default_rng(0)
-            centres = generator.normal(size=(CLUSTERS, DIM)).astype(np.float32)
+            centres = generator.normal(size=(min(CLUSTERS, max(10, count // 100)), DIM)).astype(np.float32)
             self.rows = made(generator, centres, count)
             self.queries = made(generator, centres, 1000)
 
@@ -95,7 +96,7 @@ def made(generator: np.random.Generator, centres: Rows, count: int) -> Rows:
     for start in range(0, count, 100_000):
         part = rows[start : start + 100_000]
         part[:] = generator.normal(scale=NOISE, size=part.shape)
-        part += centres[generator.integers(CLUSTERS, size=len(part))]
+        part += centres[generator.integers(len(centres), size=len(part))]
         part /= np.linalg.norm(part, axis=1, keepdims=True)
     return rows
 
@@ -161,8 +162,8 @@ def one(name: str, data: Data, questions: int, pgvector: str | None) -> list[dic
     nearest = found(exact, data, questions)
     del exact
     points: list[dict[str, Any]] = []
-    for value in swept[1] if swept else [None]:
-        store = option(f"retriever/{choice}", **knobs, **({swept[0]: value} if swept else {}))
+    for value in swept[1] if swept and len(data.rows) >= FEWEST_SWEPT else [None]:
+        store = option(f"retriever/{choice}", **knobs, **({swept[0]: value} if swept and value else {}))
         if data.passages:
             store.read(data.passages)
         store.load(data.rows, "cpu", data.digest)
@@ -174,7 +175,7 @@ def one(name: str, data: Data, questions: int, pgvector: str | None) -> list[dic
         points.append(
             {
                 "store": name,
-                "knob": f"{swept[0]}={value}" if swept else "",
+                "knob": f"{swept[0]}={value}" if swept and value else "",
                 "recall": sum(shared) / (K * questions),
                 "hit_rate": float((got == np.array(data.right)[:questions, None]).any(axis=1).mean())
                 if data.right
