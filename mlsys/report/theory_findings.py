@@ -31,12 +31,22 @@ def summary(rows: Sequence[Row]) -> list[str]:
 def _held(rows: Sequence[Row], part: str, names: Names) -> str:
     found = [(off, row) for row in rows if (off := _off(row, part)) is not None]
     held = sum(abs(off) <= LIMITS[part] for off, _ in found)
+    open_ones = (
+        sum(abs(off) > LIMITS[part] and _undecided(row) for off, row in found) if part == "mean" else 0
+    )
+    untold = f", at {open_ones} more the interval is too wide to tell" if open_ones else ""
     off, worst = max(found, key=lambda pair: abs(pair[0]))
     load = f"at {short(worst['load'])}" if finite(worst.get("load")) else ""
     return (
         f"Theory: at {held} of {len(found)} levels the {part} latency is within {100 * LIMITS[part]:g} % of "
-        f"the form; farthest off {names.full(worst)} {load} ({worst['theory.model']}): {100 * off:+.2f} %."
+        f"the form{untold}; farthest off {names.full(worst)} {load} ({worst['theory.model']}): {100 * off:+.2f} %."
     )
+
+
+def _undecided(row: Row) -> bool:
+    """Whether the interval of the mean reaches into what is within the limit."""
+    low, high = row.get("theory.deviation.mean_low"), row.get("theory.deviation.mean_high")
+    return finite(low) and finite(high) and low <= LIMITS["mean"] and high >= -LIMITS["mean"]
 
 
 def _off(row: Row, part: str) -> float | None:

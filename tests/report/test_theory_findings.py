@@ -22,6 +22,16 @@ def test_how_many_levels_hold_and_which_is_farthest_off() -> None:
     ]
 
 
+def test_a_level_whose_interval_reaches_into_the_limit_is_not_called_off() -> None:
+    wide = {"theory.deviation.mean_low": -0.01, "theory.deviation.mean_high": 0.09}
+    sure = {"theory.deviation.mean_low": 0.04, "theory.deviation.mean_high": 0.06}
+    said = theory_findings.summary([level(10, 0.04, **wide), level(20, 0.05, **sure), level(30, 0.0)])
+    assert said[0].startswith(
+        "Theory: at 1 of 3 levels the mean latency is within 2 % of the form, "
+        "at 1 more the interval is too wide to tell; farthest off queue at 20"
+    )
+
+
 def test_levels_without_a_form_or_that_are_not_valid_say_nothing() -> None:
     assert theory_findings.summary([]) == []
     none = {"theory.model": None, "theory.deviation.mean": None}
