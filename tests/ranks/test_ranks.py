@@ -123,18 +123,6 @@ def test_three_ranks_stream_their_parts_of_a_file(outputs: Path, tmp_path: Path)
     assert sorted("stream.chunk_n" in entry["results"] for entry in records(outputs)) == [False, True]
 
 
-def test_what_does_not_go_over_ranks_is_said_and_the_sweep_goes_on(outputs: Path) -> None:
-    done = run_py(2, "-m", "workload=search,tune,distance", "size=100", "baselines=[]", *TINY)
-    assert done.returncode != 0
-    errors = {entry["workload"]: entry["error"] for entry in records(outputs)}
-    assert errors == {
-        "distance": None,
-        "search": "UserError: workload=search runs in one process: start it without torchrun",
-        "tune": "UserError: workload=tune runs in one process: start it without torchrun",
-    }
-    assert not list(outputs.rglob("traceback.txt"))
-
-
 def test_a_mistake_is_one_line_and_a_nonzero_exit(outputs: Path) -> None:
     done = run_py(2, "metric=l3", *TINY)
     assert done.returncode != 0
@@ -142,14 +130,21 @@ def test_a_mistake_is_one_line_and_a_nonzero_exit(outputs: Path) -> None:
     assert records(outputs) == []
 
 
-def test_a_rank_that_fails_fails_its_job_and_no_other(outputs: Path, tmp_path: Path) -> None:
+def test_what_does_not_go_over_ranks_and_a_rank_that_fails_fail_their_jobs_and_no_other(
+    outputs: Path, tmp_path: Path
+) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
-    words = ("-m", "seed=1,0", "size=1e3", "data._target_=broken.Broken", "baselines=[]", *TINY)
-    done = run_py(2, *words, PYTHONPATH=str(tmp_path))
+    words = ("-m", "workload=search,tune,distance", "seed=1,0", "size=1e3", "baselines=[]", *TINY)
+    done = run_py(2, *words, "data._target_=broken.Broken", PYTHONPATH=str(tmp_path))
     assert done.returncode != 0
     assert done.stderr.count("rank 1: the disk is gone") == 2  # when it happens, and in the sweep's end
-    outcome = {entry["config"]["seed"]: (entry["status"], entry["error"]) for entry in records(outputs)}
-    assert outcome == {0: ("ok", None), 1: ("failed", "RankError: rank 1: the disk is gone")}
+    alone = "UserError: workload={} runs in one process: start it without torchrun"
+    errors = {(entry["workload"], entry["config"]["seed"]): entry["error"] for entry in records(outputs)}
+    assert errors == {
+        **{(workload, seed): alone.format(workload) for workload in ("search", "tune") for seed in (0, 1)},
+        ("distance", 1): "RankError: rank 1: the disk is gone",
+        ("distance", 0): None,
+    }
     (trace,) = outputs.rglob("traceback.txt")
     assert "broken.py" in trace.read_text()
 
