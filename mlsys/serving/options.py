@@ -44,6 +44,7 @@ class Server:
     max_body_bytes: int
     receive_timeout_s: float
     max_connections: int
+    stream_events_per_s: float
     default_timeout_ms: float | None
     api_key: str | None
     jobs_ttl_s: float
@@ -60,7 +61,13 @@ class Server:
             at_least(f"server.{knob}", getattr(self, knob), 1)
         at_least("server.max_body_bytes", self.max_body_bytes, 64)
         at_least("server.drain_timeout_s", self.drain_timeout_s, 0)
-        for knob in ("default_timeout_ms", "jobs_ttl_s", "stall_timeout_s", "receive_timeout_s"):
+        for knob in (
+            "default_timeout_ms",
+            "jobs_ttl_s",
+            "stall_timeout_s",
+            "receive_timeout_s",
+            "stream_events_per_s",
+        ):
             above(f"server.{knob}", getattr(self, knob), 0)
         keys.read(self.api_key)
 

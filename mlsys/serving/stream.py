@@ -1,16 +1,19 @@
 """What a request's client can be told before its answer is whole: the passages, then text as it is written.
 
 Made and read in the event loop. A slow reader gets the pieces that gathered in the meantime as one, so that what is
-kept is never more than the answer.
+kept is never more than the answer. So does everyone where there are many: the first comes at once, later ones no more
+often than `hold_s` says, since for short answers sending each token by itself costs a process more than writing it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from mlsys.rag.item import Hit
+
+SHORTEST_HOLD_S = 0.001  # a shorter one costs more than it saves
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,16 @@ class Piece:
     tokens: int
 
 
+def _never() -> float:
+    return 0.0
+
+
 class Stream:
-    """Filled by the service, read by one client's response."""
+    """Filled by the service, read by one client's response. `hold_s`: asked after each piece, how long to gather."""
 
     def __init__(self) -> None:
+        self.hold_s: Callable[[], float] = _never
+        self._held = False
         self._passages: Sequence[Hit] | None = None
         self._text: list[str] = []
         self._tokens = 0
@@ -42,16 +51,29 @@ class Stream:
         """`tokens` more tokens are there, and `text` (possibly empty) with them."""
         self._text.append(text)
         self._tokens += tokens
-        self._changed.set()
+        self._tell()
 
     def pass_on(self, event: bytes) -> None:
         """An event that another service wrote, whole."""
         self._ready.append(event)
-        self._changed.set()
+        self._tell()
 
     def end(self) -> None:
         """Nothing more will come: the request's future tells how it ended."""
         self._ended = True
+        self._changed.set()
+
+    def _tell(self) -> None:
+        if not self._held:
+            self._changed.set()
+
+    def _hold(self) -> None:
+        if (seconds := self.hold_s()) >= SHORTEST_HOLD_S:
+            self._held = True
+            asyncio.get_running_loop().call_later(seconds, self._release)
+
+    def _release(self) -> None:
+        self._held = False
         self._changed.set()
 
     async def events(self) -> AsyncIterator[Sequence[Hit] | Piece | bytes]:
@@ -60,14 +82,17 @@ class Stream:
             if self._passages is not None:
                 passages, self._passages = self._passages, None
                 yield passages
-            if self._text:
+            held = self._held and not self._ended
+            if self._text and not held:
                 piece = Piece("".join(self._text), self._tokens)
                 self._text, self._tokens = [], 0
+                self._hold()
                 yield piece
-            elif self._ready:
+            elif self._ready and not held:
                 events, self._ready = b"".join(self._ready), []
+                self._hold()
                 yield events
-            elif self._ended:
+            elif self._ended:  # and nothing is left
                 return
             else:
                 self._changed.clear()

@@ -60,6 +60,7 @@ class Handler:
         """
         if request.stream is None:
             raise RuntimeError("a request without a stream is asked")
+        request.stream.hold_s = lambda: self.in_flight / self.options.stream_events_per_s
         answer = asyncio.ensure_future(self._answer(request))
         try:
             return await self._waited(_begun(request, request.stream, answer), receive)

@@ -27,6 +27,7 @@ from mlsys.serving.options import Server
 from mlsys.serving.process import READY
 
 POLL_S = 0.01
+SWITCH_S = 0.0005  # how long an engine's thread waits for the interpreter while events are sent; Python's own is 5 ms
 BACKLOG = 2048
 SAME_STOP_S = 1.0
 ANSWER_S = 60.0
@@ -49,6 +50,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def run(service: Service, options: Server, listener: socket.socket) -> int:
     """Serve until a signal. Returns the exit status; does not return where threads must be abandoned."""
+    sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=_loop) as runner:
         return runner.run(_serve(service, options, listener))
 
