@@ -21,6 +21,7 @@ from mlsys.serving.http.fields import Whole
 
 MEDIA_TYPE = "text/event-stream"
 MOST_PIECES = 100_000
+SLACK = 1.25
 END_S = 5.0  # from the last event to the end of the body
 Event = tuple[str, bytes]
 
@@ -69,8 +70,8 @@ async def read(response: aiohttp.ClientResponse, row: Row, clock: Callable[[], f
                     answer.take(name, data, at_s)
                 if answer.ended:
                     patience.reschedule(loop.time() + END_S)
-                elif answer.pieces > pieces:
-                    patience.reschedule(loop.time() + stall_s)
+                elif answer.pieces > pieces and (patience.when() or 0.0) < loop.time() + stall_s:
+                    patience.reschedule(loop.time() + SLACK * stall_s)  # not for each piece: timers are dear
     except TimeoutError:
         if not patience.expired():
             raise
