@@ -36,9 +36,21 @@ def certified(
         values[f"e2e_ms.{part}_certified"] = percentiles.certified_of(times, share)
     values["e2e_ms.effective_requests"] = autocorrelation.effective_size(times)
     if met is not None:
-        good = [np.array([float(met(row)) for row in rows]) for rows in measured]
-        values["goodput.effective_requests"] = autocorrelation.effective_size(good)
+        values["goodput.effective_requests"] = _worth(measured, met)
     return values | _steady(times)
+
+
+def _worth(measured: Sequence[Sequence[Row]], met: Callable[[Row], bool]) -> float:
+    """How many independent requests say what share met the objectives.
+
+    Where all did, or none, that they did tells nothing of how much they resemble each other: their latencies do.
+    """
+    good = [np.array([float(met(row)) for row in rows]) for rows in measured]
+    told = [
+        one if one.any() and not one.all() else np.array([row.e2e_ms for row in rows])
+        for one, rows in zip(good, measured, strict=True)
+    ]
+    return autocorrelation.effective_size(told)
 
 
 def _between(name: str, interval: Interval | None) -> dict[str, Scalar]:

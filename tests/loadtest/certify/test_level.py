@@ -31,6 +31,13 @@ def test_a_steady_level_is_called_so_and_its_intervals_hold_what_theory_says() -
     assert found["littles_law.ratio"] == pytest.approx(1.0, abs=0.01)
 
 
+def test_where_all_met_the_objectives_their_latencies_say_what_they_are_worth() -> None:
+    rows = queue(0.8, 1_000)
+    found = certified([rows], [window(rows)], lambda one: True)
+    assert found["goodput.effective_requests"] == found["e2e_ms.effective_requests"]
+    assert number(found["goodput.effective_requests"]) < 500
+
+
 def test_an_overloaded_level_is_marked() -> None:
     rows = queue(1.5, 400)
     found = certified([rows], [window(rows)], None)
