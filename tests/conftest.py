@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from mlsys.quantities import cores
+
 ROOT = Path(__file__).resolve().parent.parent
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -25,6 +27,14 @@ settings.load_profile("any machine")
 
 # Whoever asks for one of these starts whole programs.
 PROGRAMS = {"command", "typed", "launch", "batch_url", "running", "balancer"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """How many processes `-n auto` starts: tests that measure a GPU's memory want it for themselves."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # pytest-xdist reads it
+    return 0 if torch.cuda.is_available() else max(2, min(4, cores()))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

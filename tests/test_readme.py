@@ -48,7 +48,7 @@ def test_the_first_command_installs_this_and_measures(command: Command, outputs:
 
 def test_the_second_command_is_what_ci_runs() -> None:
     script = (ROOT / ".ci" / "run").read_text()
-    assert SECOND == 'pip install -c constraints.txt -e ".[test]" && pytest -n 2 --dist worksteal'
+    assert SECOND == 'pip install -c constraints.txt -e ".[test]" && pytest -n auto --dist worksteal'
     found = subprocess.run(
         [
             "bash",
