@@ -12,7 +12,8 @@ import torch
 from mlsys.distance.language import jit, tl, triton
 
 TILE = 16  # tokens of a prompt that attend together
-KEYS = 64  # keys read at once
+KEYS_BYTES = 128  # keys read at once times the size of a number: float32 has half as many
+WIDE_BYTES = 16384  # queries of a tile: from so many on it takes twice the threads, or registers spill
 LEAST = 16  # what a matrix product of Triton needs on each side
 
 
@@ -99,9 +100,11 @@ def attend(
     row in q. Slots from S on are passed by.
     """
     heads, groups = kept.shape[2], q.shape[1] // kept.shape[2]
+    rows = max(LEAST, triton.next_power_of_2(tile * groups))
+    dim = max(LEAST, triton.next_power_of_2(q.shape[3]))
     _attend[(len(tiles[0]), heads)](
         q, kept, out, *tiles, kept.shape[1], scale,
         q.stride(1), q.stride(2), out.stride(1), *kept.stride()[:3], q.shape[3],
-        GROUPS=groups, ROWS=max(LEAST, triton.next_power_of_2(tile * groups)), BLOCK=KEYS,
-        DIM=max(LEAST, triton.next_power_of_2(q.shape[3])),
+        GROUPS=groups, ROWS=rows, BLOCK=KEYS_BYTES // q.element_size(), DIM=dim,
+        num_warps=8 if rows * dim * q.element_size() >= WIDE_BYTES else 4,
     )  # fmt: skip
