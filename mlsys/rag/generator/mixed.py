@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from mlsys.rag.generator.attention import additive, attend_one
+from mlsys.rag.generator.placing import placed
 
 Piece = tuple[int, int, int]  # slot, tokens that it holds already, tokens read
 SPARSE = 2  # so many times as many slots as are written: keys and values are gathered instead
@@ -70,8 +71,8 @@ class _Masked:
     def __init__(self, kept: torch.Tensor, writes: Sequence[int], positions: Sequence[int]) -> None:
         device, span = kept.device, max(writes) + 1
         self._kept, self._dense = kept, span <= SPARSE * len(writes)
-        self._slots = torch.tensor(writes, device=device)
-        self._positions = torch.tensor(positions, device=device)
+        self._slots = placed(writes, device)
+        self._positions = placed(positions, device)
         self._columns = max(positions) + 1
         ends = torch.zeros(span, dtype=torch.long, device=device)
         ends[self._slots] = self._positions

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
+from mlsys.rag.generator.placing import placed
 from mlsys.rag.generator.stepping import Sampling
 
 UNIFORM_BITS = 53  # of a float's mantissa
@@ -39,24 +40,24 @@ def draw_into(
     """Replace the greedy tokens of those rows that are sampled."""
     rows = [row for row, how in enumerate(sampling) if how.temperature > 0]
     if rows:
-        places = torch.tensor(rows, device=logits.device)
+        places = placed(rows, logits.device)
         chosen = [sampling[row] for row in rows]
         tokens[places] = _draw(logits[places], chosen, [positions[row] for row in rows])
 
 
 def _draw(logits: torch.Tensor, sampling: Sequence[Sampling], positions: Sequence[int]) -> torch.Tensor:
     drawn = [uniform(how.seed, position) for how, position in zip(sampling, positions, strict=True)]
-    numbers = torch.tensor(
+    numbers = placed(
         [[how.temperature, how.top_p, u] for how, u in zip(sampling, drawn, strict=True)],
-        dtype=torch.float64,
-        device=logits.device,
+        logits.device,
+        torch.float64,
     )
     temperature, top_p, u = numbers.split(1, 1)
     scores = logits.double()
     weights = ((scores - scores.amax(1, keepdim=True)) / temperature).softmax(1)
     narrowed = [row for row, how in enumerate(sampling) if how.top_p < 1]
     if narrowed:
-        places = torch.tensor(narrowed, device=logits.device)
+        places = placed(narrowed, logits.device)
         weights[places] = _nucleus(weights[places], top_p[places])
     sums = weights.cumsum(1)
     found = torch.searchsorted(sums, u * sums[:, -1:], right=True)

@@ -15,6 +15,7 @@ from mlsys.rag.generator.decoding import PASS_TOKENS, forward
 from mlsys.rag.generator.kv_cache import Heads, KvCache
 from mlsys.rag.generator.kv_memory import Sizes
 from mlsys.rag.generator.mixed import Mixed, compiled_loop
+from mlsys.rag.generator.placing import placed
 from mlsys.rag.generator.sampling import pick
 from mlsys.rag.generator.stepping import GREEDY, Read, Sampling, Step
 from mlsys.record import Scalar
@@ -134,7 +135,7 @@ class SlotStepper:
         return slots, tokens
 
     def _tensor(self, numbers: Any) -> torch.Tensor:
-        return torch.tensor(numbers, dtype=torch.long, device=self._device)
+        return placed(numbers, self._device)
 
     def _attention(self) -> str:
         return (
