@@ -20,6 +20,10 @@ class Bare:
     def load(self) -> None:
         """Nothing to load."""
 
+    def embed(self, texts: Sequence[str], passages: bool) -> Embedded:
+        """Raises UserError: there is no embedder."""
+        raise UserError("the engine in virtual time has no embedder")
+
     def warm(self, max_batch: int) -> None:
         """Nothing to warm."""
 
