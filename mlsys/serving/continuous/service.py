@@ -119,7 +119,10 @@ class Continuous(PipelineService):
             self.preparing = 0
             for request in ready:
                 if not request.cancelled:
-                    self._write(request)
+                    try:
+                        self._write(request)
+                    except Exception as error:  # it fails alone, and the next batch is still prepared
+                        self._settle(request, _failed("preparing its answer", error))
 
     def _write(self, request: Request) -> None:
         """Its prompt is there: the loop takes it from here."""
@@ -200,8 +203,10 @@ class Continuous(PipelineService):
 
     async def stats(self) -> dict[str, Any]:
         """As every service, and what the loop counts."""
-        meters = self.token_meters
         content = await super().stats()
+        if not self._tasks:
+            return content
+        meters = self.token_meters
         described = {f"stepper.{name}": value for name, value in self.loop.stepper.describe().items()}
         content["pipeline"] |= described
         return {**content, "steps": dict(meters.steps), "tokens": meters.counts()}

@@ -206,3 +206,18 @@ async def test_what_is_counted_has_the_names_of_vllm() -> None:
         assert f"mlsys_{name}\n" in text
     assert stats["tokens"]["prefix_cache_hits"] == 16
     assert stats["pipeline"]["stepper.slots"] == 8
+
+
+async def test_while_it_loads_it_says_so() -> None:
+    service = Continuous(made("server/continuous"), FakePipeline(), policy())
+    assert (await service.stats())["state"] == "loading"
+    await service.close(drained=False)
+
+
+async def test_what_cannot_be_prepared_fails_alone() -> None:
+    async with running() as service:
+        good, bad = await asyncio.gather(
+            ask(service, "good"), ask(service, "fail prompt"), return_exceptions=True
+        )
+    assert isinstance(good, dict)
+    assert isinstance(bad, Failed)
