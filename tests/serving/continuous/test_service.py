@@ -216,8 +216,7 @@ async def test_while_it_loads_it_says_so() -> None:
 
 async def test_what_cannot_be_prepared_fails_alone() -> None:
     async with running() as service:
-        good, bad = await asyncio.gather(
-            ask(service, "good"), ask(service, "fail prompt"), return_exceptions=True
-        )
+        asked = [ask(service, "good"), ask(service, "fail prompt")]
+        good, bad = await asyncio.gather(*asked, return_exceptions=True)
     assert isinstance(good, dict)
     assert isinstance(bad, Failed)
