@@ -10,6 +10,7 @@ from mlsys.rag.item import Item, Stage
 from mlsys.rag.retriever import Rows
 from mlsys.rag.stages import GenerateStage
 from mlsys.record import Scalar
+from mlsys.serving.worker import Embedded
 
 
 class Bare:
