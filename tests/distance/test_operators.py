@@ -158,14 +158,16 @@ COMPILED: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("call", COMPILED)
-def test_it_is_compiled_as_one_graph_without_a_warning(call: str) -> None:
-    if shutil.which("g++") is None:
+@pytest.mark.parametrize(
+    ("call", "backend"),
+    [*((call, "aot_eager") for call in COMPILED), pytest.param("rows", "inductor", marks=pytest.mark.slow)],
+)
+def test_it_is_compiled_as_one_graph_without_a_warning(call: str, backend: str) -> None:
+    if backend == "inductor" and shutil.which("g++") is None:
         pytest.skip("torch.compile needs g++ on a CPU")
     x, y = values(6, 40).requires_grad_(), values(6, 40, seed=1).requires_grad_()
     made = COMPILED[call](x, y)
-    compiled = torch.compile(COMPILED[call], fullgraph=True)(x, y)
+    compiled = torch.compile(COMPILED[call], fullgraph=True, backend=backend)(x, y)
     assert torch.allclose(made, compiled)
     for a, b in zip(*(torch.autograd.grad(found.sum(), (x, y)) for found in (made, compiled)), strict=True):
         assert torch.allclose(a, b)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import numpy as np
@@ -44,6 +43,8 @@ def test_all_pairs_are_what_pairs_are(metric: str, dtype: torch.dtype) -> None:
         x, y = matrices(*shape, dtype)
         wanted = distance(x[:, None], y[None], metric, dim=-1)
         assert close(cdist(x, y, metric), wanted, metric)
+        if len(x) > 64 and dtype not in (torch.float64, torch.float32):
+            continue  # Triton's interpreter takes its time
         for kernels in (gpu.computed, gpu.directly):
             out = torch.empty_like(wanted)
             kernels(x, y, get(metric), out)
@@ -116,17 +117,14 @@ def test_torch_sees_one_operator(metric: str) -> None:
     )
 
 
-@pytest.mark.slow
 def test_it_is_compiled_as_one_graph() -> None:
-    if shutil.which("g++") is None:
-        pytest.skip("torch.compile needs g++ on a CPU")
     x, y = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
 
     def nearest(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = cdist(a, b, "cosine").amin(1).sum()
         return found
 
-    made, compiled = nearest(x, y), torch.compile(nearest, fullgraph=True)(x, y)
+    made, compiled = nearest(x, y), torch.compile(nearest, fullgraph=True, backend="aot_eager")(x, y)
     assert torch.allclose(made, compiled)
     for a, b in zip(*(torch.autograd.grad(value, (x, y)) for value in (made, compiled)), strict=True):
         assert torch.allclose(a, b)

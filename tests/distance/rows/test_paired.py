@@ -49,7 +49,8 @@ def test_rows_are_what_vectors_are(metric: str, dtype: torch.dtype) -> None:
         scale = float((x.double() * y.double()).abs().sum()) if metric == "dot" else 1e-6
         wanted = one_by_one(x, y, metric)
         assert close(distance(x, y, metric, dim=-1), wanted, scale), (count, n)
-        if count and (count * n < 5000 or dtype == torch.float32):  # Triton's interpreter takes its time
+        long = dtype == torch.float32 and metric in ("l2", "cosine")  # Triton's interpreter takes its time
+        if count and (count * n < 5000 or long):
             out = torch.empty_like(wanted)
             gpu.distances(x, y, get(metric), out)
             assert close(out, wanted, scale), (count, n)
