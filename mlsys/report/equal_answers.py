@@ -35,7 +35,8 @@ def summary(rows: Sequence[Row]) -> list[str]:
                 f"{where} {', '.join(others)} gave other answers than {', '.join(dict.fromkeys(most))}."
             )
     if alike and not said:
-        said.append(f"All {len(alike)} gave the same answers to the same questions, at every load.")
+        who = "Both" if len(alike) == 2 else f"All {len(alike)}"
+        said.append(f"{who} gave the same answers to the same questions, at every load.")
     return said
 
 
