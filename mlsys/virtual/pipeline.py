@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from mlsys.errors import UserError
 from mlsys.rag.generator import Generator
 from mlsys.rag.item import Item, Stage
-from mlsys.rag.retriever import Rows
 from mlsys.rag.stages import GenerateStage
 from mlsys.record import Scalar
-from mlsys.serving.worker import Embedded
 
 
 class Bare:
@@ -34,10 +29,6 @@ class Bare:
 
     def warm_front(self, max_batch: int) -> None:
         """Nothing to warm."""
-
-    def embed(self, texts: Sequence[str], passages: bool) -> tuple[Rows, int]:
-        """There is no embedder. Raises UserError."""
-        raise UserError("in virtual time nothing is embedded")
 
     def describe(self) -> dict[str, Scalar]:
         """The engine, and that time was virtual."""
