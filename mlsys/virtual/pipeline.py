@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from mlsys.errors import UserError
 from mlsys.rag.generator import Generator
 from mlsys.rag.item import Item, Stage
 from mlsys.rag.stages import GenerateStage
 from mlsys.record import Scalar
+from mlsys.serving.worker import Embedded
 
 
 class Bare:
