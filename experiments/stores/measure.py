@@ -2,7 +2,8 @@
 
 The first argument is `pydocs` (passages and questions of this Python, embedded by MiniLM) or a number of made vectors:
 384 dimensions, clustered, of length 1. Each store has a process of its own, so that memory is its own. Indexes are
-built on all cores and searched on one, to which all threads are bound. `--pgvector URL` measures pgvector too.
+built on all cores and searched on one, to which all threads are bound. Queries a second are those of the fastest tenth
+of the calls: what other programs take from the core is no property of a store. `--pgvector URL` measures pgvector too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mlsys.rag.corpus import Passage
 from mlsys.rag.retriever import Rows, find
 
 DIM, CLUSTERS, NOISE = 384, 1000, 0.7  # at most so many clusters, of 100 or more
-K, BATCH, FEWEST, MEASURED_S = 10, 64, 5, 1.0
+K, BATCH, FEWEST, MEASURED_S = 10, 64, 10, 1.0
 UPDATED = 1000
 FEWEST_SWEPT = 5000  # among fewer rows every graph finds nearly all
 # name: option, its knobs, and the knob that trades recall for speed
@@ -181,11 +182,12 @@ def one(name: str, data: Data, questions: int, pgvector: str | None) -> list[dic
                 if data.right
                 else None,
                 "calls": len(calls),
+                "latency_ms_p10": float(np.percentile(calls, 10)),
                 "latency_ms_p25": float(np.percentile(calls, 25)),
                 "latency_ms_p50": float(np.median(calls)),
                 "latency_ms_p75": float(np.percentile(calls, 75)),
-                "queries_per_s": 1000 / float(np.median(calls)),
-                f"queries_per_s_batch_{BATCH}": 1000 * BATCH / float(np.median(batches)),
+                "queries_per_s": 1000 / float(np.percentile(calls, 10)),
+                f"queries_per_s_batch_{BATCH}": 1000 * BATCH / float(np.percentile(batches, 10)),
                 "cost": cost,
                 "describe": store.describe(),
             }
