@@ -76,6 +76,7 @@ class Asked(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: Whole | None = None
+    max_completion_tokens: Whole | None = None
     temperature: Temperature = 0.0
     top_p: TopP = 1.0
     seed: Seed | None = None
@@ -94,8 +95,8 @@ class Asked(BaseModel):
 
     @property
     def limit(self) -> int | None:
-        """Length of the answer at most."""
-        return self.max_tokens
+        """Length of the answer at most; `max_tokens` is the older name, and load testers send both everywhere."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     @property
     def include_usage(self) -> bool:
@@ -116,15 +117,16 @@ class Asked(BaseModel):
         )
 
 
-def limited(base: type[Asked], name: str, max_k: int, max_tokens: int | None, **fields: Any) -> type[Asked]:
+def limited(base: type[Asked], name: str, max_k: int, max_tokens: int | None) -> type[Asked]:
     """`base` under this server's limits."""
+    length = (tokens(max_tokens) | None, Field(None, description="At most server.max_tokens."))
     return create_model(
         name,
         __base__=base,
-        max_tokens=(tokens(max_tokens) | None, Field(None, description="At most server.max_tokens.")),
+        max_tokens=length,
+        max_completion_tokens=length,
         k=(
             Annotated[int, Field(ge=1, le=max_k), WHOLE],
             Field(min(DEFAULT_K, max_k), description="Passages."),
         ),
-        **fields,
     )

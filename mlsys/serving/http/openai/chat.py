@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from mlsys.serving.http.fields import tokens
 from mlsys.serving.http.openai import asked
 from mlsys.serving.http.openai.completing import Completing
 from mlsys.serving.modes import RAG
@@ -64,18 +63,11 @@ class Conversation(asked.Asked):
     """The body."""
 
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
-    max_completion_tokens: int | None = None
-
-    @property
-    def limit(self) -> int | None:
-        """`max_tokens` is its older name."""
-        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
 def body(max_k: int, max_tokens: int | None) -> type[asked.Asked]:
     """The body under this server's limits."""
-    newer = (tokens(max_tokens) | None, Field(None, description="At most server.max_tokens."))
-    return asked.limited(Conversation, "ChatCompletion", max_k, max_tokens, max_completion_tokens=newer)
+    return asked.limited(Conversation, "ChatCompletion", max_k, max_tokens)
 
 
 class Chat(Completing):
@@ -96,4 +88,6 @@ class Chat(Completing):
 
     def _delta(self, text: str | None, begins: bool) -> dict[str, Any]:
         role = {"role": "assistant"} if begins else {}
-        return {"delta": role if text is None else {**role, "content": text}}
+        return {
+            "delta": {**role, "content": text or ""}
+        }  # vLLM's readers look for a text in the last chunk as well

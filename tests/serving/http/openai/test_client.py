@@ -77,12 +77,15 @@ async def test_the_bare_generator_retrieves_nothing(client: Served) -> None:
     conversation: Any = [*QUESTION, answer.choices[0].message, *QUESTION]
     again = await asked.chat.completions.create(model="fake", messages=conversation)
     assert again.choices[0].finish_reason == "stop"
-    text = await asked.completions.create(model="fake", prompt="Once upon", stop=[" to"])
+    both: Any = {"max_completion_tokens": 4}
+    text = await asked.completions.create(
+        model="fake", prompt="Once upon", stop=[" to"], max_tokens=4, extra_body=both
+    )
     assert (text.choices[0].text, text.object) == ("answer", "text_completion")
     assert [(item.retrieves, item.max_tokens, item.continues) for item in seen] == [
         (False, 5, None),
         (False, None, None),
-        (False, None, "Once upon"),
+        (False, 4, "Once upon"),
     ]
     assert [len(item.messages) for item in seen] == [1, 3, 0]
 
