@@ -9,6 +9,7 @@ from mlsys.rag.generator import Generator
 from mlsys.rag.item import Item, Stage
 from mlsys.rag.stages import GenerateStage
 from mlsys.record import Scalar
+from mlsys.serving.worker import Embedded
 
 
 class Bare:
@@ -22,6 +23,10 @@ class Bare:
 
     def load(self) -> None:
         """Nothing to load."""
+
+    def embed(self, texts: Sequence[str], passages: bool) -> Embedded:
+        """Raises UserError: there is no embedder."""
+        raise UserError("the engine in virtual time has no embedder")
 
     def warm(self, max_batch: int) -> None:
         """Nothing to warm."""
