@@ -35,7 +35,9 @@ def window(rows: Sequence[Row]) -> Window:
 
     Answers of warm-up and cool-down requests that fall into it count: the service gave them in that time. A
     batch's answers come together, so a window that opened or closed in their midst would be off by up to one
-    batch; each end is moved behind the last answer that follows the one before in a tenth of the mean gap.
+    batch; each end is moved behind the last answer that follows the one before in a tenth of the mean gap. Clients of a
+    closed loop often go in step, their answers spread over several such gaps: there the window holds as many answers
+    for each client, so that it closes where in their round it opened.
     """
     measured = [row for row in rows if row.phase == MEASURED]
     start_s, end_s = min(row.intended_s for row in measured), max(row.done_s for row in measured)
@@ -43,6 +45,9 @@ def window(rows: Sequence[Row]) -> Window:
     first, last = bisect_right(times, start_s), bisect_right(times, end_s)
     together_s = TOGETHER * (end_s - start_s) / max(last - first, 1)
     opens, closes = (_end_of_batch(times, count, together_s) for count in (first, last))
+    clients = measured[0].concurrency
+    if clients and closes - opens >= clients:
+        closes -= (closes - opens) % clients
     if opens < closes:
         return Window(times[opens - 1] if opens else start_s, times[closes - 1], closes - opens)
     return Window(start_s, end_s, last - first)

@@ -44,6 +44,24 @@ def test_a_closed_loop_that_starts_with_a_lone_request() -> None:
     assert window(rows).rate_rps == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize("measured", [8, 20, 24, 30])
+@pytest.mark.parametrize("apart_s", [0.0001, 0.02, 0.1])
+def test_clients_in_step_have_the_rate_of_their_step_however_their_answers_are_spread(
+    measured: int, apart_s: float
+) -> None:
+    rows = []
+    for turn in range(8):
+        for place in range(8):
+            start = 0.0 if turn == 0 else turn * 0.94 + place * apart_s
+            rows.append(row(start, (turn + 1) * 0.94 + place * apart_s))
+    for place, one in enumerate(rows):
+        one.concurrency = 8
+        one.phase = WARMUP if place < 8 else MEASURED if place < 8 + measured else COOLDOWN
+    found = window(rows)
+    assert found.rate_rps == pytest.approx(8 / 0.94)
+    assert mean_in_flight(rows, found.start_s, found.end_s) == pytest.approx(8)
+
+
 def test_without_warmup_the_window_opens_with_the_first_request() -> None:
     found = window([row(0, 2), row(1, 4)])
     assert (found.start_s, found.end_s, found.answers) == (0, 4, 2)

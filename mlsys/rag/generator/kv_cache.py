@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import psutil
 import torch
 
 from mlsys.rag.generator.kv_memory import CPU_SHARE, CUDA_SHARE, Sizes
+from mlsys.rag.generator.placing import placed
 from mlsys.rag.generator.stepping import Copy
 
 ALIGNED = 64  # bytes of a cache line
@@ -63,9 +65,20 @@ class KvCache:
         self.slots = zeros((kept.layers, 2, sizes.slots, heads, sizes.slot_tokens, dim), kept.dtype, device)
         self.pool = zeros((sizes.blocks, kept.layers, 2, heads, sizes.block_tokens, dim), kept.dtype, device)
 
-    def load(self, copy: Copy) -> None:
-        """A block into its place in a slot."""
-        self._place(copy).copy_(self.pool[copy.block])
+    def load(self, copies: Sequence[Copy]) -> None:
+        """Blocks into their places in slots; on a GPU those that follow each other in a slot go in one launch."""
+        for run in runs(copies, self._block_tokens) if self.pool.is_cuda else [[copy] for copy in copies]:
+            self.load_run(run)
+
+    def load_run(self, run: Sequence[Copy]) -> None:
+        """Blocks into places side by side in one slot."""
+        if len(run) == 1:
+            self._place(run[0]).copy_(self.pool[run[0].block])
+            return
+        first, tokens = run[0], len(run) * self._block_tokens
+        blocks = self.pool[placed([copy.block for copy in run], self.pool.device)]
+        places = self.slots[:, :, first.slot, :, first.start : first.start + tokens]
+        places.unflatten(-2, (len(run), -1)).copy_(blocks.permute(1, 2, 3, 0, 4, 5))
 
     def save(self, copy: Copy) -> None:
         """A place in a slot into its block."""
@@ -73,6 +86,18 @@ class KvCache:
 
     def _place(self, copy: Copy) -> torch.Tensor:
         return self.slots[:, :, copy.slot, :, copy.start : copy.start + self._block_tokens]
+
+
+def runs(copies: Sequence[Copy], size: int) -> list[list[Copy]]:
+    """In order, those together that lie side by side in one slot."""
+    runs: list[list[Copy]] = []
+    for copy in copies:
+        last = runs[-1][-1] if runs else None
+        if last is not None and (copy.slot, copy.start) == (last.slot, last.start + size):
+            runs[-1].append(copy)
+        else:
+            runs.append([copy])
+    return runs
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:

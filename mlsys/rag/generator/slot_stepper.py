@@ -70,8 +70,7 @@ class SlotStepper:
     @shapes_that_vary()
     def launch(self, step: Step) -> Found:
         """Run a step; on CUDA it is only begun."""
-        for copy in step.loads:
-            self._cache.load(copy)
+        self._cache.load(step.loads)
         self._take(step)
         found = self._pass(step) if step.reads or step.writes else Found()
         for copy in step.saves:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -136,6 +137,8 @@ async def _until_stopped(handler: Handler, stop: _Stop, listener: socket.socket)
         stopping.cancel()
         await handler.service.close(drained=False)
         raise
+    gc.collect()
+    gc.freeze()  # models and libraries stay: no collection need look at them while requests wait
     print(f"{READY}{_address(listener)}", flush=True)
     await stopping
     return await handler.drain()
