@@ -87,7 +87,8 @@ def test_while_ending_one_stop_may_come_twice_and_a_second_one_leaves(
 def test_local_jobs_are_interrupted_and_then_killed(tmp_path: Path) -> None:
     """A job that ends when it is told to, and one that does not; nothing else is touched."""
     polite = (
-        "import time\ntry:\n    print(flush=True); time.sleep(60)\nexcept KeyboardInterrupt: open({!r}, 'w')"
+        "import signal, time\nsignal.signal(2, signal.default_int_handler)\n"
+        "try:\n    print(flush=True); time.sleep(60)\nexcept KeyboardInterrupt: open({!r}, 'w')"
     )
     deaf = "import signal, time; signal.signal(2, signal.SIG_IGN); print(flush=True); time.sleep(60)"
     told = tmp_path / "told"

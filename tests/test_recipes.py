@@ -78,6 +78,6 @@ def test_the_recipe_is_all_it_takes(recipe: str, copy: Path) -> None:
 
 
 def test_there_is_a_recipe_for_each_kind_with_a_file_a_yaml_and_a_record() -> None:
-    assert len(RECIPES) == 7
+    assert len(RECIPES) == 8
     for recipe, blocks in RECIPES.items():
         assert {block.language for block in blocks} >= {"python", "yaml", "sh", "json"}, recipe

@@ -12,4 +12,4 @@ def test_a_search_does_not_leave_files_out_in_silence() -> None:
     with pytest.raises(
         UserError, match=r"^data=file does not go with workload=search, which draws its own rows"
     ):
-        build.search({"data": {"name": "file"}})
+        build.search({"workload": "search", "data": {"name": "file"}})
