@@ -42,6 +42,7 @@ class Item:
     prompt: str = ""
     prompt_ids: list[int] = field(default_factory=list)
     prompt_tokens: int = 0
+    prompt_passages: list[int] = field(default_factory=list)  # ids, in the order in which the prompt has them
     result: str = ""
     result_ids: list[int] = field(default_factory=list)
     tokens: int = 0  # new tokens in the result

@@ -97,7 +97,7 @@ class PipelineService(ABC):
             self._tell(request, request.stream)
         body = self._written(request)
         self.meters.parts(request.parts_s)
-        return Answer(body, replica=self.options.label, passages=[hit.id for hit in request.item.passages])
+        return Answer(body, replica=self.options.label, passages=request.item.prompt_passages)
 
     async def _embed(self, request: Request) -> Answer:
         """Between batches: the worker's thread takes it as it comes."""

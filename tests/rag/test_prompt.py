@@ -47,8 +47,12 @@ def test_in_canonical_order_prompts_with_the_same_passages_begin_alike() -> None
     first, second = (item.prompt.partition("Question:")[0] for item in items)
     assert first == second
     assert items[1].passages == [dog, CAT], "clients still get them by score"
+    assert [item.prompt_passages for item in items] == [sorted([CAT.id, dog.id])] * 2, (
+        "a balancer is told of these"
+    )
     PromptStage(simulated)(items)
     assert "[1] Dogs bark." in items[1].prompt
+    assert items[1].prompt_passages == [dog.id, CAT.id]
 
 
 def test_without_retrieval_what_was_said_is_asked_as_it_is() -> None:

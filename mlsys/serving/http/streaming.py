@@ -34,8 +34,8 @@ class Coming:
 
     @property
     def passages(self) -> list[int]:
-        """Ids of those that the answer is given, where it is written here."""
-        return [] if isinstance(self._first, bytes | Piece) else [hit.id for hit in self._first]
+        """Ids of those in the prompt, where the answer is written here."""
+        return [] if isinstance(self._first, bytes | Piece) else list(self.request.item.prompt_passages)
 
     async def events(self) -> AsyncIterator[bytes]:
         """Whole events, an end in any case."""
