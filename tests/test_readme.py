@@ -79,7 +79,14 @@ def documented() -> list[str]:
     )
     for path in pages:
         text = re.sub(r"\\\n *", "", path.read_text())
-        lines = re.findall(r"^    (?:python3? |torchrun \S+ )run\.py(.*)$", text, re.MULTILINE)
+        lines, shared = [], ""
+        for is_shared, words in re.findall(
+            r"^    (common=|(?:python3? |torchrun \S+ )run\.py)(.*)$", text, re.MULTILINE
+        ):
+            if is_shared == "common=":
+                shared = words.strip('"')
+            else:
+                lines.append(words.replace("$common", shared))
         found += [re.split(r" {2,}(?![\w.]+=)", line)[0] for line in lines if "--help" not in line]
     return found
 

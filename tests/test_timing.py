@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections import Counter
 from functools import partial
 
@@ -108,3 +109,14 @@ def test_device_time_leaves_the_launch_out() -> None:
     assert (
         gpu.hot({"x": lambda: x.add_(1)})["x"].median_ms < gpu.wall({"x": lambda: x.add_(1)})["x"].median_ms
     )
+
+
+@pytest.mark.gpu
+def test_device_time_leaves_a_slow_launch_out() -> None:
+    x = torch.rand(1000, device="cuda")
+
+    def slow() -> None:
+        time.sleep(5e-4)
+        x.add_(1)
+
+    assert Clock(torch.device("cuda"), 20, 3, 10, x.nbytes).hot({"x": slow})["x"].median_ms < 0.2

@@ -34,8 +34,11 @@ class Coming:
 
     @property
     def passages(self) -> list[int]:
-        """Ids of those in the prompt, where the answer is written here."""
-        return [] if isinstance(self._first, bytes | Piece) else list(self.request.item.prompt_passages)
+        """Ids of those in the prompt, in its order, where the answer is written here."""
+        if isinstance(self._first, bytes | Piece):
+            return []
+        item = self.request.item
+        return list(item.prompt_passages if item is not None else []) or [hit.id for hit in self._first]
 
     async def events(self) -> AsyncIterator[bytes]:
         """Whole events, an end in any case."""
