@@ -11,4 +11,4 @@ def test_every_baseline_is_drawn() -> None:
 
 
 def test_every_peer_of_search_is_drawn() -> None:
-    assert set(panels.PEERS) == set(peers.PEERS)
+    assert set(panels.distance.PEERS) == set(peers.PEERS)
