@@ -22,7 +22,8 @@ from pathlib import Path
 import torch
 
 from mlsys.distance.search.index import Index, scorer_of
-from mlsys.distance.search.kernels.passes import KernelSearch, Scored, choose
+from mlsys.distance.search.kernels.choosing import choose
+from mlsys.distance.search.kernels.passes import KernelSearch, Scored
 from mlsys.distance.search.kernels.tiles import Tile, groups_taken
 
 ROWS, DIM, K = 1_000_000, 384, 10

@@ -30,19 +30,19 @@ def ordered64(value):  # type: ignore[no-untyped-def]
 
 
 @jit
-def reached_by(values, M: tl.constexpr, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The largest number that at least M of `values`, int64 from 0 to 2^BITS - 1, reach."""
+def reached_by(values, count):  # type: ignore[no-untyped-def]
+    """The largest number from 0 to 2³² - 1 that at least `count` of `values`, int64, reach."""
     reached = tl.full([], 0, tl.int64)
-    for bit in range(BITS):
-        more = reached + (tl.full([], 1, tl.int64) << (BITS - 1 - bit))
-        reached = tl.where(tl.sum((values >= more).to(tl.int32), axis=0) >= M, more, reached)
+    for bit in range(32):
+        more = reached + (tl.full([], 1, tl.int64) << (31 - bit))
+        reached = tl.where(tl.sum((values >= more).to(tl.int32), axis=0) >= count, more, reached)
     return reached
 
 
 @jit
 def largest(values, M: tl.constexpr):  # type: ignore[no-untyped-def]
     """Which of `values`, see `ordered32`, are the M largest, of equal ones the first; and the largest of the others."""
-    least = reached_by(values, M, 32)
+    least = reached_by(values, M)
     above = values > least
     level = values == least
     wanted = M - tl.sum(above.to(tl.int32), axis=0)
@@ -113,28 +113,18 @@ def lowest_keys(  # type: ignore[no-untyped-def]
     key = tl.load(keys + query * (M * MEMBERS) + at, mask=there, other=float("inf"))
     order = ordered64(key)
     high = 0x7FFFFFFF - (order >> 32)  # the lowest keys are the largest numbers, in two halves
-    least = reached_by(tl.where(there, high, 0), K, 32)
+    least = reached_by(tl.where(there, high, 0), K)
     level = there & (high == least)
     left = K - tl.sum((there & (high > least)).to(tl.int32), axis=0)
     low = tl.where(level, 0xFFFFFFFF - (order & 0xFFFFFFFF), -1)
-    lower = reached_n(low, left)
+    lower = reached_by(low, left)
     tied = level & (low == lower)
     left -= tl.sum((low > lower).to(tl.int32), axis=0)
-    last = reached_n(tl.where(tied, 0x7FFFFFFF - row, -1), left)
+    last = reached_by(tl.where(tied, 0x7FFFFFFF - row, -1), left)
     taken = there & ((high > least) | (level & (low > lower)) | (tied & (0x7FFFFFFF - row >= last)))
     place = query * K + tl.cumsum(taken.to(tl.int32), axis=0) - 1
     tl.store(key_out + place, key, mask=taken)
     tl.store(row_out + place, row, mask=taken)
-
-
-@jit
-def reached_n(values, count):  # type: ignore[no-untyped-def]
-    """The largest number from 0 to 2³² - 1 that at least `count` of `values`, int64, reach."""
-    reached = tl.full([], 0, tl.int64)
-    for bit in range(32):
-        more = reached + (tl.full([], 1, tl.int64) << (31 - bit))
-        reached = tl.where(tl.sum((values >= more).to(tl.int32), axis=0) >= count, more, reached)
-    return reached
 
 
 @kernel

@@ -7,7 +7,6 @@ groups from the same maxima, before anybody reads all rows again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import torch
 from mlsys.distance.search.blocks.cityblock import MaximumScorer
 from mlsys.distance.search.blocks.scores import ProductScorer
 from mlsys.distance.search.kernels import direct, many, settle
+from mlsys.distance.search.kernels.choosing import WARPS, choose, choose_many, warps_for
 from mlsys.distance.search.kernels.launch import compiled, kinds, placed
 from mlsys.distance.search.kernels.maxima import CityblockMaxima, ProductMaxima
 from mlsys.distance.search.kernels.rescore import block, power_of_two
@@ -33,9 +33,7 @@ WORKSPACE_BYTES = 1 << 30
 MOST_ROWS = 2**31 - 1
 KEY_BYTES = 8  # of a candidate
 ORDERED = 64  # neighbours that a program puts in order, and how many it looks at at once
-MOST_LANES = 16_384
 MEMORY = 64  # queries over which doubt is remembered
-WARPS = 4
 
 
 @dataclass(frozen=True)
@@ -209,53 +207,3 @@ class KernelSearch:
     def _shape(self, queries: torch.Tensor, tile: Tile) -> dict[str, int | str]:
         dim = queries.shape[1]
         return {"D": dim, "BN": tile.BN, "CLASSES": tile.CLASSES, "BK": block(dim), "METRIC": self.metric}
-
-
-def choose(maxima: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The m best groups (Q, m) of maxima (Q, groups) and the cut (Q,) that no other group is above."""
-    count, groups = maxima.shape
-    chosen = torch.empty(count, m, dtype=torch.int32, device=maxima.device)
-    cut = maxima.new_empty(count)
-    slots = power_of_two(m)
-    width = max(slots, min(8192, max(256, power_of_two(math.isqrt(groups * m)))))
-    kernel = compiled(
-        settle.best_groups, WARPS, kinds(maxima, maxima),
-        M=m, SLOTS=slots, WIDTH=width, FOLD=power_of_two(-(-groups // width)), DEPTH=max(1, 8192 // width),
-    )  # fmt: skip
-    kernel.bind(count, maxima, cut, chosen, groups)()
-    return chosen, cut
-
-
-def choose_many(maxima: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `choose`, for any m up to the number of groups."""
-    count, groups = maxima.shape
-    lanes = torch.empty(count, m, dtype=torch.int32, device=maxima.device)
-    rest = maxima.new_empty(count)
-    best = power_of_two(math.isqrt(groups * m))
-    width = min(power_of_two(groups), max(power_of_two(m), min(MOST_LANES, max(1024, best))))
-    depth = max(1, 8192 // width)
-    kernel = compiled(
-        many.best_lanes, warps_for(width * depth), kinds(maxima, maxima), M=m, WIDTH=width, DEPTH=depth
-    )
-    kernel.bind(count, maxima, rest, lanes, groups)()
-    fold = power_of_two(-(-groups // width))
-    if fold == 1:
-        return lanes, rest
-    chosen, cut = torch.empty_like(lanes), torch.empty_like(rest)
-    slots = power_of_two(m)
-    kernel = compiled(
-        many.best_of_lanes,
-        warps_for(slots * fold),
-        kinds(maxima, maxima),
-        M=m,
-        SLOTS=slots,
-        WIDTH=width,
-        FOLD=fold,
-    )
-    kernel.bind(count, maxima, rest, lanes, cut, chosen, groups)()
-    return chosen, cut
-
-
-def warps_for(size: int) -> int:
-    """Of a program that holds so many values at once."""
-    return max(4, min(16, size // 512))

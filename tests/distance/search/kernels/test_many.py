@@ -8,7 +8,8 @@ import torch
 
 from mlsys.distance.language import why_not
 from mlsys.distance.search.index import Index, scorer_of
-from mlsys.distance.search.kernels.passes import KernelSearch, choose_many
+from mlsys.distance.search.kernels.choosing import choose_many
+from mlsys.distance.search.kernels.passes import KernelSearch
 from mlsys.distance.search.kernels.tiles import Tile, second_choices, smaller_groups
 from mlsys.distance.search.ranking import RANKINGS
 from mlsys.distance.search.reference import reference
