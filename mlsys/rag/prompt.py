@@ -53,11 +53,12 @@ class PromptStage:
 
     def __call__(self, items: list[Item]) -> None:
         """Set `prompt` and what is known of it. Raises UserError for a question too long by itself."""
-        built = self._generator.prompts([asked(item, self._ordered(item)) for item in items])
-        for item, prompt in zip(items, built, strict=True):
+        ordered = [self._ordered(item) for item in items]
+        built = self._generator.prompts([asked(*each) for each in zip(items, ordered, strict=True)])
+        for item, passages, prompt in zip(items, ordered, built, strict=True):
             fitting = self._fit(item, prompt)
             item.prompt, item.prompt_ids, item.prompt_tokens = fitting.text, fitting.ids, fitting.tokens
-            item.prompt_passages = [hit.id for hit in self._ordered(item)]
+            item.prompt_passages = [hit.id for hit in passages]
 
     def _ordered(self, item: Item) -> list[Hit]:
         if self._order is Order.canonical:

@@ -35,6 +35,7 @@ class Stage:
         if self.name == "retrieve":
             for item in items:
                 item.passages = [Hit(i, f"passage {i}", "fake", 1.0 - i / 10) for i in range(item.k)]
+                item.prompt_passages = [hit.id for hit in item.passages]
         if self.name == "prompt":
             for item in items:
                 item.prompt_tokens = len(item.query)

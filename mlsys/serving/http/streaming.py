@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -33,12 +33,9 @@ class Coming:
         self.request, self._first, self._rest, self._answer = request, first, rest, answer
 
     @property
-    def passages(self) -> list[int]:
+    def passages(self) -> Sequence[int]:
         """Ids of those in the prompt, in its order, where the answer is written here."""
-        if isinstance(self._first, bytes | Piece):
-            return []
-        item = self.request.item
-        return list(item.prompt_passages if item is not None else []) or [hit.id for hit in self._first]
+        return [] if isinstance(self._first, bytes | Piece) else self.request.item.prompt_passages
 
     async def events(self) -> AsyncIterator[bytes]:
         """Whole events, an end in any case."""

@@ -71,6 +71,7 @@ async def test_what_fails_before_the_first_event_has_its_status() -> None:
 async def test_what_fails_later_ends_with_an_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     async def failing(request: Request) -> Answer:
         assert request.stream is not None
+        request.begin()
         request.stream.retrieved([Hit(7, "a", "b", float("nan"))])
         request.stream.write("half", 1)
         await asyncio.sleep(0.01)
@@ -121,6 +122,7 @@ async def test_a_client_that_leaves_ends_its_request(begun: bool, monkeypatch: p
 
     async def endless(request: Request) -> Answer:
         assert request.stream is not None
+        request.begin()
         if begun:
             request.stream.retrieved([])
         try:
