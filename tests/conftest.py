@@ -21,8 +21,12 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.pop("COLUMNS", None)  # what is printed fits itself to it, and pytest-xdist sets it
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 # How long an example takes is the machine's affair, and what else runs on it.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+# The same examples each time: a run that passed passes again. New ones are looked for by HYPOTHESIS_PROFILE=hunt.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.register_profile("hunt", settings.get_profile("any machine"), derandomize=False, max_examples=3000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machine"))
 
 
 # Whoever asks for one of these starts whole programs.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlsys.rag.generator.pieces import Pieces
+from mlsys.serving import stopping
 
 
 class Text:
@@ -20,10 +21,9 @@ class Text:
         self._held += self._pieces.add(token)
         if not self.shown:
             self._held = self._held.lstrip()
-        found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
-        if found:
+        if (at := stopping.place(self._held, self._stops)) is not None:
             self.stopped = True
-            self._held = self._held[: min(found)]
+            self._held = self._held[:at]
         return self._show(len(self._held) if self.stopped else self._sure())
 
     def end(self, result: str) -> str:

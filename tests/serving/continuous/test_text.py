@@ -58,15 +58,29 @@ def test_the_first_stop_of_several_ends_the_text() -> None:
     assert text.shown == "one"
 
 
+def test_the_stop_that_is_whole_first_ends_the_text_however_it_is_cut() -> None:
+    for pieces in (["a b"], ["a", " ", "b"]):
+        _, text = shown(pieces, "a b", " ")
+        assert text.shown == "a"
+
+
 @given(
     st.lists(st.text("ab \n", max_size=4), max_size=12),
     st.lists(st.text("ab \n", min_size=1, max_size=3), max_size=3),
 )
 def test_whatever_the_pieces_the_text_is_the_same(pieces: list[str], stops: list[str]) -> None:
     told, text = shown(pieces, *stops)
+    longest = sorted(stops, key=len, reverse=True)
     whole = "".join(pieces).lstrip()
-    places = [place for stop in stops if (place := whole.find(stop)) >= 0]
-    wanted = whole[: min(places)].rstrip() if places else whole.rstrip()
+    wanted = next(
+        (
+            whole[: end - len(stop)]
+            for end in range(len(whole) + 1)
+            for stop in longest
+            if whole.endswith(stop, 0, end)
+        ),
+        whole,
+    ).rstrip()
     if not text.stopped:
         told.append(text.end(whole.rstrip()))
     assert "".join(told) == wanted == text.shown
