@@ -9,7 +9,7 @@ event loop's clock, the worker's thread, the engine's work, the sockets, the rep
     levels = simulate(config)            # a list of `mlsys.record.Level`, as a real run's: `level.values["e2e_ms.p95"]`
     config = fitted(config, record_dir)  # the same configuration with the costs that a real run's record shows
 
-`config` is a resolved configuration, as `record.config` holds it, with `generator=simulated` (its knobs are the engine's
-cost) and the section `cost` (what the service takes around the engine). `simulate(config, asked)` takes the questions
-as well, for who simulates many times. Nothing is written, and one seed gives one result.
+`config` is a resolved configuration, as `record.config` holds it, with `generator=simulated` (its knobs are what the
+engine costs) and the section `cost` (what the service takes around the engine). `simulate(config, asked)` takes the
+questions as well, for who simulates many times. Nothing is written, and one seed gives one result.
 """

@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-import aiohttp
-
-from mlsys import bodies
 from mlsys.serving.balancer.backend import Backend
+from mlsys.serving.balancer.calls import Broken, Calls
 from mlsys.serving.balancer.options import Balancing
+from mlsys.serving.request import Clock
 
 QUESTION = {"query": "Are you well?", "k": 1}
 
@@ -23,8 +22,10 @@ QUESTION = {"query": "Are you well?", "k": 1}
 class Checks:
     """One task for each replica, until `stop`."""
 
-    def __init__(self, backends: list[Backend], options: Balancing, session: aiohttp.ClientSession) -> None:
-        self._options, self._session = options, session
+    def __init__(
+        self, backends: list[Backend], options: Balancing, calls: Calls, clock: Clock = time.monotonic
+    ) -> None:
+        self._options, self._calls, self._clock = options, calls, clock
         self._tasks = [asyncio.create_task(self._watch(backend)) for backend in backends]
         if options.silent_s:
             self._tasks += [asyncio.create_task(self._listen(backend)) for backend in backends]
@@ -67,31 +68,25 @@ class Checks:
             await self._check(backend, self._options.silent_s)
         except TimeoutError:
             return False
-        except (aiohttp.ClientError, OSError):
+        except Broken:
             return True  # a refusal is a sound, and for others to judge
         return True
 
     async def _ready(self, backend: Backend) -> bool:
         try:
             return await self._check(backend, self._options.check_timeout_s) == 200
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except (Broken, TimeoutError):
             return False
 
     async def _check(self, backend: Backend, timeout_s: float) -> int:
-        url, timeout = f"{backend.url}{self._options.check_path}", aiohttp.ClientTimeout(timeout_s)
-        async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
-            return response.status
+        return await self._calls.check(backend, self._options.check_path, timeout_s)
 
     async def _asked(self, backend: Backend) -> bool:
-        timeout = aiohttp.ClientTimeout(self._options.probe_timeout_s)
-        began = time.monotonic()
+        began = self._clock()
         try:
-            async with self._session.post(
-                f"{backend.url}/rag", json=QUESTION, timeout=timeout, allow_redirects=False
-            ) as response:
-                await bodies.read(response)
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return backend.idle_s() < time.monotonic() - began  # it was busy with clients, and answered one
-        if response.status == 200:
+            status = await self._calls.probe(backend, QUESTION, self._options.probe_timeout_s)
+        except (Broken, TimeoutError):
+            return backend.idle_s() < self._clock() - began  # it was busy with clients, and answered one
+        if status == 200:
             backend.proved()
-        return response.status in (200, 429)
+        return status in (200, 429)

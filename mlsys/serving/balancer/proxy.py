@@ -8,80 +8,24 @@ again.
 from __future__ import annotations
 
 import asyncio
-import errno
-import json
-from types import TracebackType
-from typing import Any
+from functools import partial
 
-import aiohttp
-
-from mlsys import bodies
-from mlsys.serving.balancer import relay
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import FOR_DEATHS, RetryBudget
-from mlsys.serving.http import sse
-from mlsys.serving.modes import PASSAGES, Answer
+from mlsys.serving.balancer.calls import Broken, Calls, NoAnswer, Outrun
+from mlsys.serving.modes import Answer
 from mlsys.serving.request import BadGateway, Request, Unavailable
-from mlsys.serving.stream import Stream
 
 BUSY = frozenset({429, 503})
-JSON = {"content-type": "application/json"}
-OWN_FAULTS = frozenset({errno.EMFILE, errno.ENFILE})  # no open files: nothing that a replica did
-
-
-class Broken(Exception):
-    """The connection to a replica could not be made, broke, or was given up because the replica is gone."""
-
-
-class NoAnswer(Broken):
-    """What the replica sent is none: a redirect, an empty success, a body without an end."""
 
 
 class Proxy:
-    """One client session for all replicas. Use as an async context manager."""
+    """Asks replicas by `calls`, one or several of them."""
 
-    def __init__(
-        self,
-        backends: Backends,
-        budget: RetryBudget,
-        connect_timeout_s: float,
-        silent_s: float = 0.0,
-        stream_gap_s: float = 60.0,
-    ) -> None:
-        self._stream_gap_s = stream_gap_s
-        self.backends, self.budget, self._connect_timeout_s = backends, budget, connect_timeout_s
+    def __init__(self, backends: Backends, budget: RetryBudget, calls: Calls, silent_s: float = 0.0) -> None:
+        self.backends, self.budget, self._calls = backends, budget, calls
         self._poll_s = silent_s / 4 or None
         self.retries = 0
-        self._session: aiohttp.ClientSession | None = None
-        self._fresh: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Proxy:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s)
-        noting = aiohttp.TraceConfig()
-        noting.on_connection_reuseconn.append(_note_reuse)
-        self._session = aiohttp.ClientSession(
-            timeout=timeout,
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-            trace_configs=[noting],
-        )
-        self._fresh = aiohttp.ClientSession(
-            timeout=timeout, connector=aiohttp.TCPConnector(limit=0, force_close=True)
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for session in (self._session, self._fresh):
-            if session is not None:
-                await session.close()
-
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The open session. Raises RuntimeError before it is entered."""
-        if self._session is None:
-            raise RuntimeError("the proxy has not been entered")
-        return self._session
 
     async def forward(self, request: Request) -> Answer:
         """The answer of one replica; of the first to give one where the others have gone silent.
@@ -117,7 +61,8 @@ class Proxy:
         finally:
             for call in calls:
                 call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
+            if calls:
+                await asyncio.gather(*calls, return_exceptions=True)
         if answer is not None:
             return answer
         if isinstance(fault, NoAnswer):
@@ -141,81 +86,22 @@ class Proxy:
         return call
 
     async def _ask(self, backend: Backend, request: Request) -> Answer:
-        form = request.form
-        path, body = "/rag", {"query": request.query, "k": request.k}
-        if form is not None:
-            path, body = form.path, form.sent()
-        if (remaining_s := request.remaining_s) is not None:
-            body["timeout_ms"] = max(1.0, remaining_s * 1000)
         try:
-            async with await self._post(f"{backend.url}{path}", json.dumps(body)) as response:
-                status, headers = response.status, response.headers
-                if status != 200 and not 400 <= status < 600:
-                    response.close()
-                    backend.answered(status)
-                    raise NoAnswer(f"{backend.name} answered {status}, which is no answer to a question")
-                passages = _numbers(headers.get(PASSAGES))
-                if status == 200:
-                    self.backends.learn(request, passages)
-                if request.stream is not None and status == 200 and response.content_type == sse.MEDIA_TYPE:
-                    await self._relay(backend, request.stream, response)
-                    content = b""
-                else:
-                    content = await bodies.read(response)
-        except bodies.TooLarge as error:
-            backend.answered(None)
-            raise NoAnswer(f"{backend.name}: {error}") from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if getattr(error, "errno", None) in OWN_FAULTS:
-                raise Unavailable("the balancer has no open files left", 1) from error
-            backend.answered(None)
-            raise Broken(f"{backend.name}: {error}") from error
-        backend.answered(status)
-        kind = _plain(headers.get("content-type")) or "application/octet-stream"
-        return Answer(content, status, backend.name, _plain(headers.get("retry-after")), kind, passages)
-
-    async def _relay(self, backend: Backend, stream: Stream, response: aiohttp.ClientResponse) -> None:
-        """Every event to the client; the replica whose first one comes first has the stream."""
-        async for event in relay.events(response, self._stream_gap_s):
-            if stream.replica not in (None, backend.name):
-                raise Broken(f"{backend.name}: another replica was first")
-            stream.replica = backend.name
-            backend.silence.heard()
-            stream.pass_on(event)
-
-    async def _post(self, url: str, body: str) -> aiohttp.ClientResponse:
-        """The head of the answer. A kept connection that closed before it came says nothing about the replica,
-        which may close one at any time (RFC 9112, 9.3.1): the question is asked again on a fresh one.
-        """
-        if self._fresh is None:
-            raise RuntimeError("the proxy has not been entered")
-        kept: dict[str, bool] = {}
-        try:
-            return await self.session.post(
-                url, data=body, headers=JSON, allow_redirects=False, trace_request_ctx=kept
-            )
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
-            if not kept:
-                raise
-        return await self._fresh.post(url, data=body, headers=JSON, allow_redirects=False)
-
-
-async def _note_reuse(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
-    if context.trace_request_ctx is not None:  # checks do not ask
-        context.trace_request_ctx["kept"] = True
+            answer = await self._calls.ask(backend, request, partial(self.backends.learn, request))
+        except NoAnswer as error:
+            backend.answered(error.status)
+            raise
+        except Broken as error:
+            if not isinstance(error, Outrun):
+                backend.answered(None)
+            raise
+        backend.answered(answer.status)
+        return answer
 
 
 def _begun(request: Request) -> str | None:
     """The replica whose stream the client has begun to get: no other can go on with it."""
     return None if request.stream is None else request.stream.replica
-
-
-def _numbers(header: str | None) -> list[int]:
-    """Ids of passages, as a replica of our own names them."""
-    try:
-        return [int(number) for number in (_plain(header) or "").split(",") if number]
-    except ValueError:
-        return []
 
 
 def _result(call: asyncio.Task[Answer], backend: Backend) -> Answer:
@@ -224,8 +110,3 @@ def _result(call: asyncio.Task[Answer], backend: Backend) -> Answer:
         backend.answered(None)
         raise Broken(f"{backend.name} is gone")
     return call.result()
-
-
-def _plain(header: str | None) -> str | None:
-    """The header if it can be sent on: short and printable ASCII."""
-    return header if header and len(header) <= 200 and header.isascii() and header.isprintable() else None

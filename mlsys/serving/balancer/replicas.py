@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from mlsys.environment import VISIBLE_GPUS, visible_gpus
 from mlsys.errors import UserError
 from mlsys.progress import say
 from mlsys.serving.balancer.backend import Backend
 from mlsys.serving.balancer.backoff import Backoff
+from mlsys.serving.balancer.hosts import WATCH_S, Hosts, Process
 from mlsys.serving.balancer.options import Balancing, replica_options
-from mlsys.serving.process import ChildProcess
-
-WATCH_S = 0.05
 
 
 def own_gpu(index: int, device: str) -> dict[str, str]:
@@ -31,28 +25,31 @@ class Replica:
     """One process and the backend that stands for it."""
 
     def __init__(
-        self, index: int, backend: Backend, options: Balancing, config: dict[str, Any], directory: Path
+        self,
+        index: int,
+        backend: Backend,
+        options: Balancing,
+        config: dict[str, Any],
+        directory: Path,
+        hosts: Hosts,
     ) -> None:
-        self.backend, self._options, self._directory = backend, options, directory
+        self.backend, self._options, self._directory, self._hosts = backend, options, directory, hosts
         self._config = {**config, "server": replica_options(options, index)}
         self._env = own_gpu(index, config["device"])
         backend.gpu = self._env.get(VISIBLE_GPUS)
         self._starts = 0
         self._backoff = Backoff(options.restart_min_s, options.restart_max_s)
-        self._process: ChildProcess | None = None
+        self._process: Process | None = None
 
     async def start(self) -> None:
         """Start it, wait until it serves. Raises UserError, RuntimeError or TimeoutError if it does not."""
-        path = self._directory / f"{self.backend.name}.yaml"
-        path.write_text(yaml.safe_dump(self._config))
-        path.chmod(0o600)
         log = self._directory / f"{self.backend.name}.{self._starts}.log"
         self._starts += 1
-        self._process = ChildProcess([sys.executable, "-m", "mlsys.serve", str(path)], self._env, log)
+        self._process = self._hosts.process(self.backend.name, self._config, log, self._env)
         self._process.start()
-        until = time.monotonic() + self._options.start_timeout_s
+        until = self._hosts.clock() + self._options.start_timeout_s
         while (address := self._process.address()) is None:
-            if time.monotonic() > until:
+            if self._hosts.clock() > until:
                 self._process.kill()
                 raise TimeoutError(
                     f"{self.backend.name} did not serve within server.start_timeout_s (see {log})"
@@ -63,11 +60,11 @@ class Replica:
     async def keep(self) -> None:
         """Watch it for ever; when it dies, take it out at once and start it again after a pause."""
         while True:
-            born = time.monotonic()
-            while self._process is not None and self._process.alive:
-                await asyncio.sleep(WATCH_S)
+            born = self._hosts.clock()
+            if self._process is not None:
+                await self._process.ended()
             self.backend.lose()
-            pause_s = self._backoff.after(time.monotonic() - born)
+            pause_s = self._backoff.after(self._hosts.clock() - born)
             died = "has died" if self._process is None else self._process.ending()
             say(f"{self.backend.name} {died}; starting it again in {pause_s:g} s")
             await asyncio.sleep(pause_s)

@@ -14,6 +14,7 @@ from typing import Protocol
 from mlsys.rag.generator.stepping import Launched, Stepper
 from mlsys.serving.continuous.planner import Plan, Planner
 from mlsys.serving.continuous.sequence import Sequence
+from mlsys.serving.realtime import Changed
 from mlsys.serving.request import Clock
 
 
@@ -43,14 +44,15 @@ class Loop:
         observer: Observer,
         ahead: int,
         clock: Clock = time.perf_counter,
+        changed: Changed | None = None,
     ) -> None:
         self.stepper, self.planner, self.ahead = stepper, planner, ahead
         self._observer, self._clock = observer, clock
         self.busy_since: float | None = None
-        self._changed = threading.Event()
+        self.changed: Changed = changed or threading.Event()
         self._coming: deque[Sequence] = deque()
         self._leaving: deque[Sequence] = deque()
-        self._stopping = False
+        self.stopping = False
         self._flight: deque[tuple[Plan, Launched]] = deque()
 
     @property
@@ -61,17 +63,17 @@ class Loop:
     def add(self, sequence: Sequence) -> None:
         """From any thread: it is to be answered."""
         self._coming.append(sequence)
-        self._changed.set()
+        self.changed.set()
 
     def remove(self, sequence: Sequence) -> None:
         """From any thread: nobody waits for it any more."""
         self._leaving.append(sequence)
-        self._changed.set()
+        self.changed.set()
 
     def stop(self) -> None:
         """From any thread: no further step is begun."""
-        self._stopping = True
-        self._changed.set()
+        self.stopping = True
+        self.changed.set()
 
     def stalled(self, after_s: float) -> bool:
         """Whether one step has been running for longer than `after_s`."""
@@ -80,10 +82,10 @@ class Loop:
 
     def run(self) -> None:
         """Until `stop`: run the steps of those who come, wait while there is nothing to do."""
-        while not self._stopping:
-            self._changed.clear()
+        while not self.stopping:
+            self.changed.clear()
             if not self.turn():
-                self._changed.wait()
+                self.changed.wait()
 
     def turn(self) -> bool:
         """Launch one step, read the tokens of the oldest one under way. False if there was nothing to do."""

@@ -19,6 +19,7 @@ from mlsys.serving.continuous.planner import Plan, Planner
 from mlsys.serving.continuous.sequence import Sequence
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PROBE, PipelineService
+from mlsys.serving.realtime import REAL, Time
 from mlsys.serving.request import Expired, Failed, Request, ServiceError, Wish
 from mlsys.serving.scheduling import Policy
 from mlsys.serving.stream import Stream
@@ -36,12 +37,12 @@ class Continuous(PipelineService):
     loop: Loop
     token_meters: TokenMeters
 
-    def __init__(self, options: Server, pipeline: Pipeline, policy: Policy) -> None:
-        self.policy = policy
+    def __init__(self, options: Server, pipeline: Pipeline, policy: Policy, time: Time = REAL) -> None:
+        self.policy, self._time = policy, time
         self.arriving: deque[Request] = deque()
         self.preparing = 0
         self.answering: dict[Request, Answering] = {}
-        super().__init__(options, [Worker(pipeline)], MOST_PREPARED)
+        super().__init__(options, [Worker(pipeline, time.clock)], MOST_PREPARED, time.clock)
         self._steps = ThreadPoolExecutor(1, thread_name_prefix="steps")
         self._arrived = asyncio.Event()
         self._told_at = 0.0
@@ -65,7 +66,7 @@ class Continuous(PipelineService):
         self.loop = await loop.run_in_executor(self._steps, self._make)
         self.token_meters = TokenMeters(self.meters, self.loop)
         self._tasks = [
-            loop.run_in_executor(self._steps, self.loop.run),
+            self._time.drive(self.loop, self._steps),
             asyncio.ensure_future(self._prepare()),
         ]
         await self._enter(
@@ -83,7 +84,8 @@ class Continuous(PipelineService):
         stepper.warm(policy.max_step_tokens)
         cache = PrefixCache(stepper.blocks, stepper.block_tokens)
         planner = Planner(policy, stepper.slots, generator.ends, cache)
-        return Loop(stepper, planner, self, int(pipeline.device == "cuda"), self.clock)
+        ahead = int(pipeline.device == "cuda")
+        return Loop(stepper, planner, self, ahead, self.clock, self._time.changed())
 
     def state(self) -> str:
         """As every service; a step that takes too long is a stall as well."""

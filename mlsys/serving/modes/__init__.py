@@ -6,14 +6,18 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlsys.serving.balancer import Policy as BalancingPolicy
 from mlsys.serving.batching import Policy as BatchingPolicy
 from mlsys.serving.meters import Meters
+from mlsys.serving.realtime import REAL, Time
 from mlsys.serving.request import Request
 from mlsys.serving.scheduling import Policy as SchedulingPolicy
 from mlsys.serving.worker import Pipeline
+
+if TYPE_CHECKING:
+    from mlsys.serving.balancer.hosts import Hosts
 
 RAG = "rag"
 PASSAGES = "x-passages"  # ids of the passages in the prompt, by which a balancer learns who has read them
@@ -83,7 +87,10 @@ class Service(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a mode is built from; it takes what it needs. `directory` is for logs of processes it starts."""
+    """What a mode is built from; it takes what it needs. `directory` is for logs of processes it starts.
+
+    `hosts`: where replicas run and how they are asked; None: in processes of this machine, over HTTP.
+    """
 
     pipeline: Callable[[], Pipeline]
     batching: Callable[[], BatchingPolicy]
@@ -91,3 +98,5 @@ class Parts:
     balancer: Callable[[], BalancingPolicy]
     config: dict[str, Any]
     directory: Path
+    time: Time = REAL
+    hosts: Hosts | None = None

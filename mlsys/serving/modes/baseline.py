@@ -8,7 +8,6 @@ line, so nobody promises an order; only the number that may wait for the worker 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from mlsys.serving.modes import Parts, Service
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PipelineService
+from mlsys.serving.realtime import REAL, Time
 from mlsys.serving.request import Request
 from mlsys.serving.worker import Embedded, Pipeline, Settle, Worker
 
@@ -25,15 +25,15 @@ class Baseline(Server):
 
     def service(self, parts: Parts) -> Service:
         """One pipeline, a pool of threads in front of it."""
-        return Contended(self, parts.pipeline())
+        return Contended(self, parts.pipeline(), parts.time)
 
 
 class Locked(Worker):
     """A worker for one thread at a time."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        super().__init__(pipeline)
-        self._lock = threading.Lock()
+    def __init__(self, pipeline: Pipeline, time: Time = REAL) -> None:
+        super().__init__(pipeline, time.clock)
+        self._lock = time.lock()
 
     def embed(self, texts: Sequence[str], passages: bool) -> Embedded:
         """Wait for the worker, then embed."""
@@ -49,10 +49,10 @@ class Locked(Worker):
 class Contended(PipelineService):
     """No line and no order: each request runs in a thread of its own, and the threads contend for the worker."""
 
-    def __init__(self, options: Server, pipeline: Pipeline) -> None:
+    def __init__(self, options: Server, pipeline: Pipeline, time: Time = REAL) -> None:
         self.waiting: set[Request] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        super().__init__(options, [Locked(pipeline)], largest=1)
+        super().__init__(options, [Locked(pipeline, time)], 1, time.clock)
         self._threads = ThreadPoolExecutor(options.max_queue + 1, thread_name_prefix="request")
 
     def queued(self) -> int:

@@ -13,4 +13,4 @@ class Batch(Server):
     def service(self, parts: Parts) -> Service:
         """One pipeline behind the chosen batching policy."""
         policy = parts.batching()
-        return Scheduler(self, [parts.pipeline()], policy)
+        return Scheduler(self, [parts.pipeline()], policy, parts.time.clock)

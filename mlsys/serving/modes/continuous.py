@@ -13,4 +13,4 @@ class Continuous(Server):
     def service(self, parts: Parts) -> Service:
         """One pipeline behind the chosen scheduling policy."""
         policy = parts.scheduling()
-        return service.Continuous(self, parts.pipeline(), policy)
+        return service.Continuous(self, parts.pipeline(), policy, parts.time)

@@ -7,20 +7,16 @@ It loads no model. Nothing waits here: the replicas have the queues, the balance
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections import Counter
 from typing import Any
 
-import aiohttp
-
-from mlsys import bodies
 from mlsys.progress import step
 from mlsys.serving.admission import Admission
 from mlsys.serving.balancer import Policy
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import RetryBudget
 from mlsys.serving.balancer.checks import Checks
+from mlsys.serving.balancer.hosts import Hosts, LocalHosts
 from mlsys.serving.balancer.meters import meter
 from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.balancer.proxy import Proxy
@@ -47,13 +43,14 @@ class LoadBalancer(Balancing):
         given = self.backends
         names = given or [f"replica-{index}" for index in range(self.replicas)]
         urls: list[str | None] = [*(address.rstrip("/") for address in given)] or [None] * len(names)
-        backends = [Backend(name, url, self) for name, url in zip(names, urls, strict=True)]
+        hosts = parts.hosts or LocalHosts()
+        backends = [Backend(name, url, self, hosts.clock) for name, url in zip(names, urls, strict=True)]
         replicas = [] if given else [
-            Replica(index, backend, self, parts.config, parts.directory)
+            Replica(index, backend, self, parts.config, parts.directory, hosts)
             for index, backend in enumerate(backends)
         ]  # fmt: skip
         own = Names([RAG, parts.config["generator"]["name"]], [parts.config["embedder"]["name"]])
-        return Balancer(self, backends, parts.balancer(), replicas, None if given else own)
+        return Balancer(self, backends, parts.balancer(), replicas, None if given else own, hosts)
 
 
 class Balancer:
@@ -65,16 +62,16 @@ class Balancer:
         backends: list[Backend],
         policy: Policy,
         replicas: list[Replica],
-        names: Names | None = None,
+        names: Names | None,
+        hosts: Hosts,
     ) -> None:
-        self._names = names
+        self._names, self._clock = names, hosts.clock
         self.options = options
-        self.backends = Backends(backends, policy)
+        self.backends = Backends(backends, policy, hosts.clock)
         self.replicas = Replicas(replicas)
         budget = RetryBudget(options.retry_share, options.retry_burst)
-        self.proxy = Proxy(
-            self.backends, budget, options.connect_timeout_s, options.silent_s, options.stream_gap_s
-        )
+        self.calls = hosts.calls(options)
+        self.proxy = Proxy(self.backends, budget, self.calls, options.silent_s)
         self.admission = Admission(options.max_queue * len(backends))
         self.in_flight = 0
         self.meters = Meters()
@@ -84,10 +81,10 @@ class Balancer:
 
     async def start(self) -> None:
         """Start the replicas, wait for all of them, begin checking."""
-        await self.proxy.__aenter__()
+        await self.calls.__aenter__()
         with step(f"starting {len(self.backends.all)} replicas"):
             await self.replicas.start()
-        self._checks = Checks(self.backends.all, self.options, self.proxy.session)
+        self._checks = Checks(self.backends.all, self.options, self.calls, self._clock)
         self._state = "ready"
 
     async def names(self) -> Names:
@@ -120,7 +117,7 @@ class Balancer:
         """Let a replica answer, within the request's deadline."""
         self.check()
         self.in_flight += 1
-        beside, started = self.in_flight, time.perf_counter()
+        beside, started = self.in_flight, self._clock()
         try:
             async with asyncio.timeout(request.remaining_s):
                 answer = await self.proxy.forward(request)
@@ -129,7 +126,7 @@ class Balancer:
         finally:
             self.in_flight -= 1
         if answer.status == 200:  # Little's law: as many as were in flight are served in one latency
-            self.admission.served(beside, time.perf_counter() - started)
+            self.admission.served(beside, self._clock() - started)
         return answer
 
     async def stats(self) -> dict[str, Any]:
@@ -158,11 +155,7 @@ class Balancer:
     async def _told(self, backend: Backend, path: str) -> dict[str, Any]:
         if backend.url is None:
             return {}
-        url, timeout = f"{backend.url}{path}", aiohttp.ClientTimeout(STATS_TIMEOUT_S)
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            async with self.proxy.session.get(url, timeout=timeout, allow_redirects=False) as response:
-                return Answer(await bodies.read(response)).content() or {}
-        return {}
+        return await self.calls.told(backend, path, STATS_TIMEOUT_S)
 
     def drain(self) -> None:
         """Refuse what comes from now on."""
@@ -173,4 +166,4 @@ class Balancer:
         if self._checks is not None:
             await self._checks.stop()
         await self.replicas.stop(self.options.drain_timeout_s if drained else 0)
-        await self.proxy.__aexit__(None, None, None)
+        await self.calls.__aexit__(None, None, None)

@@ -24,4 +24,5 @@ class Queue(Server):
 
     def service(self, parts: Parts) -> Service:
         """As many pipelines as workers, one request at a time in each."""
-        return Scheduler(self, [parts.pipeline() for _ in range(self.workers)], Single())
+        pipelines = [parts.pipeline() for _ in range(self.workers)]
+        return Scheduler(self, pipelines, Single(), parts.time.clock)

@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Literal
 
-import aiohttp
 from aiohttp import web
 from sections import made
 from serving_doubles import eventually
 
 from mlsys.serving.balancer.backend import Backend
+from mlsys.serving.balancer.calls import HttpCalls
 from mlsys.serving.balancer.checks import Checks
 from mlsys.serving.balancer.options import Balancing
 
@@ -49,10 +49,10 @@ async def watched(replica: Replica, chosen: Balancing = FAST) -> AsyncIterator[B
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         stack.push_async_callback(runner.cleanup)
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        calls = await stack.enter_async_context(HttpCalls(2.0))
         host, port = runner.addresses[0][:2]
         backend = Backend("replica", f"http://{host}:{port}", chosen)
-        checks = Checks([backend], chosen, session)
+        checks = Checks([backend], chosen, calls)
         stack.push_async_callback(checks.stop)
         yield backend
 

@@ -17,6 +17,7 @@ from serving_doubles import eventually
 
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import RetryBudget
+from mlsys.serving.balancer.calls import HttpCalls
 from mlsys.serving.balancer.proxy import Proxy
 from mlsys.serving.balancer.round_robin import RoundRobin
 from mlsys.serving.request import BadGateway, Request, Unavailable
@@ -127,9 +128,8 @@ async def balanced(
             replicas.append(replica)
             backends.append(Backend(f"replica-{number}", f"http://{host}:{port}", OPTIONS))
         group = Backends(backends, RoundRobin("round_robin"))
-        proxy = await stack.enter_async_context(
-            Proxy(group, budget or RetryBudget(0.2, 100), 2.0, poll_s * 4, stream_gap_s)
-        )
+        calls = await stack.enter_async_context(HttpCalls(2.0, stream_gap_s))
+        proxy = Proxy(group, budget or RetryBudget(0.2, 100), calls, poll_s * 4)
         yield proxy, backends, replicas
         assert [backend.in_flight for backend in backends] == [0] * len(backends), (
             "a count did not return to zero"
@@ -231,7 +231,7 @@ async def test_running_out_of_files_is_not_the_replicas_fault(monkeypatch: pytes
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with balanced(200) as (proxy, backends, _):
-        monkeypatch.setattr(proxy.session, "post", no_files)
+        monkeypatch.setattr(HttpCalls, "_post", no_files)
         with pytest.raises(Unavailable, match="no open files left"):
             await proxy.forward(Request("q", 1))
         assert not backends[0].codes

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sections import made
 
-from mlsys.serving.balancer import replicas
+from mlsys.serving.balancer import hosts, replicas
 from mlsys.serving.balancer.backend import Backend
 
 
@@ -36,10 +36,12 @@ async def test_replicas_take_the_gpus_in_turn_and_say_which(
             return "http://127.0.0.1:1"
 
     monkeypatch.setattr(replicas, "visible_gpus", lambda: gpus)
-    monkeypatch.setattr(replicas, "ChildProcess", ChildProcess)
+    monkeypatch.setattr(hosts, "LocalProcess", ChildProcess)
     options = made("server/lb")
     backends = [Backend(f"replica-{index}", None, options) for index in range(3)]
     for index, backend in enumerate(backends):
-        await replicas.Replica(index, backend, options, {"device": device}, Path(tmp_path)).start()
+        await replicas.Replica(
+            index, backend, options, {"device": device}, Path(tmp_path), hosts.LocalHosts()
+        ).start()
     assert [backend.stats().get("gpu") for backend in backends] == taken
     assert environments == [{} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu} for gpu in taken]
