@@ -8,10 +8,10 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
-from mlsys.serving.batching import Close, Policy
+from mlsys.serving.batching import Close, Gate, Policy
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PipelineService
-from mlsys.serving.request import Clock, Request
+from mlsys.serving.request import Clock, Refused, Request
 from mlsys.serving.worker import Pipeline, Worker
 
 
@@ -30,6 +30,14 @@ class Scheduler(PipelineService):
     def queued(self) -> int:
         """How many wait in line."""
         return len(self.waiting)
+
+    def check(self) -> None:
+        """Raise Unavailable or Refused if nothing can enter, or nothing that would be answered in time."""
+        super().check()
+        if isinstance(self.policy, Gate):
+            came = [request.arrived_at for request in self.waiting]
+            if (reason := self.policy.refuses(came, self.clock())) is not None:
+                raise Refused(reason, self.admission.retry_after_s(len(came)))
 
     def _begin(self) -> None:
         pairs = zip(self.workers, self.pools, strict=True)

@@ -31,7 +31,12 @@ QUESTIONS = [Question(number, f"question {number}?", None) for number in range(5
 
 
 def measure(
-    mode: str, load: Any, requests: int, policy: dict[str, Any] | None = None, **server: Any
+    mode: str,
+    load: Any,
+    requests: int,
+    policy: dict[str, Any] | None = None,
+    kind: str = "hybrid",
+    **server: Any,
 ) -> tuple[list[Row], dict[str, Scalar]]:
     """A level in virtual time: the rows of all requests and the level's figures."""
     (level,) = load.levels
@@ -42,7 +47,7 @@ def measure(
             Bare(made("generator/simulated", **ENGINE, sleep=loop.sleep, clock=loop.time))
             for _ in range(workers)
         ]
-        batching = Single() if mode == "queue" else made("batching/hybrid", **(policy or {}))
+        batching = Single() if mode == "queue" else made(f"batching/{kind}", **(policy or {}))
         service = Scheduler(made(f"server/{mode}", **server), list(pipelines), batching, loop.time)
         await service.start()
         client = InProcess(service, loop.time, k=1, timeout_s=100.0, expected_tokens=1)
@@ -106,6 +111,15 @@ def test_a_full_queue_turns_requests_away_as_over_http() -> None:
     assert {row.status for row in rows} == {200, 429}
     assert number(values["e2e_ms.max"]) <= 5 * 22.0 + 1e-6
     assert values["rejected_with_retry_after"] == values["rejected"]
+
+
+def test_a_limit_is_kept_for_those_let_in_and_the_others_are_refused_at_the_door() -> None:
+    """800 a second, where the limit allows 580: the cost is learned from the batches themselves."""
+    policy = {"limit_ms": 100.0, "margin_ms": 2.0}
+    rows, values = measure("batch", arrivals("poisson", request_rate=800.0), 3_000, policy, kind="slo")
+    assert {row.status for row in rows} == {200, 429}
+    assert number(values["e2e_ms.max"]) <= 100.0
+    assert number(values["throughput_rps"]) == pytest.approx(580, rel=0.06)
 
 
 def test_one_seed_gives_one_run() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 REASONS = ("full", "deadline", "idle", "budget")
 
@@ -47,6 +47,14 @@ class Policy(Protocol):
 
     def cut(self, tokens: Sequence[int]) -> int:
         """How many of these prompts, in order, may be generated together. At least 1."""
+
+
+@runtime_checkable
+class Gate(Protocol):
+    """A policy that also says who may join the line."""
+
+    def refuses(self, waiting: Sequence[float], now: float) -> str | None:
+        """Why a request that comes now may not, with those in line that came at `waiting`; None: it may."""
 
 
 def within_budget(tokens: Sequence[int], budget: int | None) -> int:

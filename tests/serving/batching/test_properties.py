@@ -12,9 +12,10 @@ from mlsys.serving.batching import REASONS, Policy
 from mlsys.serving.batching.hybrid import RETURN_S, Hybrid
 from mlsys.serving.batching.single import Single
 from mlsys.serving.batching.size import Size
+from mlsys.serving.batching.slo import Slo
 from mlsys.serving.batching.time import Time
 
-KINDS = ["hybrid", "size", "time", "single"]
+KINDS = ["hybrid", "size", "time", "single", "slo"]
 BUDGETS = st.none() | st.integers(1, 400)
 MS = st.floats(0, 50)
 GAPS = st.lists(st.floats(0, 0.2), min_size=1, max_size=60)
@@ -28,6 +29,14 @@ def make(kind: str, draw: Callable[..., Any]) -> tuple[Policy, int | None, float
         wait = draw(MS)
         return Size("size", size, wait, budget), budget, wait / 1000
     timeout = draw(MS)
+    if kind == "slo":
+        fill, base = draw(st.booleans()), draw(st.none() | MS)
+        each = None if base is None else draw(MS)
+        return (
+            Slo("slo", size, 1 + timeout, 0.5, fill, each, base, budget),
+            budget,
+            fill * (0.5 + timeout) / 1000,
+        )
     if kind == "time":
         return Time("time", size, timeout, budget), budget, timeout / 1000
     linger = draw(MS)
