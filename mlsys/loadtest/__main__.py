@@ -120,9 +120,10 @@ class Generator:
 
     def _phases(self, level: float, keep_load: bool) -> Phases:
         load, warmup = self.load, self.load.warmup_requests
+        measured = load.measured_requests(self.arrivals.default_requests)
         if warmup is None:
-            warmup = self.arrivals.warmup(level, load.measured_requests)
-        return Phases(warmup, load.measured_requests, load.duration_s, keep_load)
+            warmup = self.arrivals.warmup(level, measured)
+        return Phases(warmup, measured, load.duration_s, keep_load)
 
     async def _repeat(self, index: int, level: float, turn: int) -> LevelRun:
         described = self.arrivals.describe(level)

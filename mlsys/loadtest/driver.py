@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class _Running:
                 await self.freed.wait()
                 continue
             phase = self.phases.next(due_s)
-            if phase is None:
+            if phase is None or due_s == math.inf:
                 return
             await asyncio.sleep(max(due_s - self.clock(), 0.0))
             task = group.create_task(self._send(self._row(phase, due_s)))

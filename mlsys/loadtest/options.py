@@ -15,7 +15,6 @@ from mlsys import signatures
 from mlsys.errors import UserError
 from mlsys.loadtest.lengths import Lengths, OutputTokens
 
-DEFAULT_REQUESTS = 60
 STREAMED = ("ttft_ms", "tpot_ms")
 LIMITS = (*STREAMED, "e2e_ms")
 LEAST = {
@@ -82,10 +81,9 @@ class Load:
         alone = {} if self.slo_ms is None else {"e2e_ms": self.slo_ms}
         return {name: limit for name in LIMITS if (limit := (alone | (self.slo or {})).get(name)) is not None}
 
-    @property
-    def measured_requests(self) -> int | None:
-        """How many requests are measured: `requests`, or a default unless a duration is given."""
-        return DEFAULT_REQUESTS if self.requests is None and self.duration_s is None else self.requests
+    def measured_requests(self, default: int | None) -> int | None:
+        """How many requests are measured: `requests`, or the arrivals' default unless a duration is given."""
+        return default if self.requests is None and self.duration_s is None else self.requests
 
 
 def split(loadtest: Mapping[str, Any]) -> tuple[Load | None, dict[str, Any]]:

@@ -28,6 +28,7 @@ LISTS = (
     "server.backends",
     "loadtest.concurrency",
     "loadtest.request_rate",
+    "loadtest.rates",
     "loadtest.output_tokens",
 )
 

@@ -66,9 +66,9 @@ def test_the_limits_of_a_good_request_and_the_latency_that_was_there_before() ->
 
 
 def test_requests_are_counted_unless_a_duration_is_given() -> None:
-    assert Load(**load()).measured_requests == 60
-    assert Load(**load(duration_s=5)).measured_requests is None
-    assert Load(**load(duration_s=5, requests=7)).measured_requests == 7
+    assert Load(**load()).measured_requests(60) == 60
+    assert Load(**load(duration_s=5)).measured_requests(60) is None
+    assert Load(**load(duration_s=5, requests=7)).measured_requests(60) == 7
 
 
 TWICE = """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 from mlsys import signatures
 from mlsys.record import Scalar
+
+DEFAULT_REQUESTS = 60
 
 
 class ArrivalProcess(Protocol):
@@ -15,7 +19,7 @@ class ArrivalProcess(Protocol):
     open_loop: bool
 
     def due_s(self, now_s: float, in_flight: int) -> float | None:
-        """When the next request is due; None: not before another one has been answered."""
+        """When the next request is due. None: not before another one has been answered; inf: there is no other."""
         ...
 
     def sent(self) -> None:
@@ -31,11 +35,13 @@ class Arrivals(Protocol):
 
     `needs_slo`: it cannot do without `loadtest.slo_ms`, and begins only where a lone request meets it.
     `max_total_s`: no level begins that would not end within this time from the start; None: all begin.
+    `default_requests`: how many are measured where the user names neither number nor time; None: all that come.
     """
 
     name: str
     needs_slo: bool
     max_total_s: float | None
+    default_requests: int | None
 
     def next_level(self, done: Done) -> float | None:
         """The level to measure after those `done` (with their results); None: enough."""
@@ -63,6 +69,7 @@ class Listed:
 
     needs_slo = False
     max_total_s: float | None = None
+    default_requests: int | None = DEFAULT_REQUESTS
     levels: Sequence[float]
 
     def next_level(self, done: Done) -> float | None:
@@ -79,17 +86,25 @@ class OpenLoop:
 
     open_loop = True
 
-    def __init__(self, gaps: Iterator[float]) -> None:
-        self._gaps = gaps
-        self._due_s = next(self._gaps)
+    def __init__(self, gaps: Iterable[float]) -> None:
+        self._times: Iterator[float] = accumulate(gaps)
+        self.sent()
+
+    @classmethod
+    def at(cls, times: Iterable[float]) -> OpenLoop:
+        """Requests at these times, in s, which do not fall."""
+        made = cls(())
+        made._times = iter(times)
+        made.sent()
+        return made
 
     def due_s(self, now_s: float, in_flight: int) -> float | None:
-        """The intended time of the next request, whatever became of the earlier ones."""
+        """The intended time of the next request, whatever became of the earlier ones; inf after the last."""
         return self._due_s
 
     def sent(self) -> None:
         """Go on to the next."""
-        self._due_s += next(self._gaps)
+        self._due_s = next(self._times, math.inf)
 
 
 def open_loop_warmup(measured: int | None) -> int:

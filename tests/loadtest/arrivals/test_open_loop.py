@@ -1,23 +1,15 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from schedule_of import due
 from sections import arrivals
 
 from mlsys.errors import UserError
-from mlsys.loadtest.arrivals import ArrivalProcess
-
-
-def due(process: ArrivalProcess, count: int) -> list[float]:
-    found = []
-    for _ in range(count):
-        at = process.due_s(now_s=1e9, in_flight=1000)  # neither lateness nor a queue moves the intended time
-        assert at is not None
-        found.append(at)
-        process.sent()
-    return found
+from mlsys.loadtest.arrivals import OpenLoop
 
 
 def test_constant_is_a_clock() -> None:
@@ -51,7 +43,13 @@ def test_sending_decides_when_the_next_is_due() -> None:
     assert process.due_s(0, 0) == 1
 
 
-@pytest.mark.parametrize("kind", ["poisson", "constant", "burst"])
+def test_arrivals_that_end_say_so() -> None:
+    assert due(OpenLoop([0.5, 0.25]), 3) == [0.5, 0.75, math.inf]
+    assert due(OpenLoop.at([0.5, 0.5, 2]), 5) == [0.5, 0.5, 2, math.inf, math.inf]
+    assert due(OpenLoop.at([]), 1) == [math.inf]
+
+
+@pytest.mark.parametrize("kind", ["poisson", "constant", "burst", "gamma"])
 @pytest.mark.parametrize(
     ("rate", "message"),
     [
