@@ -8,6 +8,7 @@ from importlib import metadata, util
 DISTRIBUTIONS = {
     "bs4": "beautifulsoup4",
     "faiss": "faiss-cpu",
+    "jsonpath": "python-jsonpath",
     "qdrant_edge": "qdrant-edge-py",
     "yaml": "pyyaml",
 }

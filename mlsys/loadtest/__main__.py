@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlsys.loadtest import agreement, rows, server_counters
+from mlsys.loadtest import agreement, apis, rows, server_counters
 from mlsys.loadtest.arrivals import make
 from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client import Client, bearer
@@ -174,7 +174,10 @@ async def main(path: Path) -> None:
     key = os.environ.get(KEY_VARIABLE)
     load = Load(**spec.load)
     stall_s = load.stall_s if load.stream else None
-    async with Client(spec.url, bearer(key), load.k, load.timeout_s, spec.expected_tokens, stall_s) as client:
+    api = apis.make(spec.server)
+    async with Client(
+        spec.url, bearer(key), load.k, load.timeout_s, spec.expected_tokens, stall_s, api
+    ) as client:
         await Generator(spec, client).run()
 
 

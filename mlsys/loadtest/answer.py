@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
@@ -58,17 +58,26 @@ class AnswerBody(_Read):
 
 def judge(row: Row, question: Question, body: Any, expected_tokens: int | None) -> None:
     """Set the row's outcome and what the answer tells, from its status and its parsed JSON `body`."""
+    judge_by(row, lambda: _read(row, question, parse(question, body, expected_tokens)))
+
+
+def judge_by(row: Row, read: Callable[[], None], said: str | None = None) -> None:
+    """Set the row's outcome from its status; of 200 `read` sets it, or raises ValueError with what is wrong.
+
+    `said`: the service's own words where it refuses.
+    """
+    because = f": {said}" if said else ""
     if row.status in REJECTING:
-        row.outcome, row.error = REJECTED, f"status {row.status}"
+        row.outcome, row.error = REJECTED, f"status {row.status}{because}"
     elif row.status in DEADLINE:
-        row.outcome, row.error = TIMED_OUT, f"status {row.status}"
+        row.outcome, row.error = TIMED_OUT, f"status {row.status}{because}"
     elif row.status in REDIRECTING:
         row.outcome, row.error = FAILED, f"status {row.status}: a redirect is not followed"
     elif row.status != 200:
-        row.outcome, row.error = FAILED, f"status {row.status}"
+        row.outcome, row.error = FAILED, f"status {row.status}{because}"
     else:
         try:
-            _read(row, question, parse(question, body, expected_tokens))
+            read()
         except ValueError as error:
             row.outcome, row.error = FAILED, str(error)
 

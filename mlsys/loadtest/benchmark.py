@@ -14,7 +14,7 @@ import psutil
 
 from mlsys import progress
 from mlsys.errors import UserError, cause
-from mlsys.loadtest import ceiling, children, prediction
+from mlsys.loadtest import apis, ceiling, children, prediction
 from mlsys.loadtest.arrivals import Arrivals, make
 from mlsys.loadtest.corpus import questions
 from mlsys.loadtest.lengths import Lengths
@@ -54,6 +54,8 @@ class ServingBenchmark:
                 f"loadtest={self.arrivals.name} lacks what every load has: defaults: [_load, _self_]"
             )
         self.load = load
+        if self.external and load.stream and not apis.make(config["server"]).streams:
+            raise UserError(f"loadtest.stream=true: server.api={config['server']['api']} does not stream")
         if self.arrivals.needs_slo and not self.load.limits:
             raise UserError(f"loadtest.slo_ms=null: loadtest={self.arrivals.name} needs a latency to meet")
         most = config["server"].get("max_k")
@@ -108,7 +110,7 @@ class ServingBenchmark:
             if name.endswith(".warning"):
                 progress.say(str(value))
         gpus = {f"replica.{name}.gpu": gpu for name, gpu in stats.gpus.items()}
-        return {"startup_s": service.startup_s, **described, **gpus}
+        return {"startup_s": service.startup_s, **described, **gpus, **service.told}
 
     def _first_answer(self, service: Target, question: Question) -> Iterator[Results]:
         answer_ms = service.ask(question, self.load.k, self.load.timeout_s)
@@ -133,6 +135,7 @@ class ServingBenchmark:
             expected_tokens=expected_tokens(self.config),
             hang_up=not self.external,
             questions=asked,
+            server=dict(service.section),
         )
         self.directory.mkdir(parents=True, exist_ok=True)
         env = {KEY_VARIABLE: service.key} if service.key else None

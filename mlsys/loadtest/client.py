@@ -19,11 +19,12 @@ import aiohttp
 
 from mlsys import bodies
 from mlsys.loadtest import stream
-from mlsys.loadtest.answer import judge, replica, retry_after_s
+from mlsys.loadtest.answer import replica, retry_after_s
+from mlsys.loadtest.apis import Api
+from mlsys.loadtest.apis.rag import Rag
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, TIMED_OUT, Row
 
-PATH = "/rag"
 GET_TIMEOUT_S = 5.0
 LONGEST_ERROR = 300
 MOST_DESCRIPTORS = 2**20
@@ -34,6 +35,7 @@ class Client:
     """Connections to one service, as an async context manager. As many as the load takes.
 
     `stall_s`: answers are asked for piece by piece, and after the first piece none may take longer. None: whole.
+    `api`: the protocol that the service speaks, this project's own where none is given.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class Client:
         timeout_s: float,
         expected_tokens: int | None,
         stall_s: float | None = None,
+        api: Api | None = None,
     ) -> None:
-        self._url, self._headers, self._k = url.rstrip("/"), dict(headers), k
+        self._api: Api = api or Rag()
+        self._url, self._headers, self._k = self._api.root(url.rstrip("/")), dict(headers), k
         self._timeout_s, self._expected_tokens, self._stall_s = timeout_s, expected_tokens, stall_s
         self._in_flight = 0
 
@@ -72,7 +76,7 @@ class Client:
         """Send the question, fill in the row, failures too. `clock` gives s since the level began."""
         try:
             body = await self.send(row, question, clock)
-            judge(row, question, body, row.max_tokens or self._expected_tokens)
+            self._api.judge(row, question, body, row.max_tokens or self._expected_tokens)
         except TimeoutError:
             row.done_s, row.outcome = clock(), TIMED_OUT
             row.error = f"no answer within {self._timeout_s:g} s"
@@ -82,7 +86,7 @@ class Client:
             row.done_s, row.outcome, row.error = clock(), FAILED, said(error)
 
     async def send(self, row: Row, question: Question, clock: Callable[[], float]) -> Any:
-        """Send the question, stamp the row, return the JSON of an answer of status 200 (None: another status).
+        """Send the question, stamp the row, return the JSON of an answer (None: of another status than 200, and none).
 
         Raises TimeoutError, ClientError, OSError or ValueError. A kept connection that breaks before a byte of the
         answer was closed by the service while it idled: the question is sent once more, on a new one.
@@ -117,23 +121,23 @@ class Client:
         question: Question,
         clock: Callable[[], float],
     ) -> Any:
-        body: dict[str, Any] = {"query": question.text, "k": self._k}
-        if row.max_tokens is not None:
-            body |= {"max_tokens": row.max_tokens, "exact_tokens": True}
-        if self._stall_s is not None:
-            body["stream"] = True
-        async with session.post(
-            self._url + PATH, json=body, allow_redirects=False, trace_request_ctx=sent
+        asking = self._api.asking(row, question, self._k, self._stall_s is not None)
+        async with session.request(
+            asking.method,
+            self._url + asking.path,
+            json=asking.body,
+            allow_redirects=False,
+            trace_request_ctx=sent,
         ) as response:
             row.status, row.first_byte_s = response.status, clock()
             row.retry_after_s, row.replica = retry_after_s(response.headers), replica(response.headers)
             if self._stall_s is not None and row.status == 200 and stream.is_one(response):
-                return await stream.read(response, row, clock, self._stall_s)
+                return await stream.read(response, self._api.streamed(row), clock, self._stall_s)
             content = await bodies.read(response)
         row.done_s = clock()
         if self._stall_s is not None:
             row.first_text_s = row.done_s
-        return bodies.parse(content) if row.status == 200 else None
+        return bodies.parse(content) if row.status == 200 else _of_refusal(content)
 
     async def get(self, path: str) -> Any:
         """The JSON of a GET, or None where the service has none."""
@@ -162,6 +166,14 @@ def said(error: BaseException) -> str:
     """An error as one line of bounded length: part of it may be the service's own words."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     return f"{type(error).__name__}: {text}"[:LONGEST_ERROR]
+
+
+def _of_refusal(content: bytes) -> Any:
+    """What a body says of why there is no answer; None where it is no JSON."""
+    try:
+        return bodies.parse(content)
+    except ValueError:
+        return None
 
 
 def _begun(error: aiohttp.ClientError) -> bool:

@@ -14,11 +14,15 @@ STREAM = 0x7A697066  # keeps these draws apart from the order's, which have the 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question by its place in the corpus; `passage_id`: the passage that answers it, where known."""
+    """A question by its place in the corpus; `passage_id`: the passage that answers it, where known.
+
+    `expect`: what its answer must hold, whatever the case of letters.
+    """
 
     id: int
     text: str
     passage_id: int | None
+    expect: str | None = None
 
 
 class Questions(Protocol):

@@ -51,11 +51,27 @@ class Row:
     respond_ms: float | None = None
     batch_size: int | None = None
     tokens: int | None = None
+    tokens_estimated: bool = False  # the service tells no number: the pieces of its stream were counted
+    prompt_tokens: int | None = None
     itl_ms: array[float] | None = None  # the time from each piece of a stream to the next
     answer: str | None = None  # the first 16 hex digits of the sha256 of the result
     hit: bool | None = None  # whether the passage that answers the question was among the retrieved
+    met: bool | None = None  # whether the answer has what was expected of it, where something was
     replica: str | None = None
     request_id: str | None = None
+
+    @property
+    def error_kind(self) -> str | None:
+        """What went wrong: `status_<code>`, `timeout`, `connection`, `stream` or `answer`; None: nothing."""
+        if self.outcome in (OK, ABANDONED):
+            return None
+        if self.status not in (None, 200):
+            return f"status_{self.status}"
+        if self.outcome == TIMED_OUT:
+            return "timeout"
+        if self.status is None:
+            return "connection"
+        return "stream" if (self.error or "").startswith("the stream") else "answer"
 
     @property
     def e2e_ms(self) -> float:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,15 @@ import yaml
 
 from mlsys import keys, progress
 from mlsys.errors import ProcessEnded, UserError
-from mlsys.loadtest import server_counters
-from mlsys.loadtest.answer import judge
+from mlsys.loadtest import apis, identity, server_counters
+from mlsys.loadtest.apis import Api
+from mlsys.loadtest.apis.rag import Rag
 from mlsys.loadtest.children import environment
 from mlsys.loadtest.client import GET_TIMEOUT_S, Client, bearer, said
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import OK, Row
 from mlsys.loadtest.server_counters import Stats
+from mlsys.record import Scalar
 from mlsys.serving.process import ChildProcess
 
 START_TIMEOUT_S = 1800.0
@@ -36,12 +38,18 @@ ENDING_S = 1.0  # from the close of a dying process's socket to its end
 
 @dataclass
 class Target:
-    """A service that answers at `url`. `process` is None where it is not ours."""
+    """A service that answers at `url`. `process` is None where it is not ours.
+
+    `api`: how it is asked; `section` the same as knobs; `told`: what a stranger says of itself.
+    """
 
     url: str
     key: str | None
     process: ChildProcess | None
     startup_s: float | None
+    api: Api = field(default_factory=Rag)
+    section: Mapping[str, Any] = field(default_factory=dict)
+    told: Mapping[str, Scalar] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ProcessEnded if our service has ended."""
@@ -57,23 +65,23 @@ class Target:
         row, started = Row(0, 0), time.perf_counter()
 
         async def ask() -> Any:
-            async with Client(self.url, bearer(self.key), k, timeout_s, None) as client:
+            async with Client(self.url, bearer(self.key), k, timeout_s, None, None, self.api) as client:
                 return await client.send(row, question, lambda: time.perf_counter() - started)
 
         try:
             body = asyncio.run(ask())
         except TimeoutError:
-            late = self._unfit(f"gives no answer to POST /rag within {timeout_s:g} s")
+            late = self._unfit(f"gives no answer to {self.api.shown} within {timeout_s:g} s")
             if isinstance(late, UserError):
                 raise late from None
             raise UserError(
                 f"loadtest.timeout_s={timeout_s:g}: {late}"
             ) from None  # it is there, and slower than asked
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._unfit(_problem(error, row.status)) from None
-        judge(row, question, body, None)
+            raise self._unfit(_problem(error, row.status, self.api.shown)) from None
+        self.api.judge(row, question, body, None)
         if row.status != 200:
-            raise self._unfit(f"answers POST /rag with {row.error}")
+            raise self._unfit(f"answers {self.api.shown} with {row.error}")
         if row.outcome != OK:
             progress.say(f"the first answer of the service is none: {row.error}")
         return 1e3 * row.done_s
@@ -90,21 +98,21 @@ class Target:
         """What the service says of itself on `/stats`; empty where it has none."""
 
         async def get() -> Any:
-            async with Client(self.url, bearer(self.key), 1, GET_TIMEOUT_S, None) as client:
+            async with Client(self.url, bearer(self.key), 1, GET_TIMEOUT_S, None, None, self.api) as client:
                 return await client.get(server_counters.PATH)
 
         return server_counters.read(asyncio.run(get()))
 
 
-def _problem(error: Exception, status: int | None) -> str:
+def _problem(error: Exception, status: int | None, asked: str) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         number = getattr(getattr(error, "os_error", None), "errno", None)
         if isinstance(number, int) and number in errno.errorcode:
             return f"cannot be reached: [Errno {number}] {os.strerror(number)}"
         return f"cannot be reached: {said(error)}"
     if status is not None and not isinstance(error, aiohttp.ClientError):
-        return f"answers POST /rag with something that is no JSON: {said(error)}"
-    return f"gives no answer to POST /rag: {said(error)}"
+        return f"answers {asked} with something that is no JSON: {said(error)}"
+    return f"gives no answer to {asked}: {said(error)}"
 
 
 @contextmanager
@@ -112,7 +120,7 @@ def running(config: Mapping[str, Any], directory: Path) -> Iterator[Target]:
     """The service that `config` names, ready, for as long as the body runs. Ours leaves no process behind."""
     section = config["server"]
     if section["name"] == "external":
-        yield Target(section["url"].rstrip("/"), keys.read(section.get("api_key")), None, None)
+        yield _stranger(section)
         return
     process = ChildProcess(
         [sys.executable, "-m", "mlsys.serve", str(_write(config, directory))],
@@ -130,6 +138,16 @@ def running(config: Mapping[str, Any], directory: Path) -> Iterator[Target]:
         calm = True
     finally:
         process.terminate(STOP_TIMEOUT_S if calm else STOP_AT_ONCE_S)
+
+
+def _stranger(section: Mapping[str, Any]) -> Target:
+    """A service at an address, asked what it is; where no model is chosen, its first."""
+    url, key = section["url"].rstrip("/"), keys.read(section.get("api_key"))
+    known = identity.ask(apis.make(section).root(url), bearer(key))
+    chosen = dict(section)
+    if "model" in apis.USED[section.get("api", "rag")] and section.get("model") is None:
+        chosen["model"] = known.model
+    return Target(url, key, None, None, apis.make(chosen), chosen, known.described(chosen.get("model")))
 
 
 def _write(config: Mapping[str, Any], directory: Path) -> Path:

@@ -25,6 +25,7 @@ class Spec:
     expected_tokens: int | None = None
     hang_up: bool = False
     questions: list[Question] = field(default_factory=list)
+    server: dict[str, Any] = field(default_factory=dict)  # how it is asked, for `apis.make`
 
     def write(self) -> Path:
         """Write it into its directory; returns the file's path."""

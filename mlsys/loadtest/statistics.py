@@ -21,12 +21,16 @@ MOST_REPLICAS = 64
 
 
 def counts(measured: Sequence[Row]) -> dict[str, Scalar]:
-    """`requests`, `succeeded`, `failed`, `rejected`, `timed_out`, `success_rate`, `resent`, and what refusals said."""
+    """`requests`, `succeeded`, `failed`, `rejected`, `timed_out`, `success_rate`, `resent`, and what refusals said.
+
+    `errors.<kind>`: how many of the others were of that kind (`Row.error_kind`).
+    """
     outcomes = Counter(row.outcome for row in measured)
     waits = [
         row.retry_after_s for row in measured if row.outcome == REJECTED and row.retry_after_s is not None
     ]
     errors = Counter(row.error for row in measured if row.outcome in (FAILED, TIMED_OUT))
+    kinds = Counter(kind for row in measured if (kind := row.error_kind) is not None)
     return {
         "requests": len(measured),
         "succeeded": outcomes[OK],
@@ -38,6 +42,7 @@ def counts(measured: Sequence[Row]) -> dict[str, Scalar]:
         "rejected_with_retry_after": len(waits),
         "retry_after_s.mean": float(np.mean(waits)) if waits else None,
         "most_frequent_error": errors.most_common(1)[0][0] if errors else None,
+        **{f"errors.{kind}": count for kind, count in sorted(kinds.items())},
     }
 
 
@@ -110,6 +115,23 @@ def quality(good: Sequence[Row]) -> dict[str, Scalar]:
     return {"retrieval_hit_rate": sum(known) / len(known) if known else None}
 
 
+def told(measured: Sequence[Row]) -> dict[str, Scalar]:
+    """What only some services tell, or only some questions ask.
+
+    `output_tokens.estimated`: the share of answers whose tokens are pieces of a stream, where there are any.
+    `prompt_tokens.mean`, and `expect.met_rate`: of the answers that something was expected of, how many had it.
+    """
+    good = [row for row in measured if row.outcome == OK]
+    met = [row.met for row in measured if row.met is not None]
+    read = [row.prompt_tokens for row in good if row.prompt_tokens is not None]
+    guessed = sum(row.tokens_estimated for row in good)
+    return {
+        **({"output_tokens.estimated": guessed / len(good)} if guessed else {}),
+        **({"prompt_tokens.mean": float(np.mean(read))} if read else {}),
+        **({"expect.met_rate": sum(met) / len(met)} if met else {}),
+    }
+
+
 def replicas(good: Sequence[Row]) -> dict[str, Scalar]:
     """`replica.<name>.{requests,e2e_ms.p25,e2e_ms.p50}` where answers tell more than one replica.
 
@@ -151,6 +173,7 @@ def summarise(
         "output_tokens_per_s": rate * float(np.mean(tokens)) if tokens else None,
         "output_tokens.mean": float(np.mean(tokens)) if tokens else None,
         "output_tokens.max": max(tokens, default=None),
+        **told(measured),
         **distribution("e2e_ms", [row.e2e_ms for row in good]),
         **distribution("dispatch_delay_ms", [row.dispatch_delay_ms for row in measured]),
         "in_flight.mean": float(np.mean(flights)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,6 +28,20 @@ Event = tuple[str, bytes]
 
 class Broken(ValueError):
     """The stream is no answer: why, in one line."""
+
+
+class Streamed(Protocol):
+    """Takes the events of one answer. `tokens`: how many have come, as far as told; `pieces`: those with text."""
+
+    tokens: int
+    pieces: int
+    ended: bool
+
+    def take(self, name: str, data: bytes, at_s: float) -> None:
+        """One event, at a time of the row's clock. Raises Broken, ValidationError or UnicodeError."""
+
+    def whole(self) -> Any:
+        """The answer as if it had come whole, once the body has ended; None where it is an error. Raises Broken."""
 
 
 class _Told(BaseModel):
@@ -52,12 +66,14 @@ def is_one(response: aiohttp.ClientResponse) -> bool:
     return response.content_type == MEDIA_TYPE
 
 
-async def read(response: aiohttp.ClientResponse, row: Row, clock: Callable[[], float], stall_s: float) -> Any:
-    """The parsed body of an answer that was streamed, the row stamped. None where the stream ends with an error.
+async def read(
+    response: aiohttp.ClientResponse, answer: Streamed, clock: Callable[[], float], stall_s: float
+) -> Any:
+    """What `answer` makes of a stream, as if it had come whole. None where the stream ends with an error.
 
     `stall_s`: once text has come, how long the next piece may take. Raises Broken, TooLarge, ClientError or OSError.
     """
-    answer, events, size = _Answer(row), Events(), 0
+    events, size = Events(), 0
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(None) as patience:
@@ -124,41 +140,18 @@ class Events:
             self._begun.append(rest)
 
 
-class _Answer:
-    """What the events of one stream make up. Stamps the row on the way."""
+class Pieces:
+    """The text of one stream, piece by piece. Stamps the row on the way."""
 
     def __init__(self, row: Row) -> None:
         self._row, self._last_s = row, 0.0
-        self._passages: Any = None
         self._text = list[str]()
-        self._body: dict[str, Any] | None = None
-        self._counted = True
         self.tokens = self.pieces = 0
         self.ended = False
 
-    def take(self, name: str, data: bytes, at_s: float) -> None:
-        """One event. Raises Broken, ValidationError or UnicodeError for one that may not come, or not now."""
-        if self.ended:
-            raise Broken("the stream goes on after its end")
-        if name == "text":
-            self._piece(Text.model_validate_json(data), at_s)
-        elif name == "passages":
-            if self._passages is not None or self.pieces:
-                raise Broken("the stream's passages do not come first, and once")
-            self._passages = _parsed(data).get("passages")
-        elif name in ("done", "error"):
-            self.ended, self._row.done_s = True, at_s
-            if name == "done":
-                self._body = _parsed(data)
-            else:
-                self._row.status = Error.model_validate_json(data).status
-
-    def _piece(self, piece: Text, at_s: float) -> None:
-        self._counted &= piece.tokens is not None
-        self.tokens += piece.tokens or 0
-        if not piece.text:
-            return
-        self._text.append(piece.text)
+    def _piece(self, text: str, at_s: float) -> None:
+        """A piece that has text. Raises Broken where there are too many."""
+        self._text.append(text)
         self.pieces += 1
         if self.pieces > MOST_PIECES:
             raise Broken(f"the stream has more than {MOST_PIECES} pieces")
@@ -167,6 +160,39 @@ class _Answer:
         else:
             self._row.itl_ms.append(1e3 * (at_s - self._last_s))
         self._last_s = at_s
+
+
+class RagEvents(Pieces):
+    """What the events of one stream of `/rag` make up."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row)
+        self._passages: Any = None
+        self._body: dict[str, Any] | None = None
+        self._counted = True
+
+    def take(self, name: str, data: bytes, at_s: float) -> None:
+        """One event. Raises Broken, ValidationError or UnicodeError for one that may not come, or not now."""
+        if self.ended:
+            raise Broken("the stream goes on after its end")
+        if name == "text":
+            self._told(Text.model_validate_json(data), at_s)
+        elif name == "passages":
+            if self._passages is not None or self.pieces:
+                raise Broken("the stream's passages do not come first, and once")
+            self._passages = parsed(data).get("passages")
+        elif name in ("done", "error"):
+            self.ended, self._row.done_s = True, at_s
+            if name == "done":
+                self._body = parsed(data)
+            else:
+                self._row.status = Error.model_validate_json(data).status
+
+    def _told(self, piece: Text, at_s: float) -> None:
+        self._counted &= piece.tokens is not None
+        self.tokens += piece.tokens or 0
+        if piece.text:
+            self._piece(piece.text, at_s)
 
     def whole(self) -> Any:
         """The body, None after an error. Raises Broken where the stream does not make up what its end says."""
@@ -181,7 +207,8 @@ class _Answer:
         return self._body | ({} if self._passages is None else {"passages": self._passages})
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
+def parsed(data: bytes) -> dict[str, Any]:
+    """The JSON object of an event. Raises Broken or ValueError."""
     content = bodies.parse(data)
     if not isinstance(content, dict):
         raise Broken("an event of the stream is no JSON object")

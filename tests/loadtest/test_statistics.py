@@ -8,7 +8,7 @@ from made_rows import row
 
 from mlsys.loadtest.distributions import distribution
 from mlsys.loadtest.rows import FAILED, REJECTED, TIMED_OUT, Row
-from mlsys.loadtest.statistics import batches, counts, goodput, replicas, stages, summarise
+from mlsys.loadtest.statistics import batches, counts, goodput, replicas, stages, summarise, told
 
 
 def test_percentiles_are_numpys_and_p99_needs_a_hundred() -> None:
@@ -40,6 +40,31 @@ def test_outcomes_are_counted_apart() -> None:
     assert found["success_rate"] == pytest.approx(1 / 6)
     assert (found["rejected_with_retry_after"], found["retry_after_s.mean"]) == (1, 3.0)
     assert found["most_frequent_error"] == "bad"
+
+
+def test_errors_are_counted_by_their_kind() -> None:
+    bad = [
+        row(0, 1, outcome=REJECTED, status=429),
+        row(0, 1, outcome=TIMED_OUT, status=504),
+        row(0, 1, outcome=TIMED_OUT),
+        row(0, 1, outcome=FAILED, error="ClientConnectorError: no"),
+        row(0, 1, outcome=FAILED, status=200, error="the stream ended early"),
+        row(0, 1, outcome=FAILED, status=200, error="the answer has no text"),
+    ]
+    found = {name: count for name, count in counts([*bad, row(0, 1)]).items() if name.startswith("errors.")}
+    kinds = ("answer", "connection", "status_429", "status_504", "stream", "timeout")
+    assert found == {f"errors.{kind}": 1 for kind in kinds}
+
+
+def test_what_only_some_services_tell_is_there_only_where_it_is_told() -> None:
+    assert told([row(0, 1)]) == {}
+    rows = [row(0, 1, tokens_estimated=True, prompt_tokens=4, met=True), row(0, 1, prompt_tokens=8)]
+    rows.append(row(0, 1, outcome=FAILED, met=False))
+    assert told(rows) == {
+        "output_tokens.estimated": 0.5,
+        "prompt_tokens.mean": 6,
+        "expect.met_rate": 0.5,
+    }
 
 
 def test_batch_sizes_are_over_batches_not_requests() -> None:

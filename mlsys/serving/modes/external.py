@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from mlsys import keys
 from mlsys.errors import UserError
+from mlsys.loadtest import apis
 
 
 @dataclass
 class External:
-    """`url`: the service's address. `api_key`: `env:NAME`, the variable with the key that it asks for."""
+    """`url`: the service's address. `api_key`: `env:NAME`, the variable with the key that it asks for.
+
+    The others say how it is asked (`mlsys.loadtest.apis`).
+    """
 
     name: str
     url: str
+    api: str
     api_key: str | None
+    model: str | None
+    parameters: dict[str, Any]
+    method: str
+    path: str | None
+    body: Any
+    answer: str | None
+    tokens: str | None
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise UserError(f"server.url={self.url} is not an address such as http://127.0.0.1:8000")
         keys.read(self.api_key)
+        if not isinstance(self.parameters, dict):
+            raise UserError(f"server.parameters={self.parameters} must be fields such as {{temperature: 0}}")
+        apis.make(vars(self))
