@@ -174,10 +174,9 @@ async def main(path: Path) -> None:
     key = os.environ.get(KEY_VARIABLE)
     load = Load(**spec.load)
     stall_s = load.stall_s if load.stream else None
+    limits = load.timeout_s, spec.expected_tokens, stall_s
     api = apis.make(spec.server)
-    async with Client(
-        spec.url, bearer(key), load.k, load.timeout_s, spec.expected_tokens, stall_s, api
-    ) as client:
+    async with Client(spec.url, bearer(key), load.k, *limits, api, spec.certificate) as client:
         await Generator(spec, client).run()
 
 

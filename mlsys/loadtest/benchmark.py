@@ -134,6 +134,7 @@ class ServingBenchmark:
             seed=self.config["seed"],
             expected_tokens=expected_tokens(self.config),
             hang_up=not self.external,
+            certificate=service.certificate,
             questions=asked,
             server=dict(service.section),
         )

@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from mlsys import bodies
+from mlsys import bodies, tls
 from mlsys.loadtest import stream
 from mlsys.loadtest.answer import replica, retry_after_s
 from mlsys.loadtest.apis import Api
@@ -34,6 +34,7 @@ OWN_DESCRIPTORS = 64  # files, pipes and libraries of this process
 class Client:
     """Connections to one service, as an async context manager. As many as the load takes.
 
+    `certificate`: the file with that of the service, where it is trusted by that alone (https).
     `stall_s`: answers are asked for piece by piece, and after the first piece none may take longer. None: whole.
     `api`: the protocol that the service speaks, this project's own where none is given.
     """
@@ -47,10 +48,12 @@ class Client:
         expected_tokens: int | None,
         stall_s: float | None = None,
         api: Api | None = None,
+        certificate: str | None = None,
     ) -> None:
         self._api: Api = api or Rag()
         self._url, self._headers, self._k = self._api.root(url.rstrip("/")), dict(headers), k
         self._timeout_s, self._expected_tokens, self._stall_s = timeout_s, expected_tokens, stall_s
+        self._tls = tls.own(certificate) or True
         self._in_flight = 0
 
     async def __aenter__(self) -> Client:
@@ -64,7 +67,7 @@ class Client:
 
     def _session(self, keep: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=not keep),
+            connector=aiohttp.TCPConnector(limit=0, force_close=not keep, ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=None),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -50,6 +50,7 @@ class Target:
     api: Api = field(default_factory=Rag)
     section: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, Scalar] = field(default_factory=dict)
+    certificate: str | None = None
 
     def check(self) -> None:
         """Raise ProcessEnded if our service has ended."""
@@ -65,7 +66,7 @@ class Target:
         row, started = Row(0, 0), time.perf_counter()
 
         async def ask() -> Any:
-            async with Client(self.url, bearer(self.key), k, timeout_s, None, None, self.api) as client:
+            async with self._client(k, timeout_s) as client:
                 return await client.send(row, question, lambda: time.perf_counter() - started)
 
         try:
@@ -86,6 +87,9 @@ class Target:
             progress.say(f"the first answer of the service is none: {row.error}")
         return 1e3 * row.done_s
 
+    def _client(self, k: int, timeout_s: float) -> Client:
+        return Client(self.url, bearer(self.key), k, timeout_s, None, None, self.api, self.certificate)
+
     def _unfit(self, reason: str) -> Exception:
         if self.process is None:
             return UserError(f"server.url={self.url} {reason}")
@@ -98,7 +102,7 @@ class Target:
         """What the service says of itself on `/stats`; empty where it has none."""
 
         async def get() -> Any:
-            async with Client(self.url, bearer(self.key), 1, GET_TIMEOUT_S, None, None, self.api) as client:
+            async with self._client(1, GET_TIMEOUT_S) as client:
                 return await client.get(server_counters.PATH)
 
         return server_counters.read(asyncio.run(get()))
@@ -133,7 +137,11 @@ def running(config: Mapping[str, Any], directory: Path) -> Iterator[Target]:
         with progress.step(f"server={section['name']}: loading"):
             url = process.wait_ready(START_TIMEOUT_S)
         yield Target(
-            url.rstrip("/"), keys.read(section.get("api_key")), process, time.perf_counter() - started
+            url.rstrip("/"),
+            keys.read(section.get("api_key")),
+            process,
+            time.perf_counter() - started,
+            certificate=section.get("tls_cert"),
         )
         calm = True
     finally:

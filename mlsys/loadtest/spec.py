@@ -26,6 +26,7 @@ class Spec:
     hang_up: bool = False
     questions: list[Question] = field(default_factory=list)
     server: dict[str, Any] = field(default_factory=dict)  # how it is asked, for `apis.make`
+    certificate: str | None = None  # of a service of our own that has TLS
 
     def write(self) -> Path:
         """Write it into its directory; returns the file's path."""

@@ -39,19 +39,11 @@ def main(arguments: list[str]) -> int:
 
 def serve(path: Path) -> int:
     """Check everything, take the port, then build and serve."""
-    config = _read(path)
-    mode = signatures.make("server", config["server"])
-    if not hasattr(mode, "service"):
-        raise UserError(f"server={mode.name} is somebody else's service, it is not served")
-    usual = config["generator"].get("max_new_tokens")
-    if (
-        mode.max_tokens is None and isinstance(usual, int) and usual > 0
-    ):  # else the generator says what is wrong
-        mode.max_tokens = usual
-    config["server"] |= asdict(mode)
+    mode, config = checked(path)
     limit_threads(mode.threads)
     from mlsys.serving.http import server
     from mlsys.serving.modes import Parts
+    from mlsys.serving.reloading import Reload
 
     parts = Parts(
         pipeline=lambda: _pipeline(config),
@@ -63,7 +55,23 @@ def serve(path: Path) -> int:
     )
     listener = server.bind(mode.host, mode.port)
     with listener:
-        return server.run(mode.service(parts), mode, listener)
+        service = mode.service(parts)
+        return server.run(service, mode, listener, Reload(lambda: checked(path), service))
+
+
+def checked(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The mode that the file names, and its configuration with every knob of the mode. Raises UserError."""
+    config = _read(path)
+    mode = signatures.make("server", config["server"])
+    if not hasattr(mode, "service"):
+        raise UserError(f"server={mode.name} is somebody else's service, it is not served")
+    usual = config["generator"].get("max_new_tokens")
+    if (
+        mode.max_tokens is None and isinstance(usual, int) and usual > 0
+    ):  # else the generator says what is wrong
+        mode.max_tokens = usual
+    config["server"] |= asdict(mode)
+    return mode, config
 
 
 def _mistake(error: BaseException | None) -> UserError | None:

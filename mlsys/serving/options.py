@@ -7,6 +7,7 @@ one line before any model loads.
 from __future__ import annotations
 
 import math
+import ssl
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,6 +48,12 @@ class Server:
     stream_events_per_s: float
     default_timeout_ms: float | None
     api_key: str | None
+    rate_per_key: float | None
+    rate_burst: int
+    tls_cert: str | None
+    tls_key: str | None
+    request_log: str | None
+    log_questions: bool
     jobs_ttl_s: float
     jobs_max: int
     drain_timeout_s: float
@@ -57,7 +64,15 @@ class Server:
         if not 0 <= self.port <= 65535:
             raise UserError(f"server.port={self.port} must be between 0 (a free one) and 65535")
         check_threads("server.threads", self.threads)
-        for knob in ("max_queue", "max_query_chars", "max_k", "max_tokens", "jobs_max", "max_connections"):
+        for knob in (
+            "max_queue",
+            "max_query_chars",
+            "max_k",
+            "max_tokens",
+            "jobs_max",
+            "max_connections",
+            "rate_burst",
+        ):
             at_least(f"server.{knob}", getattr(self, knob), 1)
         at_least("server.max_body_bytes", self.max_body_bytes, 64)
         at_least("server.drain_timeout_s", self.drain_timeout_s, 0)
@@ -67,11 +82,21 @@ class Server:
             "stall_timeout_s",
             "receive_timeout_s",
             "stream_events_per_s",
+            "rate_per_key",
         ):
             above(f"server.{knob}", getattr(self, knob), 0)
         keys.read(self.api_key)
+        self._check_tls()
 
-    @property
-    def key(self) -> str | None:
-        """The key that clients must send, from the environment variable that `api_key` names."""
-        return keys.read(self.api_key)
+    def _check_tls(self) -> None:
+        """Both files or none, and they belong together."""
+        if self.tls_cert is None and self.tls_key is None:
+            return
+        if self.tls_cert is None or self.tls_key is None:
+            given, other = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
+            raise UserError(f"server.{given} needs server.{other} beside it")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert, self.tls_key, lambda: "")
+        except (OSError, ValueError) as error:
+            files = f"server.tls_cert={self.tls_cert} server.tls_key={self.tls_key}"
+            raise UserError(f"{files}: {getattr(error, 'strerror', None) or error}") from None

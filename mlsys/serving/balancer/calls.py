@@ -17,7 +17,7 @@ import aiohttp
 from mlsys import bodies
 from mlsys.serving.balancer import relay
 from mlsys.serving.balancer.backend import Backend
-from mlsys.serving.http import sse
+from mlsys.serving.http import sse, trail
 from mlsys.serving.modes import PASSAGES, Answer
 from mlsys.serving.request import Request, Unavailable
 from mlsys.serving.stream import Stream
@@ -153,14 +153,16 @@ class HttpCalls:
         if self._fresh is None:
             raise RuntimeError("the calls have not been entered")
         kept: dict[str, bool] = {}
+        own = trail.request_id()
+        headers = {**JSON, trail.HEADER: own} if own else JSON
         try:
             return await self.session.post(
-                url, data=body, headers=JSON, allow_redirects=False, trace_request_ctx=kept
+                url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=kept
             )
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
             if not kept:
                 raise
-        return await self._fresh.post(url, data=body, headers=JSON, allow_redirects=False)
+        return await self._fresh.post(url, data=body, headers=headers, allow_redirects=False)
 
     async def check(self, backend: Backend, path: str, timeout_s: float) -> int:
         """`GET`."""

@@ -10,7 +10,10 @@ from mlsys.errors import UserError
 from mlsys.serving.options import Server, above, at_least
 
 # What belongs to the balancer's own address and to its clients. A replica has what its mode's YAML says.
-OWN = ("name", "port", "host", "api_key", "default_timeout_ms", "max_connections", "label")
+OWN = (
+    "name", "port", "host", "api_key", "default_timeout_ms", "max_connections", "label",
+    "rate_per_key", "rate_burst", "tls_cert", "tls_key", "request_log", "log_questions",
+)  # fmt: skip
 
 
 @dataclass

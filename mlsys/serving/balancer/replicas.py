@@ -1,4 +1,4 @@
-"""Replica processes: started, watched, started again after a growing pause, drained in the end."""
+"""Replica processes: started, watched, started again after a pause, replaced by new ones, drained in the end."""
 
 from __future__ import annotations
 
@@ -34,45 +34,86 @@ class Replica:
         hosts: Hosts,
     ) -> None:
         self.backend, self._options, self._directory, self._hosts = backend, options, directory, hosts
-        self._config = {**config, "server": replica_options(options, index)}
+        self._index, self._config = index, {**config, "server": replica_options(options, index)}
         self._env = own_gpu(index, config["device"])
         backend.gpu = self._env.get(VISIBLE_GPUS)
         self._starts = 0
         self._backoff = Backoff(options.restart_min_s, options.restart_max_s)
         self._process: Process | None = None
+        self._changing = asyncio.Lock()  # one process is started at a time
 
     async def start(self) -> None:
         """Start it, wait until it serves. Raises UserError, RuntimeError or TimeoutError if it does not."""
+        async with self._changing:
+            await self._begin()
+
+    async def renew(self, options: Balancing, config: dict[str, Any]) -> tuple[Balancing, dict[str, Any]]:
+        """Put a process with another configuration in its place; requests go on meanwhile, and those that run end.
+
+        Returns what it ran with. Raises as `start`, and then the old process stays.
+        """
+        async with self._changing:
+            before = self._options, self._config
+            renewed = {**config, "server": replica_options(options, self._index)}
+            process, address = await self._started(renewed)
+            old, running = self._process, set(self.backend.attempts)
+            self._process, self._options, self._config = process, options, renewed
+            self.backend.announce(address)
+        if running:
+            await asyncio.wait(running, timeout=options.drain_timeout_s)
+        if old is not None:
+            await asyncio.to_thread(old.terminate, options.drain_timeout_s)
+        return before
+
+    async def _begin(self) -> None:
+        self._process, address = await self._started(self._config)
+        self.backend.announce(address)
+
+    async def _started(self, config: dict[str, Any]) -> tuple[Process, str]:
         log = self._directory / f"{self.backend.name}.{self._starts}.log"
         self._starts += 1
-        self._process = self._hosts.process(self.backend.name, self._config, log, self._env)
-        self._process.start()
+        process = self._hosts.process(self.backend.name, config, log, self._env)
+        process.start()
+        try:
+            return process, await self._address(process, log)
+        except BaseException:
+            process.kill()
+            raise
+
+    async def _address(self, process: Process, log: Path) -> str:
         until = self._hosts.clock() + self._options.start_timeout_s
-        while (address := self._process.address()) is None:
+        while (address := process.address()) is None:
             if self._hosts.clock() > until:
-                self._process.kill()
                 raise TimeoutError(
                     f"{self.backend.name} did not serve within server.start_timeout_s (see {log})"
                 )
             await asyncio.sleep(WATCH_S)
-        self.backend.announce(address)
+        return address
 
     async def keep(self) -> None:
         """Watch it for ever; when it dies, take it out at once and start it again after a pause."""
         while True:
             born = self._hosts.clock()
-            if self._process is not None:
-                await self._process.ended()
+            if (watched := self._process) is not None:
+                await watched.ended()
+            if self._process is not watched:
+                continue  # another one has taken its place
             self.backend.lose()
             pause_s = self._backoff.after(self._hosts.clock() - born)
             died = "has died" if self._process is None else self._process.ending()
             say(f"{self.backend.name} {died}; starting it again in {pause_s:g} s")
             await asyncio.sleep(pause_s)
-            self.backend.restarts += 1
             try:
-                await self.start()
+                await self._revive(watched)
             except (UserError, RuntimeError, TimeoutError, OSError) as error:
                 say(str(error))
+
+    async def _revive(self, dead: Process | None) -> None:
+        """Start it again, unless a new one has taken its place meanwhile."""
+        async with self._changing:
+            if self._process is dead:
+                self.backend.restarts += 1
+                await self._begin()
 
     async def stop(self, timeout_s: float) -> None:
         """SIGTERM, time to drain, then kill."""
@@ -91,6 +132,17 @@ class Replicas:
         """Start all at once and wait for all; the first failure is raised. Then watch them."""
         await asyncio.gather(*(replica.start() for replica in self._replicas))
         self._keepers = [asyncio.create_task(replica.keep()) for replica in self._replicas]
+
+    async def renew(self, options: Balancing, config: dict[str, Any]) -> None:
+        """Replace one after the other. Raises as `Replica.renew`, once those that were replaced are as they were."""
+        replaced: list[tuple[Replica, tuple[Balancing, dict[str, Any]]]] = []
+        for replica in self._replicas:
+            try:
+                replaced.append((replica, await replica.renew(options, config)))
+            except (UserError, RuntimeError, TimeoutError, OSError):
+                for changed, before in reversed(replaced):
+                    await changed.renew(*before)
+                raise
 
     async def stop(self, timeout_s: float) -> None:
         """Stop watching, then stop them, all at once, with `timeout_s` to drain."""

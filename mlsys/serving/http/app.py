@@ -16,14 +16,18 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from mlsys.serving.http import docs, replies, schema, sse
+from mlsys.errors import UserError
+from mlsys.serving.http import docs, replies, schema, sse, trail
 from mlsys.serving.http.handler import Handler
 from mlsys.serving.http.jobs import Job
+from mlsys.serving.http.keyring import Keyring
 from mlsys.serving.http.middleware import Middleware
 from mlsys.serving.http.openai import errors, routes
 from mlsys.serving.http.page import PAGE
 from mlsys.serving.http.rag import Rag
+from mlsys.serving.http.rates import Rates
 from mlsys.serving.http.replies import client_of
+from mlsys.serving.http.trail import Trail
 from mlsys.serving.modes import Answer
 from mlsys.serving.request import Request as RagRequest
 from mlsys.serving.request import ServiceError
@@ -53,7 +57,10 @@ def create(handler: Handler) -> FastAPI:
     """The application for one handler."""
     app = FastAPI(title="mlsys RAG service", docs_url=None, redoc_url=None)  # theirs load from a CDN
     options = handler.options
-    app.add_middleware(Middleware, key=options.key, max_body_bytes=options.max_body_bytes)
+    rates = None if options.rate_per_key is None else Rates(options.rate_per_key, options.rate_burst)
+    keyring = Keyring(options.api_key)
+    app.add_middleware(Middleware, keyring=keyring, max_body_bytes=options.max_body_bytes, rates=rates)
+    app.add_middleware(Trail, log=trail.opened(options.request_log))
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _http_error)
@@ -61,6 +68,7 @@ def create(handler: Handler) -> FastAPI:
     _add_rag(app, handler, question, schema.streamed(question))
     routes.add(app, handler)
     _add_watching(app, handler)
+    _add_reload(app, handler)
     return app
 
 
@@ -118,6 +126,30 @@ def _add_watching(app: FastAPI, handler: Handler) -> None:
     async def stats() -> dict[str, Any]:
         """Everything that is counted, as JSON, and what the pipeline is made of."""
         return {**await handler.service.stats(), "in_flight": handler.in_flight, "jobs": len(handler.jobs)}
+
+
+def _add_reload(app: FastAPI, handler: Handler) -> None:
+    conflict = {**PROBLEM, "description": "A reload is under way, or this mode has no replicas"}
+    errors: dict[int | str, dict[str, Any]] = {
+        401: ERRORS[401],
+        403: {**PROBLEM, "description": "Not the first of the keys, or the service has none"},
+    }
+
+    @app.post("/admin/reload", status_code=202, responses={400: ERRORS[400], 409: conflict, **errors})
+    async def reload() -> dict[str, Any]:
+        """Replace the replicas one after the other by those of the configuration's file as it is now."""
+        if handler.reload is None:
+            raise HTTPException(409, "this service was not started from a file")
+        try:
+            handler.reload.begin()
+        except UserError as error:
+            raise HTTPException(400, str(error)) from None
+        return {"status": "running"}
+
+    @app.get("/admin/reload", responses=errors)
+    async def reloaded() -> dict[str, Any]:
+        """How the last one stands."""
+        return {"status": "none"} if handler.reload is None else handler.reload.state()
 
 
 def _outcome(job: Job) -> dict[str, Any]:

@@ -225,7 +225,8 @@ class Connection(HttpToolsProtocol):
         self._discard = LINGER_BYTES
         self._wait(LINGER_S)
         self.flow.resume_reading()
-        self._wire.write_eof()
+        if self._wire.can_write_eof():  # not with TLS: there the client sees the end when it is closed
+            self._wire.write_eof()
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer a request that is not here as a whole, and close. Earlier ones on the connection come first."""

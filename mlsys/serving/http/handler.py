@@ -7,10 +7,12 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from mlsys.serving.http import trail
 from mlsys.serving.http.jobs import Job, Jobs
 from mlsys.serving.http.streaming import Coming, Receive, until_gone
 from mlsys.serving.modes import Answer, Service
 from mlsys.serving.options import Server
+from mlsys.serving.reloading import Reload
 from mlsys.serving.request import Request, ServiceError, Unavailable
 from mlsys.serving.stream import Stream
 
@@ -26,8 +28,8 @@ class Left(Exception):
 class Handler:
     """One for a server process."""
 
-    def __init__(self, service: Service, options: Server) -> None:
-        self.service, self.options = service, options
+    def __init__(self, service: Service, options: Server, reload: Reload | None = None) -> None:
+        self.service, self.options, self.reload = service, options, reload
         self.jobs = Jobs(options.jobs_ttl_s, options.jobs_max)
         self.in_flight = 0
         service.meters.gauge(
@@ -79,9 +81,13 @@ class Handler:
         started = time.perf_counter()
         code = CLIENT_LEFT
         self.in_flight += 1
+        if self.options.log_questions:
+            trail.note(question=request.query)
         try:
             answer = await self.service.answer(request)
             code = answer.status
+            if answer.replica:
+                trail.note(replica=answer.replica)
             return answer
         except ServiceError as error:
             code = error.status

@@ -1,23 +1,26 @@
-"""What stands before the application: the API key and the size of a body, checked before anything is read
-or parsed.
+"""What stands before the application: the API key, how often it may ask and the size of a body, checked before
+anything is read or parsed.
 """
 
 from __future__ import annotations
 
-import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from mlsys.serving.http.keyring import Keyring, named, sent_with
 from mlsys.serving.http.openai import errors
+from mlsys.serving.http.rates import Rates
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
-GUARDED = ("/rag", "/stats", "/v1")
+ADMIN = "/admin"
+GUARDED = ("/rag", "/stats", "/v1", ADMIN)
+OPERATOR = "only the first key of server.api_key may do this"
 
 
 class Middleware:
@@ -25,36 +28,43 @@ class Middleware:
     logged.
     """
 
-    def __init__(self, app: Application, key: str | None, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: Application, keyring: Keyring, max_body_bytes: int, rates: Rates | None = None
+    ) -> None:
         self.app, self.max_body_bytes = app, max_body_bytes
-        self._key = None if key is None else key.encode()
+        self._keyring, self._rates = keyring, rates
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer 401 or 413, or pass on."""
+        """Answer 401, 403, 429 or 413, or pass on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
-        if not self._allowed(scope["path"], headers):
+        key, path = sent_with(headers), scope["path"]
+        if not self._keyring.open and path.startswith(GUARDED) and not self._keyring.knows(key):
             extra = [(b"www-authenticate", b"Bearer")]
-            await _refuse(
-                send, scope["path"], 401, "an API key is required: Authorization: Bearer KEY", extra
-            )
+            await _refuse(send, path, 401, "an API key is required: Authorization: Bearer KEY", extra)
+        elif path.startswith(ADMIN) and not self._keyring.is_first(key):
+            await _refuse(send, path, 403, OPERATOR, [])
+        elif wait_s := self._wait_s(scope, key):
+            again = [(b"retry-after", str(wait_s).encode())]
+            await _refuse(send, path, 429, "more requests than server.rate_per_key allows", again)
         elif int(headers.get(b"content-length", b"0") or 0) > self.max_body_bytes:
-            await _refuse(send, scope["path"], 413, self._too_large, [(b"connection", b"close")])
+            await _refuse(send, path, 413, self._too_large, [(b"connection", b"close")])
         else:
             if scope["method"] == "HEAD":  # what GET would say; the server leaves the body out
                 scope = {**scope, "method": "GET"}
             await self.app(scope, self._counted(receive), send)
 
+    def _wait_s(self, scope: Message, key: bytes) -> int:
+        if self._rates is None or scope["method"] != "POST" or not scope["path"].startswith(GUARDED):
+            return 0
+        address = (scope.get("client") or ("",))[0]
+        return self._rates.wait_s(address if self._keyring.open else named(key))
+
     @property
     def _too_large(self) -> str:
         return f"body: larger than server.max_body_bytes={self.max_body_bytes}"
-
-    def _allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
-        if self._key is None or not path.startswith(GUARDED):
-            return True
-        return hmac.compare_digest(key_of(headers), self._key)
 
     def _counted(self, receive: Receive) -> Receive:
         seen = 0
@@ -68,13 +78,6 @@ class Middleware:
             return message
 
         return counted
-
-
-def key_of(headers: Mapping[bytes, bytes]) -> bytes:
-    """The key that a client sent, if any; names of headers are in lower case."""
-    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-    bearer = token.strip() if scheme.lower() == b"bearer" else b""
-    return headers.get(b"x-api-key", bearer)
 
 
 async def _refuse(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from fastapi import Request as Http
 from fastapi import Response
 
 from mlsys.serving.http.handler import CLIENT_LEFT, Handler, Left
-from mlsys.serving.http.middleware import key_of
+from mlsys.serving.http.keyring import named, sent_with
 from mlsys.serving.http.streaming import EventStream
 from mlsys.serving.modes import PASSAGES, Answer
 from mlsys.serving.request import Request
@@ -17,8 +16,7 @@ from mlsys.serving.request import Request
 
 def client_of(http: Http) -> str:
     """A name for the key that the client sent, which does not tell the key."""
-    key = key_of(dict(http.headers.raw))
-    return hashlib.sha256(key).hexdigest()[:16] if key else ""
+    return named(sent_with(dict(http.headers.raw)))
 
 
 async def reply(handler: Handler, request: Request, http: Http) -> Response:

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 import uvicorn
 
+from mlsys import tls
 from mlsys.errors import UserError
 from mlsys.progress import say
 from mlsys.serving.http import app, bounds, connection
@@ -26,12 +27,18 @@ from mlsys.serving.http.handler import Handler
 from mlsys.serving.modes import Service
 from mlsys.serving.options import Server
 from mlsys.serving.process import READY
+from mlsys.serving.reloading import Reload
 
 POLL_S = 0.01
 SWITCH_S = 0.0005  # how long an engine's thread waits for the interpreter while events are sent; Python's own is 5 ms
 BACKLOG = 2048
 SAME_STOP_S = 1.0
 ANSWER_S = 60.0
+BROWSER = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+]
 CLOSE_S = 5  # for connections that hold no request: an unfinished body, say
 
 
@@ -49,11 +56,11 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(service: Service, options: Server, listener: socket.socket) -> int:
+def run(service: Service, options: Server, listener: socket.socket, reload: Reload | None = None) -> int:
     """Serve until a signal. Returns the exit status; does not return where threads must be abandoned."""
     sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=_loop) as runner:
-        return runner.run(_serve(service, options, listener))
+        return runner.run(_serve(service, options, listener, reload))
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -94,16 +101,19 @@ def configured(handler: Handler) -> uvicorn.Config:
     return uvicorn.Config(
         app.create(handler), http=connection.protocol(bounds.of(handler.options)), ws="none",
         access_log=False, log_level="warning", lifespan="off", backlog=BACKLOG, timeout_keep_alive=75,
-        server_header=False, timeout_graceful_shutdown=CLOSE_S,
+        server_header=False, timeout_graceful_shutdown=CLOSE_S, headers=BROWSER,
+        ssl_certfile=handler.options.tls_cert, ssl_keyfile=handler.options.tls_key,
     )  # fmt: skip
 
 
-async def _serve(service: Service, options: Server, listener: socket.socket) -> int:
-    handler = Handler(service, options)
+async def _serve(service: Service, options: Server, listener: socket.socket, reload: Reload | None) -> int:
+    handler = Handler(service, options, reload)
     http = Http(configured(handler))
     stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+    if reload is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.by_signal)
     serving = asyncio.create_task(http.serve([listener]))
     while not http.started and not serving.done():
         await asyncio.sleep(POLL_S)
@@ -112,6 +122,8 @@ async def _serve(service: Service, options: Server, listener: socket.socket) -> 
         raise RuntimeError("the HTTP server ended as it began")
     drained = await _until_stopped(handler, stop, listener)
     http.should_exit = True
+    if reload is not None:
+        await reload.stop()
     await service.close(drained)
     if not drained:
         say("work that was still running has been abandoned")
@@ -132,21 +144,21 @@ async def _until_stopped(handler: Handler, stop: _Stop, listener: socket.socket)
         _exit(0)  # a thread that loads models cannot be asked to stop
     try:
         starting.result()
-        await _answers(listener)
+        await _answers(listener, handler.options)
     except BaseException:
         stopping.cancel()
         await handler.service.close(drained=False)
         raise
     gc.collect()
     gc.freeze()  # models and libraries stay: no collection need look at them while requests wait
-    print(f"{READY}{_address(listener)}", flush=True)
+    print(f"{READY}{_address(listener, handler.options)}", flush=True)
     await stopping
     return await handler.drain()
 
 
-async def _answers(listener: socket.socket) -> None:
+async def _answers(listener: socket.socket, options: Server) -> None:
     """Ask once, as a client does: ready means that the socket answers. Raises OSError or RuntimeError where not."""
-    reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+    reader, writer = await asyncio.open_connection(*listener.getsockname()[:2], ssl=tls.own(options.tls_cert))
     try:
         writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         async with asyncio.timeout(ANSWER_S):
@@ -155,13 +167,14 @@ async def _answers(listener: socket.socket) -> None:
         writer.close()
     if b" 200 " not in status:
         raise RuntimeError(
-            f"GET /health at {_address(listener)} is answered with {status.decode().strip() or 'nothing'}"
+            f"GET /health at {_address(listener, options)} is answered with {status.decode().strip() or 'nothing'}"
         )
 
 
-def _address(listener: socket.socket) -> str:
+def _address(listener: socket.socket, options: Server) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'http' if options.tls_cert is None else 'https'}://{shown}:{port}"
 
 
 def _exit(code: int) -> NoReturn:

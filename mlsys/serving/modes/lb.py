@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
+from mlsys.errors import UserError
 from mlsys.progress import step
 from mlsys.serving.admission import Admission
 from mlsys.serving.balancer import Policy
@@ -23,6 +25,7 @@ from mlsys.serving.balancer.proxy import Proxy
 from mlsys.serving.balancer.replicas import Replica, Replicas
 from mlsys.serving.meters import Meters
 from mlsys.serving.modes import RAG, Answer, Names, Parts, Service
+from mlsys.serving.options import Server
 from mlsys.serving.request import Expired, Request, Unavailable
 
 STATS_TIMEOUT_S = 2.0
@@ -33,6 +36,10 @@ def _counts(field: Any) -> dict[str, int]:
     if not isinstance(field, dict):
         return {}
     return {name: count for name, count in field.items() if type(count) is int and count >= 0}
+
+
+def _names(config: dict[str, Any]) -> Names:
+    return Names([RAG, config["generator"]["name"]], [config["embedder"]["name"]])
 
 
 class LoadBalancer(Balancing):
@@ -49,8 +56,8 @@ class LoadBalancer(Balancing):
             Replica(index, backend, self, parts.config, parts.directory, hosts)
             for index, backend in enumerate(backends)
         ]  # fmt: skip
-        own = Names([RAG, parts.config["generator"]["name"]], [parts.config["embedder"]["name"]])
-        return Balancer(self, backends, parts.balancer(), replicas, None if given else own, hosts)
+        own = None if given else _names(parts.config)
+        return Balancer(self, backends, parts.balancer(), replicas, own, hosts)
 
 
 class Balancer:
@@ -86,6 +93,20 @@ class Balancer:
             await self.replicas.start()
         self._checks = Checks(self.backends.all, self.options, self.calls, self._clock)
         self._state = "ready"
+
+    async def renew(self, options: Server, config: dict[str, Any]) -> None:
+        """Replicas with another configuration, one after the other. Raises UserError where it is the balancer's own."""
+        if self.options.backends:
+            raise UserError("server.backends are processes of somebody else: nothing here can be reloaded")
+        if not isinstance(options, Balancing):
+            raise UserError(f"server={options.name} is no balancer: a reload does not change the mode")
+        old, new = ({**asdict(o), "replica": None} for o in (self.options, options))
+        for knob in old:
+            if old[knob] != new.get(knob):
+                told = f"{old[knob]} to {new.get(knob)}"
+                raise UserError(f"server.{knob} is the balancer's own, from {told} needs a new start")
+        await self.replicas.renew(options, config)
+        self._names = _names(config)
 
     async def names(self) -> Names:
         """Those of the replicas; of given addresses, what one of them says that it has."""

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from mlsys.serving.http.keyring import Keyring
 from mlsys.serving.http.middleware import Message, Middleware, Receive, Send
+from mlsys.serving.http.rates import Rates
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -42,7 +45,13 @@ async def call(
     return sent[0]["status"], sent[1]["body"]
 
 
-KEYED = Middleware(application, "s3cret", 100)
+OPEN = Keyring(None)
+
+
+@pytest.fixture
+def keyed(monkeypatch: pytest.MonkeyPatch) -> Middleware:
+    monkeypatch.setenv("MLSYS_TEST_KEY", "s3cret")
+    return Middleware(application, Keyring("env:MLSYS_TEST_KEY"), 100)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +64,8 @@ KEYED = Middleware(application, "s3cret", 100)
         [(b"Authorization", b"BEARER  s3cret ")],
     ],
 )
-async def test_the_right_key_gets_in(headers: Headers) -> None:
-    assert await call(KEYED, headers=headers) == (200, b"in")
+async def test_the_right_key_gets_in(keyed: Middleware, headers: Headers) -> None:
+    assert await call(keyed, headers=headers) == (200, b"in")
 
 
 @pytest.mark.parametrize("path", ["/rag", "/rag/jobs", "/rag/jobs/1", "/stats"])
@@ -76,18 +85,20 @@ async def test_the_right_key_gets_in(headers: Headers) -> None:
         [(b"x-api-key", b"wrong"), (b"authorization", b"Bearer s3cret")],
     ],
 )
-async def test_a_wrong_key_does_not(path: str, headers: Headers) -> None:
-    status, body = await call(KEYED, path, headers)
+async def test_a_wrong_key_does_not(keyed: Middleware, path: str, headers: Headers) -> None:
+    status, body = await call(keyed, path, headers)
     assert status == 401
     assert b"s3cret" not in body
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/metrics", "/openapi.json"])
-async def test_watching_needs_no_key(path: str) -> None:
-    assert await call(KEYED, path) == (200, b"in")
+async def test_watching_needs_no_key(keyed: Middleware, path: str) -> None:
+    assert await call(keyed, path) == (200, b"in")
 
 
-async def test_the_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_is_compared_in_constant_time(
+    keyed: Middleware, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[bytes, bytes]] = []
 
     def compare(a: bytes, b: bytes) -> bool:
@@ -95,13 +106,38 @@ async def test_the_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPa
         return False
 
     monkeypatch.setattr("hmac.compare_digest", compare)
-    await call(KEYED, headers=[(b"x-api-key", b"guess")])
+    await call(keyed, headers=[(b"x-api-key", b"guess")])
     assert seen == [(b"guess", b"s3cret")]
+
+
+async def test_only_the_first_key_opens_the_operators_doors(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# operator\nfirst\n\nsecond\n")
+    guard = Middleware(application, Keyring(f"file:{tmp_path}/keys"), 100)
+    found = [
+        (await call(guard, "/admin/reload", [(b"x-api-key", key)]))[0] for key in (b"first", b"second", b"")
+    ]
+    assert found == [200, 403, 401]
+    assert (await call(Middleware(application, OPEN, 100), "/admin/reload"))[0] == 403
+
+
+async def test_each_key_has_its_rate_and_watching_has_none(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("first\nsecond\n")
+    guard = Middleware(application, Keyring(f"file:{tmp_path}/keys"), 100, Rates(1.0, 2, lambda: 0.0))
+
+    async def statuses(path: str, key: bytes) -> list[int]:
+        return [(await call(guard, path, [(b"x-api-key", key)]))[0] for _ in range(3)]
+
+    assert await statuses("/rag", b"first") == [200, 200, 429]
+    assert await statuses("/v1/chat/completions", b"first") == [429] * 3
+    assert await statuses("/rag", b"second") == [200, 200, 429]
+    assert await statuses("/health", b"") == [200] * 3
+    status, body = await call(guard, "/v1/completions", [(b"x-api-key", b"second")])
+    assert (status, "rate_per_key" in json.loads(body)["error"]["message"]) == (429, True)
 
 
 async def test_a_stated_length_is_refused_unread() -> None:
     status, body = await call(
-        Middleware(application, None, 100), headers=[(b"content-length", b"101")], chunks=()
+        Middleware(application, OPEN, 100), headers=[(b"content-length", b"101")], chunks=()
     )
     assert status == 413
     assert json.loads(body) == {"detail": "body: larger than server.max_body_bytes=100"}
@@ -110,7 +146,7 @@ async def test_a_stated_length_is_refused_unread() -> None:
 async def test_an_unstated_length_is_counted() -> None:
     from starlette.exceptions import HTTPException
 
-    guard = Middleware(application, None, 100)
+    guard = Middleware(application, OPEN, 100)
     assert await call(guard, chunks=[b"x" * 50, b"x" * 50]) == (200, b"in")
     with pytest.raises(HTTPException) as caught:
         await call(guard, chunks=[b"x" * 50, b"x" * 51, b"never read"])

@@ -26,11 +26,12 @@ def test_an_address_that_cannot_be_had(host: str, reason: str) -> None:
 
 
 def test_a_free_port_on_both_families() -> None:
+    options = made("server/batch")
     with server.bind("127.0.0.1", 0) as listener:
-        assert server._address(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert server._address(listener, options) == f"http://127.0.0.1:{listener.getsockname()[1]}"
     if socket.has_ipv6:
         with server.bind("::1", 0) as listener:
-            assert server._address(listener) == f"http://[::1]:{listener.getsockname()[1]}"
+            assert server._address(listener, options) == f"http://[::1]:{listener.getsockname()[1]}"
 
 
 async def test_one_stop_that_comes_twice_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,7 @@ async def test_a_server_that_lacks_a_package_is_never_ready(
     pipeline = FakePipeline()
     service = Scheduler(made("server/batch"), [pipeline], made("batching/hybrid"))
     with server.bind("127.0.0.1", 0) as listener, pytest.raises(ModuleNotFoundError, match="httptools"):
-        await server._serve(service, made("server/batch"), listener)
+        await server._serve(service, made("server/batch"), listener, None)
     assert pipeline.calls == []
     assert capsys.readouterr().out == ""
 
@@ -73,7 +74,7 @@ async def test_ready_means_that_the_socket_answers() -> None:
         with pytest.raises(
             RuntimeError, match=r"GET /health at http://127\.0\.0\.1:\d+ is answered with nothing"
         ):
-            await server._answers(listening.sockets[0])
+            await server._answers(listening.sockets[0], made("server/batch"))
 
 
 def test_work_that_outlasts_the_drain_is_abandoned(launch: Launch) -> None:
