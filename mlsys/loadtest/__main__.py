@@ -14,6 +14,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from mlsys.loadtest import agreement, apis, rows, server_counters
 from mlsys.loadtest.arrivals import make
 from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client import Client, bearer
-from mlsys.loadtest.client_health import validity
-from mlsys.loadtest.driver import Driver, LevelRun
+from mlsys.loadtest.client_health import Watch, validity
+from mlsys.loadtest.driver import Asks, Driver, LevelRun
 from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import Load
 from mlsys.loadtest.phases import Phases
@@ -32,6 +33,7 @@ from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.loadtest.statistics import summarise
 from mlsys.record import Scalar
 
+Say = Callable[..., None]
 REPORT_EVERY_S = 0.2
 LONE_REQUESTS = 3
 
@@ -44,8 +46,8 @@ def say(event: str, **content: Any) -> None:
 class Progress:
     """Counts answers and reports them now and then."""
 
-    def __init__(self) -> None:
-        self._count, self._said_at = 0, 0.0
+    def __init__(self, say: Say = say) -> None:
+        self._say, self._count, self._said_at = say, 0, 0.0
 
     def answered(self) -> None:
         """One more."""
@@ -55,34 +57,44 @@ class Progress:
 
     def flush(self) -> None:
         """Report what has not been reported."""
-        say("answered", count=self._count)
+        self._say("answered", count=self._count)
         self._count, self._said_at = 0, time.monotonic()
 
 
 class Generator:
-    """All levels of one specification, against one service."""
+    """All levels of one specification, against one service.
 
-    def __init__(self, spec: Spec, client: Client) -> None:
-        self.spec, self.client = spec, client
+    `say` is told the events; `clock` gives seconds; `watch` looks at the client while a level runs.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        client: Asks,
+        say: Say = say,
+        clock: Callable[[], float] = time.monotonic,
+        watch: type[Watch] = Watch,
+    ) -> None:
+        self.spec, self.client, self._say, self._clock = spec, client, say, clock
         self.load, self.arrivals = Load(**spec.load), make(spec.arrivals)
-        self.progress, self.rows = Progress(), list[Row]()
-        self.driver = Driver(client, self.progress.answered, spec.hang_up)
+        self.progress, self.rows = Progress(say), list[Row]()
+        self.driver = Driver(client, self.progress.answered, spec.hang_up, watch)
 
     async def run(self) -> None:
         """Measure every level, saying each as it ends."""
-        began, done = time.monotonic(), list[tuple[float, dict[str, Any]]]()
+        began, done = self._clock(), list[tuple[float, dict[str, Any]]]()
         values = await self._alone() if self.arrivals.needs_slo else {}
         while "slo.ended" not in values and (level := self.arrivals.next_level(done)) is not None:
-            if self._too_long(level, time.monotonic() - began):
+            if self._too_long(level, self._clock() - began):
                 values["slo.ended"] = f"loadtest.max_total_s={self.arrivals.max_total_s:g}"
                 break
             done.append((level, await self._level(len(done), level)))
-        say("end", values=agreement.describe(self.rows) | self.arrivals.conclusion(done) | values)
+        self._say("end", values=agreement.describe(self.rows) | self.arrivals.conclusion(done) | values)
 
     async def _alone(self) -> dict[str, Scalar]:
         """The fastest of a few requests, one by one: where it misses the SLO, no rate is worth a level."""
         phases = Phases(0, LONE_REQUESTS, None, keep_load=False)
-        say("begin", level={"concurrency": 1}, repeat=0, total=LONE_REQUESTS)
+        self._say("begin", level={"concurrency": 1}, repeat=0, total=LONE_REQUESTS)
         length = Lengths(self.load.output_tokens).drawn(self.spec.seed)
 
         def blank(number: int) -> Row:
@@ -112,10 +124,11 @@ class Generator:
         repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
         after = server_counters.read(await self.client.get(server_counters.PATH))
         self.rows += [row for repeat in repeats for row in repeat.rows]
-        rows.write(Path(self.spec.directory), self.rows)
+        if self.spec.directory:
+            rows.write(Path(self.spec.directory), self.rows)
         values, samples = self._judge(level, repeats)
         values |= server_counters.difference(before, after)
-        say("level", values=values, samples=samples)
+        self._say("level", values=values, samples=samples)
         return values
 
     def _phases(self, level: float, keep_load: bool) -> Phases:
@@ -130,7 +143,7 @@ class Generator:
         process = self.arrivals.process(level, self.spec.seed + turn)
         phases = self._phases(level, keep_load=not process.open_loop)
         total = None if phases.requests is None else phases.warmup + phases.requests
-        say("begin", level=described, repeat=turn, total=total)
+        self._say("begin", level=described, repeat=turn, total=total)
         concurrency, rate = described.get("concurrency"), described.get("offered_rate_rps")
         clients = None if concurrency is None else int(concurrency)
 

@@ -82,7 +82,7 @@ class ServingBenchmark:
                     yield part
                 else:
                     together = dict(part.values)
-        yield Results(_of_all(levels) | together)
+        yield Results(of_all(levels) | together)
         if self.ours and (self.load.engine_ceiling or self.load.quality_questions):
             yield from self._ceiling(levels)
 
@@ -141,9 +141,13 @@ class ServingBenchmark:
         self.directory.mkdir(parents=True, exist_ok=True)
         env = {KEY_VARIABLE: service.key} if service.key else None
         log = self.directory / "loadtest.log"
+        yield from self.parts(children.events("mlsys.loadtest", spec.write(), log, env, service.check))
+
+    def parts(self, events: Iterator[dict[str, Any]]) -> Iterator[Results | Level]:
+        """What the load generator's events say, with progress shown meanwhile."""
         with ExitStack() as shown:
             bar: progress.Step | None = None
-            for event in children.events("mlsys.loadtest", spec.write(), log, env, service.check):
+            for event in events:
                 if event["event"] == "begin":
                     shown.close()
                     bar = shown.enter_context(progress.step(self._title(event), event["total"]))
@@ -236,7 +240,7 @@ def expected_tokens(config: Mapping[str, Any]) -> int | None:
     return int(tokens) if tokens is not None else None
 
 
-def _of_all(levels: list[Level]) -> dict[str, Scalar]:
+def of_all(levels: list[Level]) -> dict[str, Scalar]:
     """The last level's values of the names that every level has, and which level that was."""
     if not levels:
         return {}

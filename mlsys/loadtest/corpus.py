@@ -19,19 +19,20 @@ def questions(section: Mapping[str, Any]) -> list[Question]:
     others: then no known passage is claimed. A corpus without questions is asked one that fits any text.
     """
     corpus = signatures.make("corpus", section)
-    words = _Words()
+    words = Words()
     corpus.load(words)
     certain = not words.called
     found = [Question(i, q.text, q.passage_id if certain else None) for i, q in enumerate(corpus.questions)]
     return found or [Question(0, FALLBACK, None)]
 
 
-class _Words:
+class Words:
     """Stands in for the embedder's tokenizer: a token is a word."""
 
     def __init__(self) -> None:
         self.called = False
 
     def __call__(self, text: str) -> list[tuple[int, int]]:
+        """The (start, end) of each word."""
         self.called = True
         return [match.span() for match in re.finditer(r"\S+", text)]

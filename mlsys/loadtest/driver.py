@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from mlsys.loadtest.arrivals import ArrivalProcess
 from mlsys.loadtest.client_health import Watch
@@ -26,6 +26,9 @@ class Asks(Protocol):
     async def ask(self, row: Row, question: Question, clock: Callable[[], float]) -> None:
         """Send it, fill in the row, failures too. `clock` gives s since the level began."""
 
+    async def get(self, path: str) -> Any:
+        """The JSON of a GET, or None where the service has none."""
+
 
 @dataclass
 class LevelRun:
@@ -42,15 +45,17 @@ class Driver:
     answer (a service that notices frees their places at once).
     """
 
-    def __init__(self, client: Asks, answered: Callable[[], None], hang_up: bool = False) -> None:
-        self._client, self._answered, self._hang_up = client, answered, hang_up
+    def __init__(
+        self, client: Asks, answered: Callable[[], None], hang_up: bool = False, watch: type[Watch] = Watch
+    ) -> None:
+        self._client, self._answered, self._hang_up, self._watch = client, answered, hang_up, watch
 
     async def run(
         self, process: ArrivalProcess, phases: Phases, questions: Questions, blank: Callable[[int], Row]
     ) -> LevelRun:
         """Send until the phases say that it is enough, and wait for every answer. `blank`: the row of a number."""
         level = _Running(self._client, self._answered, process, phases, questions, blank)
-        async with Watch() as watch:
+        async with self._watch() as watch:
             await level.send_all(self._hang_up)
         return LevelRun(level.rows, watch)
 

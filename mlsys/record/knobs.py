@@ -65,6 +65,7 @@ MEANINGS = {
     "seed": Meaning.REPEAT,
     "time_limit_s": Meaning.REPEAT,
     "compare": Meaning.REPEAT,
+    "clock": Meaning.WORK,
     "tracking": Meaning.SILENT,
     "experiment": Meaning.SILENT,
     "size": Meaning.SILENT,
@@ -87,6 +88,8 @@ SERVING = (
     "reranker",
     "prompt",
     "generator",
+    "clock",
+    "cost",
 )
 VECTORS = ("reduction", "data", "n", "size", "dtype", "placement", "memory_budget", "baselines")
 ROWS = {"search", "pairs", "cdist"}  # workloads with a group of their own

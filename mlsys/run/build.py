@@ -69,6 +69,10 @@ def serving(config: dict[str, Any], directory: Path) -> Workload:
 
     for group in ("server", "batching", "scheduling", "balancer"):
         piece(config, group)
+    if config["clock"] == "virtual":
+        from mlsys.virtual.benchmark import VirtualBenchmark
+
+        return VirtualBenchmark(config, directory)
     return ServingBenchmark(config, directory)
 
 

@@ -65,6 +65,13 @@ class Placement(Enum):
     host = "host"
 
 
+class Clock(Enum):
+    """Whose time a serving run takes."""
+
+    real = "real"
+    virtual = "virtual"
+
+
 @dataclass
 class Compare:
     """How the variants of a sweep are measured against each other."""
@@ -104,6 +111,8 @@ class Config:
     time_limit_s: float = MISSING
     seed: int = MISSING
     threads: int | None = None
+    clock: Clock | None = None
+    cost: dict[str, Any] = field(default_factory=dict)
     prompt: PromptOptions = field(default_factory=PromptOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
     pairs: PairsOptions = field(default_factory=PairsOptions)

@@ -35,6 +35,7 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
     try:
         choices.check_preset(hydra.runtime.choices)
         plain = typed(resolved(config), {re.split(r"[.@]", name)[0] for name in asked})
+        plain["clock"] = None if plain["clock"] == "real" else plain["clock"]
         keys.check(plain)
         if ranks.size() > 1:
             plain["ranks"] = ranks.size()

@@ -52,9 +52,10 @@ class Model:
 
 
 def engine(generator: Mapping[str, Any]) -> Cost:
-    """What the simulated engine takes for a batch."""
-    base = generator["base_ms"] + generator["per_token_ms"] * generator["max_new_tokens"]
-    return Cost(generator["per_request_ms"], base)
+    """What the simulated engine takes for a batch, but for what depends on the prompts' lengths."""
+    tokens = generator["max_new_tokens"]
+    base = generator["base_ms"] + generator["per_token_ms"] * tokens
+    return Cost(generator["per_request_ms"] + generator.get("per_sequence_ms", 0.0) * tokens, base)
 
 
 def choose(config: Mapping[str, Any], level: Mapping[str, Any]) -> Model:
@@ -62,6 +63,10 @@ def choose(config: Mapping[str, Any], level: Mapping[str, Any]) -> Model:
     server, load, generator = config["server"]["name"], config["loadtest"], config["generator"]
     if generator["name"] != "simulated":
         raise NoForm(f"generator={generator['name']} has no cost that is known beforehand")
+    if generator.get("per_prompt_token_ms") or generator.get("per_context_token_ms"):
+        raise NoForm(
+            "generator.per_prompt_token_ms, per_context_token_ms: the forms are of prompts that cost alike"
+        )
     if load.get("output_tokens") is not None:
         raise NoForm("loadtest.output_tokens: the forms are of answers of one length")
     if server not in FORMS:

@@ -4,72 +4,100 @@ A worker's function, which in real time runs in a thread, runs here at once and 
 that begins at the loop's time and goes on when it sleeps. What it tells the loop meanwhile, and that it has ended,
 reaches the loop at the time at which it did so. So it must not ask the loop for what happens while it works: a
 request that is cancelled in the midst of a batch is answered all the same, and only nobody hears it.
+
+Nothing waits for sockets, so none is looked at, and timers of one time come in the order in which they were set.
 """
 
 from __future__ import annotations
 
 import asyncio
-import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context
-from functools import partial
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-RESOLUTION_S = 1e-9
+Call = tuple[Callable[..., object], tuple[Any, ...]]
+MANY_TIMERS = 1000
 
 
 class NothingHappens(RuntimeError):
     """All wait for each other, and there is no timer: in real time this would be a hang."""
 
 
-class _Selector(selectors.SelectSelector):
-    """Never waits: what the loop would have waited is added to the time."""
-
-    now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready, without waiting for it."""
-        if timeout is None:
-            raise NothingHappens("everybody waits and nothing will ever happen")
-        self.now_s += max(timeout, 0.0)
-        return super().select(0)
-
-
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Begins at 0 s. `time` is its clock, `sleep` what a worker's function sleeps with."""
 
     def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-        self._clock_resolution = RESOLUTION_S
-        self._ahead_s: float | None = None  # of a worker's function, while it runs
-        self._told: list[tuple[float, Callable[[], object]]] = []
+        super().__init__()
+        self._now_s = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers, self._idle_timers = count(), 0
+        self._told: list[tuple[float, list[Call]]] | None = None  # by a worker's function, while it runs
 
     def time(self) -> float:
         """Seconds since the beginning; within a worker's function, its own."""
-        return self._virtual.now_s + (self._ahead_s or 0.0)
+        return self._now_s
 
     def sleep(self, seconds: float) -> None:
         """Let time pass for the worker's function that runs. Raises RuntimeError outside of one."""
-        if self._ahead_s is None:
+        if self._told is None:
             raise RuntimeError("only a worker's function may sleep: the loop's own must await asyncio.sleep")
-        self._ahead_s += seconds
+        self._now_s += seconds
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As every loop's."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._timers, (when, next(self._numbers), timer))
+        timer._scheduled = True
+        return timer
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As every loop's."""
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self._idle_timers += 1
+
+    def _run_once(self) -> None:
+        """Call what is ready, or else let time pass until something is."""
+        timers, ready = self._timers, self._ready
+        if self._idle_timers > MANY_TIMERS and 2 * self._idle_timers > len(timers):
+            timers[:] = [one for one in timers if not one[2]._cancelled]
+            heapify(timers)
+            self._idle_timers = 0
+        while timers and timers[0][2]._cancelled:
+            heappop(timers)
+            self._idle_timers -= 1
+        if not ready and not self._stopping:
+            if not timers:
+                raise NothingHappens("everybody waits and nothing will ever happen")
+            self._now_s = max(self._now_s, timers[0][0])
+        while timers and timers[0][0] <= self._now_s:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Result], *args: Any
     ) -> asyncio.Future[Result]:
         """Run `func` at once; its result is there when its own time has passed."""
         future: asyncio.Future[Result] = self.create_future()
-        self._ahead_s, self._told = 0.0, []
+        began_s, told = self._now_s, list[tuple[float, list[Call]]]()
+        self._told = told
         try:
-            end = partial(_give, future, func(*args))
+            self._tell(_give, (future, func(*args)))
         except Exception as error:
-            end = partial(_fail, future, error)
-        told, ended = self._told, self.time()
-        self._ahead_s = None
-        for at in dict.fromkeys([at for at, _ in told] + [ended]):
-            calls = [call for when, call in told if when == at] + ([end] if at == ended else [])
+            self._tell(_fail, (future, error))
+        self._now_s, self._told = began_s, None
+        for at, calls in told:
             self.call_at(at, _in_order, calls)
         return future
 
@@ -77,10 +105,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """From a worker's function: at its time and in its order. Else as soon as the loop can."""
-        if self._ahead_s is None:
-            return super().call_soon_threadsafe(callback, *args, context=context)
-        self._told.append((self.time(), lambda: callback(*args)))
+        if self._told is None:
+            return self.call_soon(callback, *args, context=context)
+        self._tell(callback, args)
         return asyncio.Handle(callback, args, self, context)
+
+    def _tell(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        told = self._told
+        if told is None:
+            raise RuntimeError("no worker's function runs")
+        if not told or told[-1][0] != self._now_s:
+            told.append((self._now_s, []))
+        told[-1][1].append((callback, args))
 
 
 def _give(future: asyncio.Future[Result], result: Result) -> None:
@@ -93,15 +129,31 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
         future.set_exception(error)
 
 
-def _in_order(calls: list[Callable[[], object]]) -> None:
-    for call in calls:
-        call()
+def _in_order(calls: list[Call]) -> None:
+    for callback, args in calls:
+        callback(*args)
 
 
 def run(work: Callable[[VirtualLoop], Coroutine[Any, Any, Result]]) -> Result:
     """`asyncio.run` of what `work` makes for a loop, in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        loop = runner.get_loop()
-        if not isinstance(loop, VirtualLoop):
-            raise TypeError(f"not in virtual time: {loop}")
-        return runner.run(work(loop))
+        return runner.run(work(_of(runner)))
+
+
+def step_by_step(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """As `run`; after each `loop.stop()` the caller has its turn, and time stands still."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = _of(runner)
+        task = loop.create_task(work(loop))
+        task.add_done_callback(lambda _: loop.stop())
+        while not task.done():
+            loop.run_forever()
+            yield
+        task.result()
+
+
+def _of(runner: asyncio.Runner) -> VirtualLoop:
+    loop = runner.get_loop()
+    if not isinstance(loop, VirtualLoop):
+        raise TypeError(f"not in virtual time: {loop}")
+    return loop

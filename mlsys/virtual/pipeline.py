@@ -1,25 +1,69 @@
-"""A pipeline that only generates: of an engine in virtual time nothing but its cost is wanted."""
+"""A pipeline without models: what the engine and the stages before it cost, and the prompts that they would make.
+
+A question's passages are those that the corpus knows to answer it, and the ones after. So prompts have lengths and
+beginnings like those of real ones, which is all that a policy or a cost can see of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from mlsys import signatures
 from mlsys.errors import UserError
+from mlsys.loadtest.corpus import FALLBACK, Words
+from mlsys.loadtest.questions import Question
+from mlsys.rag.corpus import Passage
 from mlsys.rag.generator import Generator
-from mlsys.rag.item import Item, Stage
+from mlsys.rag.item import Hit, Item, Stage
+from mlsys.rag.prompt import PromptStage
 from mlsys.rag.stages import GenerateStage
 from mlsys.record import Scalar
 from mlsys.serving.worker import Embedded
+from mlsys.virtual.cost import Overheads
+
+Sleep = Callable[[float], None]
+
+
+class Library:
+    """What a corpus has, loaded without its models: questions and the passages that a search would find."""
+
+    def __init__(self, questions: Sequence[Question], passages: Sequence[Passage] = ()) -> None:
+        self.questions, self._passages = list(questions), passages
+        self._known = {question.text: question.passage_id for question in questions}
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> Library:
+        """Of the corpus that a section names."""
+        corpus = signatures.make("corpus", section)
+        corpus.load(Words())
+        asked = [Question(i, q.text, q.passage_id) for i, q in enumerate(corpus.questions)]
+        return cls(asked or [Question(0, FALLBACK, None)], corpus.passages)
+
+    def find(self, query: str, k: int) -> list[Hit]:
+        """The passage that answers the question and those after it, `k` in all."""
+        first, count = self._known.get(query), len(self._passages)
+        if first is None:
+            return []
+        found = [self._passages[(first + place) % count] for place in range(min(k, count))]
+        return [Hit(one.id, one.text, one.source, 1.0 - place) for place, one in enumerate(found)]
 
 
 class Bare:
-    """The question is the prompt, and `generator` answers it."""
+    """The stages `prompt`, which takes what `overheads` say of a batch, and `generate`."""
 
     device = "virtual"
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(
+        self, generator: Generator, library: Library, overheads: Overheads, sleep: Sleep, ahead: bool = False
+    ) -> None:
         self.generator = generator
-        self.stages: tuple[Stage, ...] = (_Prompt(generator), GenerateStage(generator))
+        self.stages: tuple[Stage, ...] = (
+            _Prompt(generator, library, overheads, sleep),
+            GenerateStage(generator),
+        )
+        if ahead:  # as on a device that computes while its thread goes on
+            self.device = "cuda"
 
     def load(self) -> None:
         """Nothing to load."""
@@ -36,16 +80,35 @@ class Bare:
 
     def describe(self) -> dict[str, Scalar]:
         """The engine, and that time was virtual."""
-        return {**self.generator.describe(), "clock": "virtual"}
+        named = {f"generator.{name}": value for name, value in self.generator.describe().items()}
+        return {"generator.name": self.generator.name, **named, "clock": "virtual"}
 
 
 class _Prompt:
+    """Builds each question's prompt once, as `PromptStage` does."""
+
     name = "prompt"
 
-    def __init__(self, generator: Generator) -> None:
-        self._generator = generator
+    def __init__(self, generator: Generator, library: Library, overheads: Overheads, sleep: Sleep) -> None:
+        self._build, self._library, self._sleep = PromptStage(generator), library, sleep
+        self._base_s, self._each_s = overheads.batch_ms / 1e3, overheads.batch_request_ms / 1e3
+        self._built: dict[tuple[str, int], Item] = {}
 
     def __call__(self, items: list[Item]) -> None:
-        """Set `prompt`, `prompt_ids`, `prompt_tokens`."""
-        for item, made in zip(items, self._generator.prompts([item.query for item in items]), strict=True):
-            item.prompt, item.prompt_ids, item.prompt_tokens = made.text, made.ids, made.tokens
+        """Set what `PromptStage` sets, and `passages`."""
+        if seconds := self._base_s + self._each_s * len(items):
+            self._sleep(seconds)
+        for item in items:
+            made = self._built.get((item.query, item.k)) or self._made(item.query, item.k)
+            item.passages, item.prompt_passages = made.passages, made.prompt_passages
+            item.prompt, item.prompt_ids, item.prompt_tokens = (
+                made.prompt,
+                made.prompt_ids,
+                made.prompt_tokens,
+            )
+
+    def _made(self, query: str, k: int) -> Item:
+        item = self._built[query, k] = Item(query, k)
+        item.passages = self._library.find(query, k)
+        self._build([item])
+        return item

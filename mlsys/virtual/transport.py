@@ -1,39 +1,167 @@
-"""A client without sockets: what `mlsys.loadtest.client` asks over HTTP it asks the service itself."""
+"""Clients without sockets: what is asked over HTTP in real time is asked directly.
+
+What HTTP would have cost is let pass: `request_ms` on a request's way, and the event loop of the process that takes it,
+half as the request comes and half as its answer goes, one request after the other.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from mlsys.loadtest.answer import judge
 from mlsys.loadtest.questions import Question
-from mlsys.loadtest.rows import TIMED_OUT, Row
+from mlsys.loadtest.rows import OK, TIMED_OUT, Row
+from mlsys.rag.item import Hit
 from mlsys.serving.modes import Service
 from mlsys.serving.request import Clock, Request, ServiceError, Wish
+from mlsys.serving.stream import Piece, Stream
+from mlsys.stages import STAGES
+
+MEANS = {stage: f"{stage}_ms" for stage in STAGES}
+HALF = 0.5
+
+
+class Turns:
+    """What does one thing at a time, in the order of coming: an event loop that handles requests."""
+
+    def __init__(self, clock: Clock, takes_s: float) -> None:
+        self._clock, self._half_s, self._free_at = clock, HALF * takes_s, float("-inf")
+
+    async def half(self, more_s: float = 0.0) -> None:
+        """Take half of a request's time when it is one's turn, and let `more_s` pass."""
+        wait_s = more_s
+        if self._half_s:
+            now = self._clock()
+            self._free_at = max(now, self._free_at) + self._half_s
+            wait_s += self._free_at - now
+        if wait_s:
+            await asyncio.sleep(wait_s)
+
+
+class Told:
+    """How a client in virtual time asks (`mlsys.serving.form.Form`): it gets the finished request itself."""
+
+    path = "/rag"
+
+    def __init__(self) -> None:
+        self.request: Request | None = None
+
+    def sent(self) -> dict[str, Any]:
+        """Nothing is written."""
+        return {}
+
+    def whole(self, request: Request, replica: str | None) -> bytes:
+        """Keep it."""
+        request.mark("respond")
+        self.request = request
+        return b""
+
+    def first(self, request: Request, passages: Sequence[Hit]) -> bytes:
+        """Nothing is written."""
+        return b""
+
+    def piece(self, piece: Piece) -> bytes:
+        """Nothing is written."""
+        return b""
+
+    def last(self, request: Request, replica: str | None) -> bytes:
+        """Nothing is written."""
+        return b""
+
+    def failed(self, error: ServiceError) -> bytes:
+        """Nothing is written."""
+        return b""
+
+
+class Stamped(Stream):
+    """Stamps the row as its client would on reading a piece. `replica` is who writes it, the first that does."""
+
+    def __init__(self, row: Row, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._row, self._clock = row, clock
+        self._last_s = 0.0
+
+    def retrieved(self, passages: Sequence[Hit]) -> None:
+        """No text yet."""
+
+    def write(self, text: str, tokens: int) -> None:
+        """A piece has come."""
+        if not text:
+            return
+        now, row = self._clock(), self._row
+        if row.first_text_s is None or row.itl_ms is None:
+            row.first_text_s, row.itl_ms = now, array("f")
+        else:
+            row.itl_ms.append(1e3 * (now - self._last_s))
+        self._last_s = now
 
 
 class InProcess:
-    """Asks `service`; `clock` is the service's own. The answer is judged as one that came over HTTP."""
+    """Asks `service`, `line` is its event loop. The answer counts as one that came over HTTP."""
 
     def __init__(
-        self, service: Service, clock: Clock, k: int, timeout_s: float, expected_tokens: int | None
+        self,
+        service: Service,
+        clock: Clock,
+        k: int,
+        timeout_s: float,
+        stream: bool = False,
+        line: Turns | None = None,
+        request_s: float = 0.0,
+        default_timeout_ms: float | None = None,
     ) -> None:
-        self._service, self._clock, self._k = service, clock, k
-        self._timeout_s, self._expected_tokens = timeout_s, expected_tokens
+        self._service, self._clock, self._k, self._timeout_s = service, clock, k, timeout_s
+        self._stream, self._line, self._request_s = stream, line or Turns(clock, 0.0), request_s
+        self._default_timeout_ms = default_timeout_ms
 
     async def ask(self, row: Row, question: Question, clock: Callable[[], float]) -> None:
         """Ask the question, fill in the row, failures too. `clock` gives s since the level began."""
-        request = Request(question.text, self._k, clock=self._clock, wish=Wish(max_tokens=row.max_tokens))
-        content = None
+        told = Told()
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._service.answer(request)
-            row.status, content, row.replica = answer.status, answer.content(), answer.replica
+                await self._send(row, question, clock, told)
         except ServiceError as error:
             row.status, row.retry_after_s = error.status, error.retry_after_s
         except TimeoutError:
             row.done_s, row.outcome = clock(), TIMED_OUT
             row.error = f"no answer within {self._timeout_s:g} s"
             return
-        row.first_byte_s = row.done_s = clock()
-        judge(row, question, content, row.max_tokens or self._expected_tokens)
+        row.done_s = clock()
+        if row.first_byte_s is None:
+            row.first_byte_s = row.done_s
+        if self._stream and row.first_text_s is None:
+            row.first_text_s = row.done_s
+        if row.status == 200 and told.request is not None:
+            _fill(row, told.request)
+        else:
+            judge(row, question, None, None)
+
+    async def _send(self, row: Row, question: Question, clock: Callable[[], float], told: Told) -> None:
+        await self._line.half()
+        wish = Wish(max_tokens=row.max_tokens, exact_tokens=True) if row.max_tokens else Wish()
+        stream = Stamped(row, clock) if self._stream else None
+        request = Request(
+            question.text, self._k, self._default_timeout_ms, self._clock, True, wish, stream, told
+        )
+        answer = await self._service.answer(request)
+        if told.request is None:  # it was streamed
+            told.request = request
+        row.status, row.replica = answer.status, answer.replica
+        if answer.retry_after is not None:
+            row.retry_after_s = float(answer.retry_after)
+        await self._line.half(self._request_s)
+
+    async def get(self, path: str) -> Any:
+        """What the service says of itself."""
+        return await self._service.stats()
+
+
+def _fill(row: Row, request: Request) -> None:
+    """What the answer to a finished request would have told."""
+    row.outcome = OK
+    for part, seconds in request.parts_s.items():
+        setattr(row, MEANS[part], 1e3 * seconds)
+    row.batch_size, row.tokens = request.batch_size, request.item.tokens

@@ -13,7 +13,7 @@ class Cut:
     def __init__(self, count: int) -> None:
         self.count = count
 
-    def load(self, token_spans: corpus._Words) -> None:
+    def load(self, token_spans: corpus.Words) -> None:
         from mlsys.rag.corpus import LabelledQuestion
 
         self.questions = [LabelledQuestion(f"q{i}", i) for i in range(self.count)]

@@ -20,4 +20,4 @@ def stall(seconds: float) -> None:
     """Let time pass while nothing else can run, as a blocked event loop does."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, virtual.VirtualLoop)
-    loop._virtual.now_s += seconds
+    loop._now_s += seconds

@@ -22,7 +22,8 @@ from mlsys.theory.batch_service import Batches
 from mlsys.theory.cost import Cost
 from mlsys.theory.deterministic import Deterministic
 from mlsys.virtual import loop as virtual
-from mlsys.virtual.pipeline import Bare
+from mlsys.virtual.cost import Overheads
+from mlsys.virtual.pipeline import Bare, Library
 from mlsys.virtual.transport import InProcess
 
 COST = Cost(1.0, 21.0)
@@ -44,13 +45,18 @@ def measure(
     async def work(loop: virtual.VirtualLoop) -> list[Row]:
         workers = server.get("workers", 1)
         pipelines = [
-            Bare(made("generator/simulated", **ENGINE, sleep=loop.sleep, clock=loop.time))
+            Bare(
+                made("generator/simulated", **ENGINE, sleep=loop.sleep, clock=loop.time),
+                Library(QUESTIONS),
+                Overheads(),
+                loop.sleep,
+            )
             for _ in range(workers)
         ]
         batching = Single() if mode == "queue" else made(f"batching/{kind}", **(policy or {}))
         service = Scheduler(made(f"server/{mode}", **server), list(pipelines), batching, loop.time)
         await service.start()
-        client = InProcess(service, loop.time, k=1, timeout_s=100.0, expected_tokens=1)
+        client = InProcess(service, loop.time, k=1, timeout_s=100.0)
         process = load.process(level, 7)
         phases = Phases(100, requests, None, keep_load=not process.open_loop)
         done = await Driver(client, lambda: None).run(

@@ -1,7 +1,9 @@
 """`generator=simulated`: a cost model that really sleeps, for tests, queueing theory and planning.
 
 A batch of B prompts costs `base_ms + per_request_ms * B + per_token_ms * T`, T being the new tokens of its longest
-answer: the shape that batched decoding has (each step reads the weights once, whatever the batch).
+answer: the shape that batched decoding has (each step reads the weights once, whatever the batch). To that come, where
+they are given, `per_prompt_token_ms` for each token that is read, `per_sequence_ms` for each that is written, and
+`per_context_token_ms` for each that a sequence holds while it writes one: reading of keys and values.
 
 That is the cost of generating alone. The other stages run before it and the service works between batches, as they
 do around a language model, so a batch's whole cycle is some milliseconds longer. It is not shortened to hide them:
@@ -38,6 +40,7 @@ class Simulated:
     """Each token is decided by those before it: the same prompt gets the same answer in any batch."""
 
     ends: frozenset[int] = frozenset()
+    stepping: type[SimulatedStepper] = SimulatedStepper
     fixed_length = True
 
     def __init__(
@@ -49,10 +52,20 @@ class Simulated:
         max_new_tokens: int,
         max_prompt_tokens: int,
         distribution: str,
+        per_prompt_token_ms: float = 0.0,
+        per_sequence_ms: float = 0.0,
+        per_context_token_ms: float = 0.0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        costs = {"base_ms": base_ms, "per_request_ms": per_request_ms, "per_token_ms": per_token_ms}
+        costs = {
+            "base_ms": base_ms,
+            "per_request_ms": per_request_ms,
+            "per_token_ms": per_token_ms,
+            "per_prompt_token_ms": per_prompt_token_ms,
+            "per_sequence_ms": per_sequence_ms,
+            "per_context_token_ms": per_context_token_ms,
+        }
         for knob, value in costs.items():
             if not 0 <= value < float("inf"):
                 raise UserError(f"generator.{knob}={value} must be 0 or more")
@@ -77,9 +90,9 @@ class Simulated:
         """Nothing to warm."""
 
     def cost_ms(self, batch: int, tokens: int | None = None) -> float:
-        """What a batch of this size takes whose longest answer has so many tokens (None: `max_new_tokens`)."""
+        """What a batch of this size takes whose answers have so many tokens (None: `max_new_tokens`), prompts none."""
         tokens = self.max_new_tokens if tokens is None else tokens
-        return self._costs.read_ms(batch) + self._costs.per_token_ms * tokens
+        return self._costs.batch_ms([0] * batch, [tokens] * batch)
 
     def prompts(self, contents: Sequence[Asked]) -> list[Prompt]:
         """Plain text; a token is a word, and its id the word's checksum."""
@@ -96,7 +109,8 @@ class Simulated:
         """Sleep the cost of the batch, then answer."""
         wanted = wanted or [Wanted()] * len(prompts)
         limits = [self.max_new_tokens if one.max_tokens is None else one.max_tokens for one in wanted]
-        self._sleep(self.cost_ms(len(prompts), max(limits)) * self._drawn(prompts) / 1000)
+        cost_ms = self._costs.batch_ms([prompt.tokens for prompt in prompts], limits)
+        self._sleep(cost_ms * self._drawn(prompts) / 1000)
         return [self._answer(*each) for each in zip(prompts, limits, wanted, strict=True)]
 
     def _drawn(self, prompts: list[Prompt]) -> float:
@@ -132,7 +146,7 @@ class Simulated:
                 "generator.distribution=exponential is of whole batches: server=continuous goes by steps"
             )
         sizes = divide(kv_memory, FREE_BYTES, TOKEN_BYTES, slots, prefix_share, longest)
-        return SimulatedStepper(self._costs, sizes, self._sleep, self._clock)
+        return self.stepping(self._costs, sizes, self._sleep, self._clock)
 
     def describe(self) -> dict[str, Scalar]:
         """The cost model, and that it is one."""

@@ -5,7 +5,7 @@ Its keys and values are the tokens themselves, so a scheduler that mixes up slot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from mlsys.rag.generator.kv_memory import Sizes
@@ -21,15 +21,37 @@ class Costs:
     base_ms: float
     per_request_ms: float
     per_token_ms: float
+    per_prompt_token_ms: float = 0.0
+    per_sequence_ms: float = 0.0
+    per_context_token_ms: float = 0.0
 
-    def read_ms(self, prompts: int) -> float:
-        """Of a step that reads so many prompts' ends."""
-        return self.base_ms + self.per_request_ms * prompts if prompts else 0.0
+    def read_ms(self, prompts: int, tokens: int = 0) -> float:
+        """Of reading prompts that have so many tokens in all, of which so many end."""
+        reading = self.per_prompt_token_ms * tokens
+        return self.base_ms + self.per_request_ms * prompts + reading if prompts else reading
 
-    def step_ms(self, step: Step) -> float:
-        """Of a step: what its prompts cost, and a token where it gives any."""
+    def write_ms(self, sequences: int, context: float = 0.0) -> float:
+        """Of a token for each of so many sequences, which hold so many tokens in all."""
+        each = self.per_sequence_ms * sequences + self.per_context_token_ms * context
+        return self.per_token_ms + each if sequences else 0.0
+
+    def batch_ms(self, prompts: Sequence[int], limits: Sequence[int]) -> float:
+        """Of a whole batch in step: prompts of so many tokens, answers of so many."""
+        cost = self.read_ms(len(prompts), sum(prompts)) + self.per_token_ms * max(limits)
+        if self.per_sequence_ms or self.per_context_token_ms:
+            held = sum(
+                limit * prompt + limit * (limit - 1) / 2
+                for prompt, limit in zip(prompts, limits, strict=True)
+            )
+            cost += self.per_sequence_ms * sum(limits) + self.per_context_token_ms * held
+        return cost
+
+    def step_ms(self, step: Step, context: Callable[[], float] = lambda: 0.0) -> float:
+        """Of a step: what its prompts cost, and a token where it gives any. `context`: tokens held by who writes."""
         ends = sum(read.last for read in step.reads)
-        return self.read_ms(ends) + (self.per_token_ms if ends or step.writes else 0.0)
+        read = sum(len(read.ids) for read in step.reads) if self.per_prompt_token_ms else 0
+        held = context() if self.per_context_token_ms else 0.0
+        return self.read_ms(ends, read) + self.write_ms(ends + len(step.writes), held)
 
     def describe(self) -> dict[str, Scalar]:
         """The knobs by name."""
@@ -85,7 +107,8 @@ class SimulatedStepper:
             if len(block) < self.block_tokens:
                 raise ValueError(f"{copy}: the slot holds {len(self._held[copy.slot])} tokens")
             self._pool[copy.block] = block
-        self._free_at = max(self._free_at, self._clock()) + self._costs.step_ms(step) / 1000
+        cost_ms = self._costs.step_ms(step, lambda: sum(len(self._held[slot]) for slot in found))
+        self._free_at = max(self._free_at, self._clock()) + cost_ms / 1000
         return SimulatedStep(found, self._free_at, self._sleep, self._clock)
 
     def _fill(self, slot: int, start: int, ids: list[int]) -> None:

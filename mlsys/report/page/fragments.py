@@ -28,6 +28,9 @@ def head(runs: Runs) -> str:
         span += " to " + times[-1][:16].replace("T", " ")
     failed = len(states) - states.count("ok")
     words = f"{len(states)} run{'s' * (len(states) != 1)}" + (f", {failed} failed" if failed else "")
+    simulated = sum(record.results.get("clock") == "virtual" for _, record in runs)
+    if simulated:
+        words = f"Simulated{'' if simulated == len(runs) else f' in part ({simulated} of the runs)'}: {words}"
     return f"<p class=lead>{escape(words)}{escape(f' · {span} UTC' if span else '')}</p>"
 
 

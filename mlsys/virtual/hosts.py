@@ -1,0 +1,209 @@
+"""Replicas in virtual time: services in this very process that start, die and are asked as processes are."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mlsys.serving.balancer.backend import Backend
+from mlsys.serving.balancer.calls import Broken, Heard
+from mlsys.serving.balancer.options import Balancing
+from mlsys.serving.modes import Answer, Service
+from mlsys.serving.request import Clock, Request, ServiceError
+from mlsys.serving.stream import Stream
+from mlsys.virtual.cost import Overheads
+from mlsys.virtual.transport import Told, Turns
+
+Build = Callable[[Mapping[str, Any]], Service]
+STARTING = "virtual://"
+
+
+class VirtualProcess:
+    """One replica. It is ready when `start_s` have passed and its service has started.
+
+    `signal` takes what a process of the system would: SIGKILL and SIGTERM end it, SIGSTOP and SIGCONT hold it.
+    """
+
+    def __init__(
+        self, name: str, config: Mapping[str, Any], build: Build, clock: Clock, costs: Overheads
+    ) -> None:
+        self.name, self._config, self._build = name, config, build
+        self.line = Turns(clock, costs.loop_ms / 1e3)
+        self._start_s = costs.start_s
+        self.service: Service | None = None
+        self.running = asyncio.Event()
+        self._ready = False
+        self._over, self._ended_by = asyncio.Event(), 0
+        self._tasks = set[asyncio.Task[None]]()
+
+    def start(self) -> None:
+        """Begin to load."""
+        self.running.set()
+        self._later(self._serve())
+
+    async def _serve(self) -> None:
+        if self._start_s:
+            await asyncio.sleep(self._start_s)
+        self.service = self._build(self._config)
+        await self.service.start()
+        self._ready = True
+
+    def address(self) -> str | None:
+        """Where it answers; None before it is ready. Raises RuntimeError once it has ended."""
+        if not self.alive:
+            raise RuntimeError(f"{self.name} {self.ending()}")
+        return STARTING + self.name if self._ready else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, or is held."""
+        return not self._over.is_set()
+
+    def ending(self) -> str:
+        """How it ended."""
+        return f"was ended by {signal.Signals(self._ended_by or signal.SIGKILL).name}"
+
+    async def ended(self) -> None:
+        """At once when it has."""
+        await self._over.wait()
+
+    def signal(self, number: int) -> None:
+        """See the class."""
+        if number == signal.SIGSTOP:
+            self.running.clear()
+        elif number == signal.SIGCONT:
+            self.running.set()
+        elif self.alive:
+            self._ended_by = number
+            self._ready = False
+            self._over.set()
+            if self.service is not None:
+                self._later(self.service.close(drained=False))
+
+    def terminate(self, timeout_s: float) -> int:
+        """As the end of a run does."""
+        self.signal(signal.SIGTERM)
+        return 0
+
+    def kill(self) -> int:
+        """At once."""
+        self.signal(signal.SIGKILL)
+        return -signal.SIGKILL
+
+    def _later(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class VirtualHosts:
+    """All replicas of one balancer, by address. `build` makes the service of a configuration."""
+
+    def __init__(self, build: Build, clock: Clock, costs: Overheads) -> None:
+        self.clock, self._build, self._costs = clock, build, costs
+        self.processes: dict[str, VirtualProcess] = {}
+
+    def calls(self, options: Balancing) -> VirtualCalls:
+        """Directly."""
+        return VirtualCalls(self)
+
+    def process(
+        self, name: str, config: Mapping[str, Any], log: Path, env: Mapping[str, str]
+    ) -> VirtualProcess:
+        """The latest of this name is the one that is asked."""
+        made = VirtualProcess(name, config, self._build, self.clock, self._costs)
+        self.processes[STARTING + name] = made
+        return made
+
+    def reached(self, backend: Backend) -> tuple[VirtualProcess, Service]:
+        """Who listens there. Raises Broken where nobody does."""
+        process = self.processes.get(backend.url or "")
+        if process is None or process.service is None or not process.alive:
+            raise Broken(f"{backend.name}: nobody listens")
+        return process, process.service
+
+
+class VirtualCalls:
+    """Asks the services of `hosts`."""
+
+    def __init__(self, hosts: VirtualHosts) -> None:
+        self._hosts = hosts
+
+    async def __aenter__(self) -> VirtualCalls:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
+
+    async def ask(self, backend: Backend, request: Request, heard: Heard) -> Answer:
+        """A request of the replica's own, as it would make one of what it reads."""
+        process, service = self._hosts.reached(backend)
+        await process.line.half()
+        if not process.running.is_set():
+            await process.running.wait()
+        remaining_s = request.remaining_s
+        stream = None if request.stream is None else _Relayed(request.stream, backend)
+        asked = Request(
+            request.query,
+            request.k,
+            None if remaining_s is None else max(1.0, remaining_s * 1000),
+            self._hosts.clock,
+            request.counted,
+            request.wish,
+            stream,
+            request.form,
+        )
+        try:
+            answer = await service.answer(asked)
+        except ServiceError as error:
+            after = None if error.retry_after_s is None else str(error.retry_after_s)
+            return Answer(b"", error.status, backend.name, after)
+        if not process.running.is_set():
+            await process.running.wait()
+        heard(answer.passages)
+        if stream is not None and isinstance(request.form, Told):
+            request.form.request = asked
+        await process.line.half()
+        return Answer(answer.body, 200, backend.name, passages=answer.passages)
+
+    async def check(self, backend: Backend, path: str, timeout_s: float) -> int:
+        """Its service's state."""
+        process, service = self._hosts.reached(backend)
+        if not process.running.is_set():
+            async with asyncio.timeout(timeout_s):
+                await process.running.wait()
+        return 200 if service.state() == "ready" else 503
+
+    async def probe(self, backend: Backend, question: dict[str, Any], timeout_s: float) -> int:
+        """A real question."""
+        async with asyncio.timeout(timeout_s):
+            request = Request(question["query"], question["k"], clock=self._hosts.clock, form=Told())
+            return (await self.ask(backend, request, lambda passages: None)).status
+
+    async def told(self, backend: Backend, path: str, timeout_s: float) -> dict[str, Any]:
+        """Its service's counters."""
+        try:
+            return await self._hosts.reached(backend)[1].stats()
+        except Broken:
+            return {}
+
+
+class _Relayed(Stream):
+    """A replica's stream: the first whose text comes has the client's."""
+
+    def __init__(self, client: Stream, backend: Backend) -> None:
+        super().__init__()
+        self._client, self._backend = client, backend
+
+    def write(self, text: str, tokens: int) -> None:
+        """Pass it on, unless another replica was first."""
+        if self._client.replica in (None, self._backend.name):
+            self._client.replica = self._backend.name
+            self._backend.silence.heard()
+            self._client.write(text, tokens)
