@@ -160,8 +160,10 @@ class Generator:
     def _questions(self, index: int, turn: int) -> Questions:
         asked, seed = self.spec.questions, self.spec.seed
         if self.load.zipf_s is None:
-            return Order(asked, seed + turn)
-        return Zipf(asked, self.load.zipf_s, seed, (index, turn))
+            chosen: Questions = Order(asked, seed + turn)
+        else:
+            chosen = Zipf(asked, self.load.zipf_s, seed, (index, turn))
+        return chosen if self.arrivals.script is None else self.arrivals.script.questions(chosen, seed)
 
     def _judge(self, level: float, repeats: list[LevelRun]) -> tuple[dict[str, Any], Any]:
         values, samples = summarise([repeat.rows for repeat in repeats], self.load.limits)

@@ -15,7 +15,7 @@ import psutil
 from mlsys import progress
 from mlsys.errors import UserError, cause
 from mlsys.loadtest import apis, ceiling, children, prediction
-from mlsys.loadtest.arrivals import Arrivals, make
+from mlsys.loadtest.arrivals import Arrivals, Script, make
 from mlsys.loadtest.corpus import questions
 from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import Load, split
@@ -38,8 +38,8 @@ class ServingBenchmark:
     def __init__(self, config: Mapping[str, Any], directory: Path) -> None:
         """Raises UserError for bad options, before anything is loaded."""
         load, self._section = split(config["loadtest"])
-        self.config, self.directory = _bounded(config, load), directory
         self.arrivals: Arrivals = make(self._section)
+        self.config, self.directory = _bounded(config, load, self.arrivals.script), directory
         self.external = config["server"]["name"] == "external"
         self.ours = not self.external and not config["server"].get("backends")
         self.idle = self.arrivals.next_level([]) is None
@@ -58,6 +58,8 @@ class ServingBenchmark:
             raise UserError(f"loadtest.stream=true: server.api={config['server']['api']} does not stream")
         if self.arrivals.needs_slo and not self.load.limits:
             raise UserError(f"loadtest.slo_ms=null: loadtest={self.arrivals.name} needs a latency to meet")
+        if self.arrivals.script is not None:
+            _check_script(self.arrivals.script, load, config)
         most = config["server"].get("max_k")
         if most is not None and self.load.k > most:
             raise UserError(
@@ -68,6 +70,8 @@ class ServingBenchmark:
         """Yield start-up, each finished level, the last level as the run's results, the engine's ceiling."""
         self._began = _beginnings.pop() if _beginnings else time.perf_counter()
         asked = questions(self.config["corpus"]) if not self.idle else []
+        if self.arrivals.script is not None:
+            progress.say(self.arrivals.script.about)
         levels: list[Level] = []
         together: dict[str, Scalar] = {}
         with running(self.config, self.directory) as service:
@@ -212,13 +216,33 @@ class ServingBenchmark:
                     yield Results(event["values"])
 
 
-def _bounded(config: Mapping[str, Any], load: Load | None) -> Mapping[str, Any]:
+def _check_script(script: Script, load: Load, config: Mapping[str, Any]) -> None:
+    """Raises UserError where a load that brings its own requests is given what it cannot use."""
+    if not script.makes_text:
+        return
+    if load.engine_ceiling:
+        raise UserError("loadtest.engine_ceiling=true: the engine alone is not asked a trace's prompts")
+    if load.zipf_s is not None:
+        raise UserError(
+            f"loadtest.zipf_s={load.zipf_s:g} draws questions, and loadtest.prompts=made asks none"
+        )
+    most, longest = config["server"].get("max_query_chars"), script.longest_query(config["seed"])
+    if most is not None and longest > most:
+        raise UserError(
+            f"the longest prompt of the trace has {longest} characters, more than server.max_query_chars={most}:"
+            " raise it (and server.max_body_bytes), or cut prompts with loadtest.max_input_tokens"
+        )
+
+
+def _bounded(config: Mapping[str, Any], load: Load | None, script: Script | None) -> Mapping[str, Any]:
     """The configuration with `server.max_tokens` as a number: the service must know its longest answer as it starts.
 
     Raises UserError where the load asks for longer ones.
     """
     server, usual = config["server"], config["generator"].get("max_new_tokens")
     asked = None if load is None else Lengths(load.output_tokens).longest
+    if asked is None and script is not None:
+        asked = script.longest_answer
     if server["name"] == "external" or usual is None:
         return config
     most = server.get("max_tokens")
@@ -226,10 +250,19 @@ def _bounded(config: Mapping[str, Any], load: Load | None) -> Mapping[str, Any]:
         most = max(usual, asked or 0) or None  # of 0 or less the generator says what is wrong
     elif asked is not None and asked > most:
         raise UserError(
-            f"loadtest.output_tokens={config['loadtest']['output_tokens']} asks for up to {asked} tokens,"
-            f" more than server.max_tokens={most}"
+            f"{_asking(config['loadtest'])} asks for up to {asked} tokens, more than server.max_tokens={most}"
         )
     return {**config, "server": {**server, "max_tokens": most}}
+
+
+def _asking(loadtest: Mapping[str, Any]) -> str:
+    """The option that says how long answers are."""
+    of_trace = loadtest.get("output_tokens") is None
+    return (
+        f"loadtest.path={loadtest.get('path')}"
+        if of_trace
+        else f"loadtest.output_tokens={loadtest['output_tokens']}"
+    )
 
 
 def expected_tokens(config: Mapping[str, Any]) -> int | None:

@@ -100,6 +100,7 @@ class _Running:
             phase = self.phases.next(due_s)
             if phase is None or due_s == math.inf:
                 return
+            self.questions[len(self.rows)]  # what takes time to be made is made before it is due
             await asyncio.sleep(max(due_s - self.clock(), 0.0))
             task = group.create_task(self._send(self._row(phase, due_s)))
             self.tasks.add(task)
@@ -108,7 +109,10 @@ class _Running:
     def _row(self, phase: str, due_s: float) -> Row:
         row = self.blank(len(self.rows))
         row.id, row.phase, row.started_at = len(self.rows), phase, self.started_at
-        row.question = self.questions[row.id].id
+        question = self.questions[row.id]
+        row.question = question.id
+        if row.max_tokens is None:
+            row.max_tokens = question.max_tokens
         row.intended_s = due_s
         self.rows.append(row)
         self.in_flight += 1

@@ -17,12 +17,14 @@ class Question:
     """A question by its place in the corpus; `passage_id`: the passage that answers it, where known.
 
     `expect`: what its answer must hold, whatever the case of letters.
+    `max_tokens`: how long its answer is to be, where that goes with the question.
     """
 
     id: int
     text: str
     passage_id: int | None
     expect: str | None = None
+    max_tokens: int | None = None
 
 
 class Questions(Protocol):

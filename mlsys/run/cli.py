@@ -29,6 +29,7 @@ LISTS = (
     "loadtest.concurrency",
     "loadtest.request_rate",
     "loadtest.rates",
+    "loadtest.speed",
     "loadtest.output_tokens",
 )
 

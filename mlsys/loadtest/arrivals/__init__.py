@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any, Protocol
 
 from mlsys import signatures
+from mlsys.loadtest.questions import Questions
 from mlsys.record import Scalar
 
 DEFAULT_REQUESTS = 60
@@ -30,18 +31,39 @@ class ArrivalProcess(Protocol):
 Done = Sequence[tuple[float, Mapping[str, Any]]]
 
 
+class Script(Protocol):
+    """What arrivals tell of each request beside its time.
+
+    `makes_text`: it brings the questions itself. `longest_answer`: in tokens. `about`: a line for the user.
+    """
+
+    makes_text: bool
+    longest_answer: int | None
+    about: str
+
+    def longest_query(self, seed: int) -> int:
+        """The characters of the longest question that it brings."""
+        ...
+
+    def questions(self, others: Questions, seed: int) -> Questions:
+        """What is asked; `others`: what the load would have asked."""
+        ...
+
+
 class Arrivals(Protocol):
     """A kind of arrivals with its load levels.
 
     `needs_slo`: it cannot do without `loadtest.slo_ms`, and begins only where a lone request meets it.
     `max_total_s`: no level begins that would not end within this time from the start; None: all begin.
     `default_requests`: how many are measured where the user names neither number nor time; None: all that come.
+    `script`: None where they say nothing but times.
     """
 
     name: str
     needs_slo: bool
     max_total_s: float | None
     default_requests: int | None
+    script: Script | None
 
     def next_level(self, done: Done) -> float | None:
         """The level to measure after those `done` (with their results); None: enough."""
@@ -70,6 +92,7 @@ class Listed:
     needs_slo = False
     max_total_s: float | None = None
     default_requests: int | None = DEFAULT_REQUESTS
+    script: Script | None = None
     levels: Sequence[float]
 
     def next_level(self, done: Done) -> float | None:
