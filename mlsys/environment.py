@@ -72,7 +72,10 @@ def moment() -> dict[str, Any]:
         "gpus": [
             {
                 key: gpu[key]
-                for key in ("sm_mhz", "memory_mhz", "temperature_c", "power_w", "utilization_percent")
+                for key in (
+                    *("sm_mhz", "memory_mhz", "temperature_c", "power_w", "utilization_percent"),
+                    "memory_used_gib",
+                )
             }
             for gpu in _gpus()
         ],
@@ -158,6 +161,7 @@ def _gpu(nvml: Any, handle: Any) -> dict[str, Any]:
         "name": str(ask("nvmlDeviceGetName")),
         "uuid": str(ask("nvmlDeviceGetUUID")),
         "memory_gib": round(memory.total / 2**30, 1) if memory else None,
+        "memory_used_gib": round(memory.used / 2**30, 2) if memory else None,
         "power_limit_w": limit / 1000 if limit else None,
         "power_w": power / 1000 if power else None,
         "sm_mhz": ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),

@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from mlsys.loadtest.options import Load
 from mlsys.loadtest.phases import Phases
 from mlsys.loadtest.questions import Order, Questions, Zipf
 from mlsys.loadtest.rows import OK, Row
+from mlsys.loadtest.scraping.scraper import Scraper
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.loadtest.statistics import summarise
 from mlsys.record import Scalar
@@ -121,13 +123,18 @@ class Generator:
 
     async def _level(self, index: int, level: float) -> dict[str, Any]:
         before = server_counters.read(await self.client.get(server_counters.PATH))
-        repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
+        async with AsyncExitStack() as around:
+            scraper = None
+            if self.spec.server:  # a stranger's
+                scraper = await around.enter_async_context(Scraper(self.client, self.spec.url))
+            repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
         after = server_counters.read(await self.client.get(server_counters.PATH))
         self.rows += [row for repeat in repeats for row in repeat.rows]
         if self.spec.directory:
             rows.write(Path(self.spec.directory), self.rows)
         values, samples = self._judge(level, repeats)
         values |= server_counters.difference(before, after)
+        values |= scraper.values([row for repeat in repeats for row in repeat.rows]) if scraper else {}
         self._say("level", values=values, samples=samples)
         return values
 

@@ -21,6 +21,7 @@ from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import Load, split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
+from mlsys.loadtest.scraping import agreement
 from mlsys.loadtest.service import Target, running
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.record import Level, Results, Scalar
@@ -117,7 +118,8 @@ class ServingBenchmark:
         return {"startup_s": service.startup_s, **described, **gpus, **service.told}
 
     def _first_answer(self, service: Target, question: Question) -> Iterator[Results]:
-        answer_ms = service.ask(question, self.load.k, self.load.timeout_s)
+        length = Lengths(self.load.output_tokens).drawn(self.config["seed"])(0) if self.external else None
+        answer_ms = service.ask(question, self.load.k, self.load.timeout_s, length)
         since_command_ms = 1e3 * (time.perf_counter() - self._began)
         times = {"first_answer_ms": since_command_ms, "first_answer_e2e_ms": answer_ms}
         yield Results(self._describe(service) | times)
@@ -182,6 +184,8 @@ class ServingBenchmark:
 
     def _level(self, event: Mapping[str, Any]) -> Level:
         values = dict(event["values"])
+        if (doubt := agreement.doubt(values)) is not None:
+            progress.say(doubt)
         if values["invalid_reason"]:
             progress.say(f"this level is not valid: {values['invalid_reason']}")
         if values["e2e_ms.p50"] is not None and values["e2e_ms.p99"] is None:

@@ -144,12 +144,20 @@ class Client:
 
     async def get(self, path: str) -> Any:
         """The JSON of a GET, or None where the service has none."""
+        content = await self.fetch(path)
+        try:
+            return None if content is None else bodies.parse(content)
+        except ValueError:
+            return None
+
+    async def fetch(self, path: str) -> bytes | None:
+        """The body of a GET, or None where the service has none."""
         try:
             async with (
                 asyncio.timeout(GET_TIMEOUT_S),
                 self._kept.get(self._url + path, allow_redirects=False) as response,
             ):
-                return bodies.parse(await bodies.read(response)) if response.status == 200 else None
+                return await bodies.read(response) if response.status == 200 else None
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
             return None
 

@@ -57,13 +57,13 @@ class Target:
         if self.process is not None and not self.process.alive:
             raise ProcessEnded(f"the service {self.process.ending()}")
 
-    def ask(self, question: Question, k: int, timeout_s: float) -> float:
+    def ask(self, question: Question, k: int, timeout_s: float, max_tokens: int | None = None) -> float:
         """Ask one question as the load will, return the ms it took. What its answer lacks is said, not raised.
 
         Raises UserError (external) or RuntimeError where the service cannot be reached, or does not answer in JSON with
         status 200 in time.
         """
-        row, started = Row(0, 0), time.perf_counter()
+        row, started = Row(0, 0, max_tokens=max_tokens), time.perf_counter()
 
         async def ask() -> Any:
             async with self._client(k, timeout_s) as client:

@@ -141,6 +141,31 @@ def test_an_external_service_is_measured_and_left_running(tmp_path: Path) -> Non
     assert record.results["startup_s"] is None
 
 
+def test_a_service_that_speaks_as_openai_counts_what_its_client_counts(tmp_path: Path) -> None:
+    with running(simulated("continuous"), tmp_path / "service") as service:
+        plain = simulated(
+            "external",
+            server={"url": f"{service.url}/v1", "api": "openai"},
+            loadtest={"concurrency": 2, "requests": 8, "stream": True, "output_tokens": [4, 8]},
+        )
+        record = measure(plain, tmp_path / "load")
+    (level,) = record.levels
+    assert level["succeeded"] == 8
+    assert level["counters.system"] == "mlsys"
+    assert level["counters.requests"] == len(pd.read_parquet(tmp_path / "load" / "requests.parquet"))
+    for name in ("requests", "output_tokens"):
+        assert level[f"counters.agreement.{name}"] == 1
+    assert level["counters.agreement.e2e_ms.mean"] >= 1
+    assert (record.results["service.model"], record.results["service.server"]) == ("rag", "mlsys")
+    assert "output_tokens.estimated" not in level
+
+
+def test_what_does_not_stream_is_not_asked_for_a_stream(tmp_path: Path) -> None:
+    server = {"url": "http://127.0.0.1:1", "api": "tei"}
+    with pytest.raises(UserError, match=r"^loadtest.stream=true: server.api=tei does not stream$"):
+        ServingBenchmark(simulated("external", server=server, loadtest={"stream": True}), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("output_tokens", "max_tokens", "resolved"),
     [(None, None, 32), ([8, 128], None, 128), ([2, 4], None, 32), ([8, 128], 200, 200)],
