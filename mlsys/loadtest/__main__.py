@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ class Progress:
 class Generator:
     """All levels of one specification, against one service.
 
-    `say` is told the events; `clock` gives seconds; `watch` looks at the client while a level runs.
+    `say` is told the events; `clock` gives seconds; `watch` looks at the client while a level runs, and what `scraper`
+    makes at a stranger's service.
     """
 
     def __init__(
@@ -76,7 +78,9 @@ class Generator:
         say: Say = say,
         clock: Callable[[], float] = time.monotonic,
         watch: type[Watch] = Watch,
+        scraper: Callable[[], Scraper] | None = None,
     ) -> None:
+        self._scraper = scraper
         self.spec, self.client, self._say, self._clock = spec, client, say, clock
         self.load, self.arrivals = Load(**spec.load), make(spec.arrivals)
         self.progress, self.rows = Progress(say), list[Row]()
@@ -124,9 +128,7 @@ class Generator:
     async def _level(self, index: int, level: float) -> dict[str, Any]:
         before = server_counters.read(await self.client.get(server_counters.PATH))
         async with AsyncExitStack() as around:
-            scraper = None
-            if self.spec.server:  # a stranger's
-                scraper = await around.enter_async_context(Scraper(self.client, self.spec.url))
+            scraper = await around.enter_async_context(self._scraper()) if self._scraper else None
             repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
         after = server_counters.read(await self.client.get(server_counters.PATH))
         self.rows += [row for repeat in repeats for row in repeat.rows]
@@ -199,7 +201,8 @@ async def main(path: Path) -> None:
     limits = load.timeout_s, spec.expected_tokens, stall_s
     api = apis.make(spec.server)
     async with Client(spec.url, bearer(key), load.k, *limits, api, spec.certificate) as client:
-        await Generator(spec, client).run()
+        scraper = partial(Scraper, client, spec.url) if spec.server else None  # a stranger's
+        await Generator(spec, client, scraper=scraper).run()
 
 
 if __name__ == "__main__":

@@ -57,8 +57,7 @@ def difference(before: Reading, after: Reading) -> dict[str, Scalar]:
             found[PREFIX + name] = int(count) if count == int(count) else count
     for group, factor in ((TIMES, 1e3), (SIZES, 1.0)):
         for name, histograms in group.items():
-            ways = [(f"{one}_sum",) for one in histograms]
-            total = _first_grown(before, after, ways)
+            total = _first_grown(before, after, [(f"{one}_sum",) for one in histograms])
             count = _first_grown(before, after, [(f"{one}_count",) for one in histograms])
             if total is not None and count:
                 found[f"{PREFIX}{name}.mean"] = factor * total / count
