@@ -27,11 +27,8 @@ class Staggered:
         self._turns, self._current, self._until = RoundRobin(name), "", float("-inf")
 
     def choose(self, candidates: Sequence[C]) -> C:
-        """The replica whose slot it is; the next one where that is over, or where the replica cannot be chosen."""
+        """The replica whose slot it is, or where that one cannot be chosen the next; the slot stays its own."""
         now = self._clock()
-        for candidate in candidates if now < self._until else ():
-            if candidate.name == self._current:
-                return candidate
-        chosen = self._turns.choose(candidates)
-        self._current, self._until = chosen.name, now + self._slot_s
-        return chosen
+        if now >= self._until:
+            self._current, self._until = self._turns.choose(candidates).name, now + self._slot_s
+        return min(candidates, key=lambda candidate: (candidate.name < self._current, candidate.name))

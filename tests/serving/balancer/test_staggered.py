@@ -40,12 +40,15 @@ def test_all_requests_of_a_slot_go_to_one_replica() -> None:
     assert chosen == "aaabbcaab"
 
 
-def test_a_replica_that_goes_away_gives_its_slot_to_the_next() -> None:
+def test_what_a_replica_cannot_take_goes_to_the_next_and_the_slot_stays_its_own() -> None:
     clock = Clock()
     policy = staggered(clock)
     assert policy.choose([A, B, C]).name == "a"
     assert policy.choose([B, C]).name == "b"
-    assert policy.choose([A, B, C]).name == "b"
+    assert policy.choose([A, B, C]).name == "a"
+    clock.now = 0.021
+    assert policy.choose([A, C]).name == "c", "the longest without a slot of those that are there"
+    assert policy.choose([A, B]).name == "a"
 
 
 def test_a_slot_takes_time() -> None:
