@@ -27,9 +27,11 @@ def batch_of(config: Mapping[str, Any], in_flight: float | None) -> int:
     """
     server = config["server"]
     replicas = 1
-    if server["name"] == "lb":
+    if "replicas" in server:
         replicas = len(server.get("backends") or []) or server["replicas"]
-    mode = server["replica"] if server["name"] == "lb" else server["name"]
+    mode = server.get("replica", server["name"])
+    if server.get("batcher") == "ray":
+        mode = "batch"
     if mode not in ("batch", "continuous"):
         return 1
     largest = int(config["batching"]["max_size"])

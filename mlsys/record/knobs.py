@@ -79,6 +79,8 @@ MEANINGS = {
     "size": Meaning.SILENT,
     "workload": Meaning.SILENT,
     "server.port": Meaning.SILENT,
+    "server.app": Meaning.SILENT,
+    "server.export": Meaning.SILENT,
 }
 
 # Results that tell what was done where the configuration leaves it open (a file's length, a model's revision).

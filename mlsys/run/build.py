@@ -69,6 +69,10 @@ def serving(config: dict[str, Any], directory: Path) -> Workload:
 
     for group in ("server", "batching", "scheduling", "balancer"):
         piece(config, group)
+    if config["server"].get("export") is not None:
+        from mlsys.serving.ray_serve.export import Export
+
+        return Export(ServingBenchmark(config, directory).config)
     if config["clock"] == "virtual":
         from mlsys.virtual.benchmark import VirtualBenchmark
 

@@ -53,6 +53,8 @@ def serve(path: Path) -> int:
         config=config,
         directory=path.resolve().parent,
     )
+    if hasattr(mode, "run"):  # it serves in processes of its own
+        return int(mode.run(parts))
     listener = server.bind(mode.host, mode.port)
     with listener:
         service = mode.service(parts)
@@ -63,7 +65,7 @@ def checked(path: Path) -> tuple[Any, dict[str, Any]]:
     """The mode that the file names, and its configuration with every knob of the mode. Raises UserError."""
     config = _read(path)
     mode = signatures.make("server", config["server"])
-    if not hasattr(mode, "service"):
+    if not (hasattr(mode, "service") or hasattr(mode, "run")):
         raise UserError(f"server={mode.name} is somebody else's service, it is not served")
     usual = config["generator"].get("max_new_tokens")
     if (

@@ -30,9 +30,13 @@ def above(option: str, value: float | None, limit: float) -> None:
 
 @dataclass
 class Server:
-    """Address, limits, and how it ends. `files_per_client`: what one connection opens."""
+    """Address, limits, and how it ends. `files_per_client`: what one connection opens.
+
+    `starts_replicas`: whether it puts other services behind itself, and so cannot be put behind another.
+    """
 
     files_per_client: ClassVar[int] = 1
+    starts_replicas: ClassVar[bool] = False
 
     name: str
     host: str

@@ -21,6 +21,7 @@ class Balancing(Server):
     """What `conf/server/lb.yaml` explains. A client's request opens a call to a replica as well."""
 
     files_per_client = 2
+    starts_replicas = True
 
     replicas: int
     replica: str
@@ -68,11 +69,11 @@ def is_replica(mode: str) -> bool:
     """Whether `mode` is an option of `server` that starts a service without replicas of its own."""
     section = defaults.section("server", mode) if mode in defaults.options("server") else {}
     kind = signatures.named("server", section) if "host" in section else None
-    return isinstance(kind, type) and issubclass(kind, Server) and not issubclass(kind, Balancing)
+    return isinstance(kind, type) and issubclass(kind, Server) and not kind.starts_replicas
 
 
-def replica_options(balancing: Balancing, index: int) -> dict[str, Any]:
-    """The `server` section of replica `index`: what its mode's YAML says with the balancer's limits, on a free port."""
+def replica_options(outer: Any, index: int) -> dict[str, Any]:
+    """The `server` section of replica `index`: what its mode's YAML says with the limits of `outer`, on a free port."""
     shared = {knob.name for knob in fields(Server)}.difference(OWN)
-    limits = {knob: value for knob, value in asdict(balancing).items() if knob in shared}
-    return {**defaults.section("server", balancing.replica), **limits, "label": f"replica-{index}"}
+    limits = {knob: value for knob, value in asdict(outer).items() if knob in shared}
+    return {**defaults.section("server", outer.replica), **limits, "label": f"replica-{index}"}

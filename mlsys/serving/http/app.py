@@ -91,7 +91,7 @@ def _add_rag(app: FastAPI, handler: Handler, question: Any, ask: Any) -> None:
     @app.get("/rag/jobs/{job_id}", response_model=schema.Outcome, responses=job_errors)
     async def job(job_id: UUID) -> dict[str, Any]:
         """How a job stands."""
-        found = handler.jobs.get(job_id)
+        found = await handler.job(job_id)
         if found is None:
             raise HTTPException(404, f"no job {job_id}: unknown, or kept no longer than server.jobs_ttl_s")
         return _outcome(found)

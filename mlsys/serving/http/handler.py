@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from uuid import UUID
 
 from mlsys.serving.http import trail
 from mlsys.serving.http.jobs import Job, Jobs
@@ -76,6 +77,10 @@ class Handler:
         self.service.check()
         self.jobs.make_room()
         return self.jobs.submit(self._answer(request))
+
+    async def job(self, number: UUID) -> Job | None:
+        """The job, or None if it is unknown or no longer kept."""
+        return self.jobs.get(number)
 
     async def _answer(self, request: Request) -> Answer:
         started = time.perf_counter()

@@ -1,0 +1,31 @@
+"""What replicas count, added up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+TALLIES = ("responses", "batch_size", "closed", "cycles", "handovers", "steps", "tokens")
+COUNTS = ("waiting", "running", "workers")
+KEPT = ("state", "responses", "waiting", "running", "in_flight", "gpu", "pid")
+
+
+def summed(mode: str, state: str, replicas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`/stats` of a service with these replicas, each with its `label`."""
+    tallies: dict[str, Counter[str]] = {name: Counter() for name in TALLIES}
+    for name, total in tallies.items():
+        for stats in replicas:
+            total.update(stats.get(name) or {})
+    each = {
+        str(stats.get("label")): {name: stats[name] for name in KEPT if name in stats}
+        for stats in sorted(replicas, key=lambda stats: str(stats.get("label")))
+    }
+    return {
+        "mode": mode,
+        "state": state,
+        **{name: dict(total) for name, total in tallies.items()},
+        **{name: sum(stats.get(name) or 0 for stats in replicas) for name in COUNTS},
+        "replicas": each,
+        "pipeline": next((stats["pipeline"] for stats in replicas if stats.get("pipeline")), {}),
+    }
