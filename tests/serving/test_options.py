@@ -12,7 +12,7 @@ from mlsys.serving.balancer.options import replica_options
 
 MODES = [f"server/{name}" for name in defaults.options("server") if name != "none"]
 POLICIES = [f"{group}/{name}" for group in ("batching", "balancer") for name in defaults.options(group)]
-SERVICES = [name for name in defaults.options("server") if name not in ("none", "lb", "external")]
+SERVICES = [name for name in defaults.options("server") if name not in ("none", "lb", "ray", "external")]
 GIVEN = {"server/external": {"url": "http://127.0.0.1:8000"}}
 
 BAD_SERVER = [

@@ -9,7 +9,7 @@ from typing import Any
 
 from ray import serve
 
-from mlsys import signatures
+from mlsys import keys, signatures
 from mlsys.serving.modes.ray import RayServe, ongoing, together
 
 IMPORT_PATH = "mlsys.serving.ray_serve.application:build"
@@ -71,8 +71,10 @@ def router(options: RayServe, config: dict[str, Any]) -> dict[str, Any]:
 def actor(options: RayServe) -> dict[str, Any]:
     """What Ray sets aside for a replica, and the environment that it starts in."""
     variables = dict.fromkeys(THREADS, str(options.threads))
-    if options.address is not None and options.api_key is not None:  # a cluster's nodes do not know ours
-        variables[options.api_key.removeprefix("env:")] = options.key or ""
+    if options.address is not None and (options.api_key or "").startswith(
+        "env:"
+    ):  # a cluster's nodes do not know ours
+        variables[str(options.api_key).removeprefix("env:")] = keys.read(options.api_key) or ""
     return {
         "num_cpus": options.num_cpus,
         "num_gpus": options.num_gpus or 0,

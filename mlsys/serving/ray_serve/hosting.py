@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 import time
 import urllib.error
@@ -10,7 +11,7 @@ import urllib.request
 from types import FrameType
 from typing import Any
 
-from mlsys import interrupts
+from mlsys import interrupts, tls
 from mlsys.errors import UserError, last_words
 from mlsys.progress import say, step
 from mlsys.serving.modes import Parts
@@ -69,7 +70,8 @@ def _deployed(options: RayServe, config: dict[str, Any], port: int) -> str:
 
     from mlsys.serving.ray_serve.application import build
 
-    serve.start(http_options={"host": options.host, "port": port or DEFAULT_PORT, "location": "HeadOnly"})
+    http = {"host": options.host, "port": port or DEFAULT_PORT, "location": "HeadOnly"}
+    serve.start(http_options={**http, "ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key})
     started = time.monotonic()
     try:
         with step(f"starting {options.replicas} replicas on Ray"):
@@ -77,7 +79,11 @@ def _deployed(options: RayServe, config: dict[str, Any], port: int) -> str:
     except RuntimeError as error:
         raise _reason(error) from None
     url = reachable(_get_global_client().root_url, options)
-    _answers(f"{url}/ready", options.start_timeout_s - (time.monotonic() - started))
+    if options.tls_cert is not None:
+        url = url.replace("http://", "https://")
+    _answers(
+        f"{url}/ready", tls.own(options.tls_cert), options.start_timeout_s - (time.monotonic() - started)
+    )
     return url
 
 
@@ -94,11 +100,11 @@ def _reason(error: RuntimeError) -> Exception:
     return UserError(found[-1]) if found else RuntimeError(last_words(str(error)))
 
 
-def _answers(url: str, within_s: float) -> None:
+def _answers(url: str, trusted: ssl.SSLContext | None, within_s: float) -> None:
     until = time.monotonic() + max(within_s, 1.0)
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=ANSWER_S) as response:
+            with urllib.request.urlopen(url, timeout=ANSWER_S, context=trusted) as response:
                 if response.status == 200:
                     return
         except (urllib.error.URLError, OSError) as error:

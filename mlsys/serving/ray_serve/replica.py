@@ -33,12 +33,13 @@ TOLD_S = 5.0  # a replica that says nothing for so long is left out of /stats
 class Replica:
     """The deployment's class. `config`: the resolved configuration."""
 
-    async def __init__(self, config: dict[str, Any]) -> None:
+    async def __init__(self, config: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
         sys.setswitchinterval(SWITCH_S)
         context = serve.get_replica_context()
         if config["server"]["address"] is None:
             _listen_at_home()
-        options: RayServe = signatures.make("server", config["server"])
+        self.options: RayServe = signatures.make("server", config["server"])
+        options = self.options
         options.label = f"replica-{context.rank.rank}"
         parts = Parts(
             pipeline=lambda: _pipeline(config),
@@ -68,7 +69,7 @@ class Replica:
         gpus = ray.get_gpu_ids()
         return {
             **stats,
-            "label": self.handler.options.label,
+            "label": self.options.label,
             "in_flight": self.handler.in_flight,
             **({"gpu": ",".join(map(str, gpus))} if gpus else {}),
         }
@@ -119,7 +120,7 @@ class _Shared:
     async def stats(self) -> dict[str, Any]:
         """Sums over the replicas, and what each says."""
         told = summed("ray", self._service.state(), await self._replica.ask_all("told"))
-        return {**told, "pipeline": {**told["pipeline"], **facts.of_ray(self._replica.handler.options)}}
+        return {**told, "pipeline": {**told["pipeline"], **facts.of_ray(self._replica.options)}}
 
 
 def _listen_at_home() -> None:

@@ -31,7 +31,7 @@ class _Candidate:
     replica: RunningReplica
 
 
-class PolicyRouter(FIFOMixin, LocalityMixin, MultiplexMixin, RequestRouter):
+class PolicyRouter(FIFOMixin, LocalityMixin, MultiplexMixin, RequestRouter):  # type: ignore[misc]
     """Asks a policy of the group `balancer`."""
 
     def initialize_state(self, section: dict[str, Any]) -> None:
