@@ -106,13 +106,18 @@ def _steps(steps: Mapping[str, int], pipeline: Mapping[str, Scalar]) -> dict[str
 def _tokens(tokens: Mapping[str, int]) -> dict[str, Scalar]:
     """`prefix.hit_rate`: the share of prompt tokens that had been read before, `prefix.tokens_saved`: how many.
 
-    `prompt_tokens_read`, and `preemptions`: how often a running answer was put off for lack of memory.
+    `prompt_tokens_read`, `tokens_written`, and `preemptions`: how often an answer was put off for lack of memory.
     """
     found: dict[str, Scalar] = {}
     if asked := tokens.get("prefix_cache_queries", 0):
         saved = tokens.get("prefix_cache_hits", 0)
         found |= {"prefix.hit_rate": saved / asked, "prefix.tokens_saved": saved}
-    for name, told in (("prompt_tokens_read", "prompt_tokens"), ("preemptions", "num_preemptions")):
+    names = {
+        "prompt_tokens_read": "prompt_tokens",
+        "tokens_written": "generation_tokens",
+        "preemptions": "num_preemptions",
+    }
+    for name, told in names.items():
         if told in tokens:
             found[name] = tokens[told]
     return found

@@ -22,6 +22,14 @@ class Engine(Simulated):
     """`Simulated` without its text."""
 
     stepping = Stepper
+    spread: tuple[
+        float, ...
+    ] = ()  # what a batch takes as a multiple of its cost, at equal steps of probability
+
+    def _drawn(self, prompts: list[Prompt]) -> float:
+        if not self.spread or self._exponential:
+            return super()._drawn(prompts)
+        return self.spread[int(self._share(prompts) * len(self.spread))]
 
     def _answer(self, prompt: Prompt, limit: int, wanted: Wanted) -> Completion:
         return Completion(WORD, limit)

@@ -11,6 +11,7 @@ Nothing waits for sockets, so none is looked at, and timers of one time come in 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context
 from heapq import heapify, heappop, heappush
@@ -28,6 +29,9 @@ class NothingHappens(RuntimeError):
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Begins at 0 s. `time` is its clock, `sleep` what a worker's function sleeps with."""
+
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +56,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """As every loop's."""
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         heappush(self._timers, (when, next(self._numbers), timer))
-        timer._scheduled = True
         return timer
 
     def call_later(  # type: ignore[override]
@@ -145,10 +148,12 @@ def step_by_step(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> It
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = _of(runner)
         task = loop.create_task(work(loop))
-        task.add_done_callback(lambda _: loop.stop())
+        over = False
+        task.add_done_callback(lambda _: None if over else loop.stop())
         while not task.done():
             loop.run_forever()
             yield
+        over = True
         task.result()
 
 

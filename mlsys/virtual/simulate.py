@@ -22,6 +22,7 @@ from mlsys.record import Level
 from mlsys.serving.modes import Parts, Service
 from mlsys.virtual.cost import Overheads, overheads
 from mlsys.virtual.engine import Engine
+from mlsys.virtual.fitting import fit
 from mlsys.virtual.hosts import VirtualHosts
 from mlsys.virtual.loop import VirtualLoop, step_by_step
 from mlsys.virtual.pipeline import Bare, Library
@@ -43,6 +44,11 @@ def simulate(
     """
     found = events(config, specification(config, "", asked), during)
     return [Level(event["values"], event["samples"]) for event in found if event["event"] == "level"]
+
+
+def fitted(config: Mapping[str, Any], *records: Path) -> dict[str, Any]:
+    """The configuration with the costs that these real runs show. Raises UserError where they show too little."""
+    return fit(*records).applied(config)
 
 
 def specification(config: Mapping[str, Any], directory: str, asked: Sequence[Question] | None = None) -> Spec:
@@ -131,6 +137,7 @@ class _World:
         made = dict(self.config["generator"]) | {"_target_": f"{Engine.__module__}.{Engine.__name__}"}
         engine = signatures.make("generator", made | {"sleep": self.loop.sleep, "clock": self.loop.time})
         engine.load("virtual", self.config["seed"])
+        engine.spread = self.costs.spread
         return Bare(engine, self.library, self.costs, self.loop.sleep, self.config["device"] == "cuda")
 
     def _made(self, group: str) -> Any:

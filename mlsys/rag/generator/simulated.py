@@ -117,10 +117,13 @@ class Simulated:
         """What this batch takes as a multiple of the mean: other for other prompts, and so for other replicas."""
         if not self._exponential:
             return 1.0
+        return -math.log1p(-self._share(prompts))
+
+    def _share(self, prompts: list[Prompt]) -> float:
+        """Uniform between 0 and 1."""
         self._batches += 1
         text = f"{self._seed} {self._batches} {prompts[0].text}"
-        share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]) / 2**56
-        return -math.log1p(-share)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]) / 2**56
 
     def _answer(self, prompt: Prompt, limit: int, wanted: Wanted) -> Completion:
         ids = list(prompt.ids)
