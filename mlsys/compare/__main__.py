@@ -18,6 +18,7 @@ from mlsys.compare import conditions, figures, judge, match
 from mlsys.compare.judge import Line, Options
 from mlsys.compare.match import Matching
 from mlsys.errors import UserError, one_line
+from mlsys.formats.foreign import tool_of
 from mlsys.report import terminal
 from mlsys.report.rows import COURSE, label
 from mlsys.report.table import text
@@ -124,8 +125,11 @@ def _title(line: Line) -> str:
 
 def _print(found: Matching, lines: Sequence[Line], notes: Sequence[str], asked: argparse.Namespace) -> None:
     print(f"A  {asked.a}\nB  {asked.b}")
-    for key, (left, right) in found.pairs[0].differs.items():
-        if key.endswith("name") or len(found.pairs[0].differs) <= 6:
+    first = found.pairs[0]
+    nothing = "unknown" if any(tool_of(entry) for _, entry in (*first.a, *first.b)) else None
+    for key, sides in first.differs.items():
+        left, right = (nothing if side is None else side for side in sides)
+        if key.endswith("name") or len(first.differs) <= 6:
             print(f"   {label(key)}: {left} against {right}")
     print(_table(lines, terminal.width()))
     for note in notes:

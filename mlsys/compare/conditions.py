@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlsys.compare.match import Pair
+from mlsys.formats.foreign import tool_of
 from mlsys.record import Record
 from mlsys.record.knobs import Meaning, meaning, tells_work
 from mlsys.report.doubts import busy
@@ -25,13 +26,24 @@ def check(pair: Pair) -> Conditions:
     """Compare the first run of each side; every run for how busy its machine was."""
     found = Conditions()
     a, b = pair.a[0][1], pair.b[0][1]
+    strangers = [(name, tool) for name, one in (("A", a), ("B", b)) if (tool := tool_of(one))]
+    unknown = [
+        label(key)
+        for key, sides in pair.differs.items()
+        if strangers and None in sides and meaning(key) is Meaning.WORK
+    ]
     for key, (left, right) in pair.differs.items():
-        if meaning(key) is Meaning.WORK:
+        if meaning(key) is Meaning.WORK and label(key) not in unknown:
             found.other_work.append(f"{label(key)}: {left} against {right}")
     for key in dict.fromkeys([*a.results, *b.results]):
         left, right = a.results.get(key), b.results.get(key)
-        if tells_work(key) and left != right and not isinstance(left, float) and key not in pair.differs:
+        if strangers or key in pair.differs:
+            continue
+        if tells_work(key) and left != right and not isinstance(left, float):
             found.other_work.append(f"{key}: {left} against {right}")
+    if strangers:
+        found.notes += [_said_by(*stranger, unknown) for stranger in strangers]
+        return found
     found.other_work += _different(_hardware(a), _hardware(b), "hardware.")
     found.notes += _different(_part(a, "versions"), _part(b, "versions"), "")
     found.notes += _different(_part(a, "git"), _part(b, "git"), "git.")
@@ -41,6 +53,12 @@ def check(pair: Pair) -> Conditions:
     for name, runs in (("A", pair.a), ("B", pair.b)):
         found.notes += [f"{name}, {place.name}: {said}" for place, record in runs if (said := busy(record))]
     return found
+
+
+def _said_by(name: str, tool: str, unknown: list[str]) -> str:
+    groups = [key for key in unknown if "." not in key or key.partition(".")[0] not in unknown]
+    what = ", ".join(dict.fromkeys([*groups, "hardware", "versions"]))
+    return f"{name} is {tool}'s result, which counts latency from sending; unknown: {what}"
 
 
 def _hardware(record: Record) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlsys import formats
 from mlsys.errors import UserError
 from mlsys.record import Record, find, read
 from mlsys.record.knobs import is_setting
@@ -38,16 +39,16 @@ class Matching:
 
 
 def load(path: Path) -> Runs:
-    """The records in or below `path` (a record.json, a run's or a sweep's directory). Raises UserError."""
-    if path.is_file():
-        try:
-            return [(path.parent, read(path))]
-        except ValueError as error:
-            raise UserError(str(error)) from error
-    if not path.is_dir():
+    """The records in or below `path` (a record.json, a run's or a sweep's directory, another tool's results).
+
+    Raises UserError.
+    """
+    if not path.exists():
         raise UserError(f"{path} is no record and no directory")
     try:
-        runs = find([path])
+        if path.is_file():
+            return formats.find(path) or [(path.parent, read(path))]
+        runs = find([path]) or formats.find(path)
     except ValueError as error:
         raise UserError(str(error)) from error
     if not runs:

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mlsys import interrupts, progress, record
+from mlsys import formats, interrupts, progress, record
 from mlsys.errors import UserError, cause, one_line
 from mlsys.files import replace
+from mlsys.record import Record
 from mlsys.report import page, rows, table
 from mlsys.report.rows import Row, Runs
 
@@ -71,12 +72,28 @@ def _page_parser() -> argparse.ArgumentParser:
 
 
 def gather(paths: Sequence[Path]) -> Runs:
-    """All records in and below the paths, oldest first, each once. Raises UserError for a missing path."""
+    """All records in and below the paths, oldest first, each once, then other tools' results.
+
+    Raises UserError for a missing path.
+    """
+    others = list[tuple[Path, Record]]()
+    found = dict[Path, tuple[Path, Record]]()
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} is not there")
-    found = record.find(path.parent if path.is_file() else path for path in paths)
-    return list({place.resolve(): (place, entry) for place, entry in found}.values())
+        foreign = _foreign(path) if path.is_file() else []
+        ours = [] if foreign else record.find([path.parent if path.is_file() else path])
+        others += foreign if path.is_file() or ours else _foreign(path)
+        found |= {place.resolve(): (place, entry) for place, entry in ours}
+    return [*sorted(found.values(), key=lambda run: (run[1].started_at, str(run[0]))), *others]
+
+
+def _foreign(path: Path) -> list[tuple[Path, Record]]:
+    """Other tools' results; below a directory only where it holds none of ours."""
+    try:
+        return formats.find(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def draw(out: Path, runs: Runs, reload_s: float | None, published: Sequence[Row] = ()) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsys.files import replace
+from mlsys.formats.foreign import file_of
 from mlsys.report import doubts, names, table
 from mlsys.report.charts import figures, panels
 from mlsys.report.charts.drawing import DARK, LIGHT, PARTS_DARK, PARTS_LIGHT, Drawing, Figure, escape
@@ -34,7 +35,7 @@ def render(directory: Path, runs: Runs, reload_s: float | None = None, published
     """The whole page as text; links to records are relative to `directory`."""
     sections = names.by_workload(runs, published)
     titles = names.titles(sections)
-    links = [os.path.relpath(place / "record.json", directory) for place, _ in runs]
+    links = [os.path.relpath(place / file_of(entry), directory) for place, entry in runs]
     drawn = {name: _section(name, rows, links, titles) for name, rows in sections.items()}
     data = {name: payload for name, (_, payload) in drawn.items()}
     parts = {

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from mlsys.formats.foreign import tool_of
 from mlsys.record import Record
 from mlsys.report import findings, table
 from mlsys.report.charts.panels import Panel
@@ -146,6 +147,8 @@ def environments(records: Runs, titles: Mapping[int, str]) -> str:
     seen: dict[str, list[str]] = {}
     for index, (_, record) in enumerate(records):
         lasting = {key: value for key, value in record.environment.items() if key in LASTING}
+        if tool := tool_of(record):
+            lasting = {"measured by": tool} | dict.fromkeys(("hardware", "versions"), "unknown") | lasting
         seen.setdefault(json.dumps(lasting, sort_keys=True, default=str), []).append(titles[index])
     return "".join(_environment(json.loads(text), users, len(seen) == 1) for text, users in seen.items())
 
