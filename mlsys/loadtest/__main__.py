@@ -32,6 +32,7 @@ from mlsys.loadtest.phases import Phases
 from mlsys.loadtest.questions import Order, Questions, Zipf
 from mlsys.loadtest.rows import OK, Row
 from mlsys.loadtest.scraping.scraper import Scraper
+from mlsys.loadtest.sessions import sessions
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.loadtest.statistics import summarise
 from mlsys.record import Scalar
@@ -162,12 +163,14 @@ class Generator:
             return Row(index, turn, max_tokens=length(number), concurrency=clients, offered_rate_rps=rate)
 
         gc.collect()
-        done = await self.driver.run(process, phases, self._questions(index, turn), blank)
+        done = await self.driver.run(
+            process, phases, self._questions(index, turn), blank, self.load.think_time_s
+        )
         self.progress.flush()
         return done
 
     def _questions(self, index: int, turn: int) -> Questions:
-        asked, seed = self.spec.questions, self.spec.seed
+        asked, seed = sessions(self.spec.questions, self.load.turns), self.spec.seed
         if self.load.zipf_s is None:
             chosen: Questions = Order(asked, seed + turn)
         else:

@@ -52,6 +52,7 @@ class AnswerBody(_Read):
     passages: list[Any] | None = None
     batch_size: Annotated[Whole, Field(ge=1, le=LARGEST)] | None = None
     tokens: Annotated[Whole, Field(ge=0, le=LARGEST)] | None = None
+    prompt_tokens: Annotated[Whole, Field(ge=0, le=LARGEST)] | None = None
     replica: Name | None = None
     request_id: Name | None = None
 
@@ -122,10 +123,24 @@ def digest(result: str) -> str:
 
 def _read(row: Row, question: Question, answer: AnswerBody) -> None:
     row.outcome, row.answer = OK, digest(answer.result)
+    row.text = answer.result if question.then else None
     for stage in STAGES:
         setattr(row, f"{stage}_ms", getattr(answer.timings_ms, stage, None))
-    row.batch_size, row.tokens = answer.batch_size, answer.tokens
+    row.batch_size, row.tokens, row.prompt_tokens = answer.batch_size, answer.tokens, answer.prompt_tokens
     row.replica, row.request_id = answer.replica or row.replica, answer.request_id
     found = [passage.get("id") for passage in answer.passages or [] if isinstance(passage, dict)]
     if question.passage_id is not None and found:
         row.hit = question.passage_id in found
+    if question.expect:
+        row.met = holds(answer.result, question.expect)
+        if not row.met:
+            raise ValueError("the answer lacks what is expected of it")
+
+
+def holds(text: str, expect: str) -> bool:
+    """Whether `text` holds what is expected, whatever its case and its spaces are."""
+    return _plain(expect) in _plain(text)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())

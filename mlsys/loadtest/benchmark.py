@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ import psutil
 
 from mlsys import progress
 from mlsys.errors import UserError, cause
-from mlsys.loadtest import apis, ceiling, children, prediction
-from mlsys.loadtest.arrivals import Arrivals, Script, make
+from mlsys.loadtest import apis, ceiling, children, prediction, question_file
+from mlsys.loadtest.arrivals import Arrivals, make
+from mlsys.loadtest.asked import check, longest_answer
 from mlsys.loadtest.corpus import questions
-from mlsys.loadtest.lengths import Lengths
-from mlsys.loadtest.options import Load, split
+from mlsys.loadtest.options import split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
 from mlsys.loadtest.scraping import agreement
@@ -40,7 +40,9 @@ class ServingBenchmark:
         """Raises UserError for bad options, before anything is loaded."""
         load, self._section = split(config["loadtest"])
         self.arrivals: Arrivals = make(self._section)
-        self.config, self.directory = _bounded(config, load, self.arrivals.script), directory
+        self._asked, self._about = question_file.read(load.questions) if load and load.questions else ([], "")
+        longest = (None, "") if load is None else longest_answer(load, self.arrivals.script, self._asked)
+        self.config, self.directory = _bounded(config, *longest), directory
         self.external = config["server"]["name"] == "external"
         self.ours = not self.external and not config["server"].get("backends")
         self.idle = self.arrivals.next_level([]) is None
@@ -59,8 +61,7 @@ class ServingBenchmark:
             raise UserError(f"loadtest.stream=true: server.api={config['server']['api']} does not stream")
         if self.arrivals.needs_slo and not self.load.limits:
             raise UserError(f"loadtest.slo_ms=null: loadtest={self.arrivals.name} needs a latency to meet")
-        if self.arrivals.script is not None:
-            _check_script(self.arrivals.script, load, config)
+        check(load, self.arrivals.script, config)
         most = config["server"].get("max_k")
         if most is not None and self.load.k > most:
             raise UserError(
@@ -70,9 +71,10 @@ class ServingBenchmark:
     def measure(self) -> Iterator[Results | Level]:
         """Yield start-up, each finished level, the last level as the run's results, the engine's ceiling."""
         self._began = _beginnings.pop() if _beginnings else time.perf_counter()
-        asked = questions(self.config["corpus"]) if not self.idle else []
-        if self.arrivals.script is not None:
-            progress.say(self.arrivals.script.about)
+        asked = self._asked or (questions(self.config["corpus"]) if not self.idle else [])
+        for about in (self.arrivals.script.about if self.arrivals.script else "", self._about):
+            if about:
+                progress.say(about)
         levels: list[Level] = []
         together: dict[str, Scalar] = {}
         with running(self.config, self.directory) as service:
@@ -129,7 +131,7 @@ class ServingBenchmark:
         corpus = service.stats().pipeline.get("corpus.name") if self.external else None
         if not self.external or corpus == self.config["corpus"]["name"]:
             return asked
-        return [Question(question.id, question.text, None) for question in asked]
+        return [replace(question, passage_id=None) for question in asked]
 
     def _levels(self, service: Target, asked: list[Question]) -> Iterator[Results | Level]:
         spec = Spec(
@@ -201,12 +203,21 @@ class ServingBenchmark:
             values |= prediction.beside(self.config, values, rows[rows["level"] == rows["level"].max()])
         return Level(values, event["samples"])
 
+    def _other(self) -> str | None:
+        """Which option has the service asked what the engine alone is not."""
+        options = {"questions": self.load.questions is not None, "turns": self.load.turns > 1}
+        return next((name for name, other in options.items() if other), None)
+
     def _engine(self, levels: list[Level]) -> Iterator[Results]:
         sizes = (
             sorted({int(level.values["engine_batch"] or 1) for level in levels})
-            if self.load.engine_ceiling
+            if self.load.engine_ceiling and not self._other()
             else []
         )
+        if self.load.engine_ceiling and (other := self._other()):
+            yield Results(
+                {"engine.error": f"loadtest.{other}: the engine alone is not asked what the service is"}
+            )
         path = self.directory / "engine.json"
         ceiling.write(path, self.config, sizes, self.load)
         with progress.step("the engine alone, at the levels' batch sizes", len(sizes)) as bar:
@@ -220,53 +231,20 @@ class ServingBenchmark:
                     yield Results(event["values"])
 
 
-def _check_script(script: Script, load: Load, config: Mapping[str, Any]) -> None:
-    """Raises UserError where a load that brings its own requests is given what it cannot use."""
-    if not script.makes_text:
-        return
-    if load.engine_ceiling:
-        raise UserError("loadtest.engine_ceiling=true: the engine alone is not asked a trace's prompts")
-    if load.zipf_s is not None:
-        raise UserError(
-            f"loadtest.zipf_s={load.zipf_s:g} draws questions, and loadtest.prompts=made asks none"
-        )
-    most, longest = config["server"].get("max_query_chars"), script.longest_query(config["seed"])
-    if most is not None and longest > most:
-        raise UserError(
-            f"the longest prompt of the trace has {longest} characters, more than server.max_query_chars={most}:"
-            " raise it (and server.max_body_bytes), or cut prompts with loadtest.max_input_tokens"
-        )
-
-
-def _bounded(config: Mapping[str, Any], load: Load | None, script: Script | None) -> Mapping[str, Any]:
+def _bounded(config: Mapping[str, Any], asked: int | None, option: str) -> Mapping[str, Any]:
     """The configuration with `server.max_tokens` as a number: the service must know its longest answer as it starts.
 
-    Raises UserError where the load asks for longer ones.
+    `asked`: the longest that the load asks for, `option`: where. Raises UserError where that is longer.
     """
     server, usual = config["server"], config["generator"].get("max_new_tokens")
-    asked = None if load is None else Lengths(load.output_tokens).longest
-    if asked is None and script is not None:
-        asked = script.longest_answer
     if server["name"] == "external" or usual is None:
         return config
     most = server.get("max_tokens")
     if most is None:
         most = max(usual, asked or 0) or None  # of 0 or less the generator says what is wrong
     elif asked is not None and asked > most:
-        raise UserError(
-            f"{_asking(config['loadtest'])} asks for up to {asked} tokens, more than server.max_tokens={most}"
-        )
+        raise UserError(f"{option} asks for up to {asked} tokens, more than server.max_tokens={most}")
     return {**config, "server": {**server, "max_tokens": most}}
-
-
-def _asking(loadtest: Mapping[str, Any]) -> str:
-    """The option that says how long answers are."""
-    of_trace = loadtest.get("output_tokens") is None
-    return (
-        f"loadtest.path={loadtest.get('path')}"
-        if of_trace
-        else f"loadtest.output_tokens={loadtest['output_tokens']}"
-    )
 
 
 def expected_tokens(config: Mapping[str, Any]) -> int | None:

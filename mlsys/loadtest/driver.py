@@ -14,6 +14,7 @@ from mlsys.loadtest.client_health import Watch
 from mlsys.loadtest.phases import Phases
 from mlsys.loadtest.questions import Question, Questions
 from mlsys.loadtest.rows import ABANDONED, OK, Row
+from mlsys.loadtest.sessions import following
 
 PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
@@ -51,10 +52,18 @@ class Driver:
         self._client, self._answered, self._hang_up, self._watch = client, answered, hang_up, watch
 
     async def run(
-        self, process: ArrivalProcess, phases: Phases, questions: Questions, blank: Callable[[int], Row]
+        self,
+        process: ArrivalProcess,
+        phases: Phases,
+        questions: Questions,
+        blank: Callable[[int], Row],
+        think_time_s: float = 0.0,
     ) -> LevelRun:
-        """Send until the phases say that it is enough, and wait for every answer. `blank`: the row of a number."""
-        level = _Running(self._client, self._answered, process, phases, questions, blank)
+        """Send until the phases say that it is enough, and wait for every answer. `blank`: the row of a number.
+
+        What arrives is a session: its later questions are due `think_time_s` after the answers before them.
+        """
+        level = _Running(self._client, self._answered, process, phases, questions, blank, think_time_s)
         async with self._watch() as watch:
             await level.send_all(self._hang_up)
         return LevelRun(level.rows, watch)
@@ -69,11 +78,12 @@ class _Running:
         phases: Phases,
         questions: Questions,
         blank: Callable[[int], Row],
+        think_time_s: float,
     ) -> None:
         self.client, self.answered, self.process, self.phases = client, answered, process, phases
-        self.questions, self.blank = questions, blank
+        self.questions, self.blank, self.think_time_s = questions, blank, think_time_s
         self.rows: list[Row] = []
-        self.in_flight = 0
+        self.sessions = self.in_flight = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.freed = asyncio.Event()
         self.loop = asyncio.get_running_loop()
@@ -97,35 +107,54 @@ class _Running:
                 self.freed.clear()
                 await self.freed.wait()
                 continue
-            phase = self.phases.next(due_s)
-            if phase is None or due_s == math.inf:
+            if due_s == math.inf or self.phases.next(due_s) is None:
                 return
-            self.questions[len(self.rows)]  # what takes time to be made is made before it is due
+            question = self.questions[self.sessions]  # what takes time to be made is made before it is due
             await asyncio.sleep(max(due_s - self.clock(), 0.0))
-            task = group.create_task(self._send(self._row(phase, due_s)))
+            phase = self.phases.next(due_s)
+            if phase is None:  # the last was a running session's
+                return
+            row = self._row(question, phase, due_s)
+            if question.then:
+                row.session, row.turn = self.sessions, 0
+            self.sessions += 1
+            self.in_flight += 1
+            self.process.sent()
+            task = group.create_task(self._session(row, question))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    def _row(self, phase: str, due_s: float) -> Row:
+    def _row(self, question: Question, phase: str, due_s: float) -> Row:
         row = self.blank(len(self.rows))
         row.id, row.phase, row.started_at = len(self.rows), phase, self.started_at
-        question = self.questions[row.id]
-        row.question = question.id
+        row.question, row.intended_s = question.id, due_s
         if row.max_tokens is None:
             row.max_tokens = question.max_tokens
-        row.intended_s = due_s
         self.rows.append(row)
-        self.in_flight += 1
         self.phases.send(phase, due_s)
-        self.process.sent()
         return row
 
-    async def _send(self, row: Row) -> None:
+    async def _session(self, row: Row, question: Question) -> None:
+        await self._send(row, question)
+        while (next_question := following(question, row.text)) is not None:
+            due_s = row.done_s + self.think_time_s
+            await asyncio.sleep(max(due_s - self.clock(), 0.0))
+            phase = self.phases.next(due_s)
+            if phase is None:
+                break
+            before, question = row, next_question
+            row = self._row(question, phase, due_s)
+            row.session, row.turn, before.text = before.session, (before.turn or 0) + 1, None
+            await self._send(row, question)
+        self.in_flight -= 1
+        self.freed.set()
+
+    async def _send(self, row: Row, question: Question) -> None:
         row.sent_s = self.clock()
         if not self.process.open_loop:
             row.intended_s = row.sent_s
         try:
-            await self.client.ask(row, self.questions[row.id], self.clock)
+            await self.client.ask(row, question, self.clock)
         except asyncio.CancelledError:
             row.outcome, row.done_s = ABANDONED, self.clock()
             raise
@@ -133,5 +162,3 @@ class _Running:
         self.answered()
         if row.outcome != OK and not self.process.open_loop:
             await asyncio.sleep(min(row.retry_after_s or PAUSE_S, LONGEST_PAUSE_S))
-        self.in_flight -= 1
-        self.freed.set()

@@ -22,6 +22,7 @@ LEAST = {
     "warmup_requests": 0,
     "repeats": 1,
     "k": 1,
+    "turns": 1,
     "engine_requests": 1,
     "quality_questions": 0,
 }
@@ -43,6 +44,9 @@ class Load:
     k: int
     output_tokens: OutputTokens
     zipf_s: float | None
+    questions: str | None
+    turns: int
+    think_time_s: float
     engine_ceiling: bool
     engine_requests: int
     quality_questions: int
@@ -56,6 +60,8 @@ class Load:
             value = getattr(self, knob)
             if value is not None and not (is_number(value) and value > 0):
                 raise UserError(f"loadtest.{knob}={value} must be more than 0")
+        if not (is_number(self.think_time_s) and self.think_time_s >= 0):
+            raise UserError(f"loadtest.think_time_s={self.think_time_s} must be at least 0")
         Lengths(self.output_tokens)
         self._check_limits()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class Question:
 
     `expect`: what its answer must hold, whatever the case of letters.
     `max_tokens`: how long its answer is to be, where that goes with the question.
+    `then`: the session's later questions. `history`: what was said before it, as chat's messages.
     """
 
     id: int
@@ -25,6 +26,14 @@ class Question:
     passage_id: int | None
     expect: str | None = None
     max_tokens: int | None = None
+    then: tuple[Question, ...] = ()
+    history: tuple[dict[str, str], ...] = ()
+
+    @staticmethod
+    def read(content: Mapping[str, Any]) -> Question:
+        """One from what `dataclasses.asdict` made of it."""
+        later = tuple(Question.read(one) for one in content.get("then", ()))
+        return Question(**{**content, "then": later, "history": tuple(content.get("history", ()))})
 
 
 class Questions(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +57,13 @@ class Row:
     answer: str | None = None  # the first 16 hex digits of the sha256 of the result
     hit: bool | None = None  # whether the passage that answers the question was among the retrieved
     met: bool | None = None  # whether the answer has what was expected of it, where something was
+    session: int | None = None
+    turn: int | None = None  # of the session, from 0
     replica: str | None = None
     request_id: str | None = None
+    text: str | None = field(
+        default=None, metadata={"written": False}
+    )  # the answer, while its session goes on
 
     @property
     def error_kind(self) -> str | None:
@@ -115,6 +120,7 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
     columns = {
         knob.name: pd.Series([getattr(row, knob.name) for row in rows], dtype=DTYPES[str(knob.type)])
         for knob in fields(Row)
+        if knob.metadata.get("written", True)
     }
     for name in DERIVED:
         columns[name] = pd.Series([getattr(row, name) for row in rows], dtype="float64")

@@ -38,5 +38,5 @@ class Spec:
     def read(path: Path) -> Spec:
         """Read it back."""
         content = json.loads(path.read_text())
-        questions = [Question(**question) for question in content.pop("questions")]
+        questions = [Question.read(question) for question in content.pop("questions")]
         return Spec(**content, questions=questions)

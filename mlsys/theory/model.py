@@ -69,6 +69,8 @@ def choose(config: Mapping[str, Any], level: Mapping[str, Any]) -> Model:
         )
     if load.get("output_tokens") is not None:
         raise NoForm("loadtest.output_tokens: the forms are of answers of one length")
+    if load.get("turns", 1) > 1:
+        raise NoForm("loadtest.turns: the forms are of requests that do not depend on each other's answers")
     if server not in FORMS:
         raise NoForm(f"server={server} has no form")
     if load["name"] == "closed":

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlsys import signatures
 from mlsys.errors import UserError
+from mlsys.loadtest import question_file
 from mlsys.loadtest.__main__ import Generator
 from mlsys.loadtest.client_health import Watch
 from mlsys.loadtest.options import split
@@ -58,8 +59,9 @@ def specification(config: Mapping[str, Any], directory: str, asked: Sequence[Que
         section = section | {"max_total_s": NO_LIMIT_S}
     if load is None:
         raise UserError(f"clock=virtual needs a load: loadtest={section.get('name')} has none")
-    questions = library(config).questions if asked is None else list(asked)
-    return Spec("virtual://", directory, section, asdict(load), config["seed"], None, True, questions)
+    if asked is None:
+        asked = question_file.read(load.questions)[0] if load.questions else library(config).questions
+    return Spec("virtual://", directory, section, asdict(load), config["seed"], None, True, list(asked))
 
 
 def library(config: Mapping[str, Any]) -> Library:

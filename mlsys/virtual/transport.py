@@ -136,6 +136,7 @@ class InProcess:
             row.first_text_s = row.done_s
         if row.status == 200 and told.request is not None:
             _fill(row, told.request)
+            row.text = str(told.request.item.result) if question.then else None
         else:
             judge(row, question, None, None)
 

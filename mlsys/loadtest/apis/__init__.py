@@ -54,6 +54,7 @@ class Api(Protocol):
         """What takes the events of a streamed answer, and makes of them the `body` that `judge` gets."""
 
 
+TALKING = ("rag", "openai")  # what was said before can be sent with a question
 OF_TEXTS = ("model", "parameters", "path")
 USED = {
     "rag": ("path",),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlsys.loadtest.answer import LARGEST, digest, judge_by
+from mlsys.loadtest.answer import LARGEST, digest, holds, judge_by
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import OK, Row
 from mlsys.serving.http.fields import Whole
@@ -47,15 +47,10 @@ def accept(row: Row, question: Question, text: str | None, tokens: int | None) -
     if tokens is None and row.itl_ms is not None:
         row.tokens, row.tokens_estimated = len(row.itl_ms) + 1, True
     if question.expect:
-        row.met = meets(text or "", question.expect)
+        row.met = holds(text or "", question.expect)
         if not row.met:
             raise ValueError("the answer lacks what is expected of it")
-    row.outcome = OK
-
-
-def meets(text: str, expect: str) -> bool:
-    """Whether `text` holds what is expected, whatever its case and its spaces are."""
-    return _plain(expect) in _plain(text)
+    row.outcome, row.text = OK, text if question.then else None
 
 
 def check_length(row: Row, tokens: int | None, exact: bool) -> None:
@@ -93,7 +88,3 @@ def said(body: Any) -> str | None:
         return None
     line = " ".join("".join(c if c.isprintable() else " " for c in words[: 4 * LONGEST_COMPLAINT]).split())
     return line[:LONGEST_COMPLAINT]
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())

@@ -135,12 +135,12 @@ class _Texts(_OpenAI, ABC):
 
 
 class Chat(_Texts):
-    """A conversation of one message."""
+    """A conversation: the question after what was said before it in its session."""
 
     path = "/chat/completions"
 
     def _prompt(self, question: Question) -> dict[str, Any]:
-        return {"messages": [{"role": "user", "content": question.text}]}
+        return {"messages": [*question.history, {"role": "user", "content": question.text}]}
 
     def _text(self, choice: dict[str, Any]) -> Any:
         delta = choice.get("delta")

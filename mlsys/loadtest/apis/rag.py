@@ -26,8 +26,10 @@ class Rag:
         return url
 
     def asking(self, row: Row, question: Question, k: int, stream: bool) -> Asking:
-        """A question, and a length where one is asked for."""
+        """A question, what was said before it, and a length where one is asked for."""
         body: dict[str, Any] = {"query": question.text, "k": k}
+        if question.history:
+            body["messages"] = list(question.history)
         if row.max_tokens is not None:
             body |= {"max_tokens": row.max_tokens, "exact_tokens": True}
         if stream:

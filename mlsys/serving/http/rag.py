@@ -30,6 +30,7 @@ class Rag:
             stop=tuple(asked.stop or ()),
             client=self._client,
             priority=asked.priority,
+            messages=tuple(message.model_dump() for message in asked.messages),
         )
         stream = Stream() if getattr(asked, "stream", False) else None
         timeout_ms = asked.timeout_ms or default_timeout_ms

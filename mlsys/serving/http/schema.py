@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -16,6 +16,15 @@ from mlsys.serving.request import Request
 
 MAX_TIMEOUT_MS = 3_600_000
 DEFAULT_K = 2
+MAX_MESSAGES = 256
+
+
+class Said(BaseModel):
+    """Part of the conversation so far."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    role: Literal["user", "assistant"]
+    content: str
 
 
 class QuestionBody(BaseModel):
@@ -23,6 +32,9 @@ class QuestionBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     query: str
+    messages: Annotated[
+        list[Said], Field(max_length=MAX_MESSAGES, description="What was said before the question.")
+    ] = []
     k: Whole = DEFAULT_K
     timeout_ms: float | None = None
     max_tokens: Whole | None = None

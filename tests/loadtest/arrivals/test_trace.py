@@ -133,7 +133,12 @@ def test_a_trace_without_lengths_of_prompts_asks_the_loads_questions(tmp_path: P
     ("server", "knobs", "message"),
     [
         ({}, {}, "the longest prompt of the trace has"),
-        ({"max_query_chars": 50_000}, {"zipf_s": 1.0}, "loadtest.zipf_s=1 draws questions"),
+        ({"max_query_chars": 50_000}, {"turns": 2}, "loadtest.turns=2: the requests of a trace stand alone"),
+        (
+            {"max_query_chars": 50_000},
+            {"zipf_s": 1.0},
+            "loadtest.zipf_s=1.0 is about questions, and loadtest.prompts=made asks none",
+        ),
         (
             {"max_query_chars": 50_000},
             {"engine_ceiling": True},
@@ -142,7 +147,7 @@ def test_a_trace_without_lengths_of_prompts_asks_the_loads_questions(tmp_path: P
         (
             {"max_query_chars": 50_000, "max_tokens": 32},
             {},
-            "loadtest.path={path} asks for up to 900 tokens, more than server.max_tokens=32",
+            "loadtest.path asks for up to 900 tokens, more than server.max_tokens=32",
         ),
     ],
 )

@@ -8,10 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from mlsys.serving.http.openai import asked
 from mlsys.serving.http.openai.completing import Completing
+from mlsys.serving.http.schema import MAX_MESSAGES
 from mlsys.serving.modes import RAG
 from mlsys.serving.request import Request
-
-MAX_MESSAGES = 256
 
 
 def _joined(content: Any) -> Any:
