@@ -18,6 +18,7 @@ from mlsys.loadtest import apis, ceiling, children, prediction, question_file
 from mlsys.loadtest.arrivals import Arrivals, make
 from mlsys.loadtest.asked import check, longest_answer
 from mlsys.loadtest.corpus import questions
+from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
