@@ -47,6 +47,7 @@ class Stats:
     `cycles`: how often, and for how many microseconds in all, an engine under load went from batch to batch.
     `handovers`: the same of a batch's way to its thread and back.
     `steps` and `tokens`: what a scheduler of tokens counts (`mlsys.serving.continuous.meters`).
+    `upstream`: what was asked of servers at an address, and how it ended (`mlsys.rag.upstream`).
     """
 
     closed: Mapping[str, int] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Stats:
     handovers: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
     tokens: Mapping[str, int] = field(default_factory=dict)
+    upstream: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(content: Any) -> Stats:
@@ -69,6 +71,7 @@ def read(content: Any) -> Stats:
         handovers=_group(content, "handovers", COUNTS),
         steps=_group(content, "steps", COUNTS),
         tokens=_group(content, "tokens", COUNTS),
+        upstream=_group(content, "upstream", COUNTS),
     )
 
 
@@ -87,7 +90,21 @@ def difference(before: Stats, after: Stats) -> dict[str, Scalar]:
     if (mean_ms := _mean_ms(_since(before.handovers, after.handovers))) is not None:
         found["handover_ms.mean"] = mean_ms
     steps = _since(before.steps, after.steps)
+    found |= _upstream(_since(before.upstream, after.upstream))
     return found | _steps(steps, after.pipeline) | _tokens(_since(before.tokens, after.tokens))
+
+
+def _upstream(counts: Mapping[str, int]) -> dict[str, Scalar]:
+    """`upstream.generator.requests` and so on; `upstream.generator.ttft_ms.mean`: from sending to the first text."""
+    found: dict[str, Scalar] = {}
+    for name, count in counts.items():
+        part, _, what = name.partition(".")
+        if what == "first_texts_us":
+            if times := counts.get(f"{part}.first_texts", 0):
+                found[f"upstream.{part}.ttft_ms.mean"] = count / times / 1e3
+        elif what != "first_texts":
+            found[f"upstream.{name}"] = count
+    return found
 
 
 def _steps(steps: Mapping[str, int], pipeline: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, Protocol
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlsys import bodies
+from mlsys.events import Events
 from mlsys.loadtest.rows import Row
 from mlsys.serving.http.fields import Whole
 
@@ -23,7 +24,6 @@ MEDIA_TYPE = "text/event-stream"
 MOST_PIECES = 100_000
 SLACK = 1.25
 END_S = 5.0  # from the last event to the end of the body
-Event = tuple[str, bytes]
 
 
 class Broken(ValueError):
@@ -104,40 +104,6 @@ async def read(
     except UnicodeError:
         raise Broken("the stream is no UTF-8") from None
     return answer.whole()
-
-
-class Events:
-    """Bytes in, events out, in whatever chunks the bytes come. An event without its empty line is none."""
-
-    def __init__(self) -> None:
-        self._begun: list[bytes] = []
-        self._name, self._data = b"", list[bytes]()
-
-    def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events (name, data) that end in this chunk. Raises UnicodeDecodeError for a name that is no UTF-8."""
-        for line in self._lines(chunk):
-            if line:
-                self._take(line)
-                continue
-            if self._data:
-                yield self._name.decode(), b"\n".join(self._data)
-            self._name, self._data = b"", []
-
-    def _take(self, line: bytes) -> None:
-        field, _, value = line.partition(b":")
-        if field == b"data":
-            self._data.append(value.removeprefix(b" "))
-        elif field == b"event":
-            self._name = value.removeprefix(b" ")
-
-    def _lines(self, chunk: bytes) -> Iterator[bytes]:
-        """Whole lines. A line that comes in many chunks is put together once."""
-        *whole, rest = chunk.split(b"\n")
-        for line in whole:
-            yield b"".join((*self._begun, line)).removesuffix(b"\r")
-            self._begun.clear()
-        if rest:
-            self._begun.append(rest)
 
 
 class Pieces:

@@ -34,6 +34,8 @@ class Item:
     max_tokens: int | None = None  # of the answer; None: as the generator is configured
     exact_tokens: bool | None = None  # just so many, end tokens or not; None: as the generator is configured
     sampling: Sampling = GREEDY
+    stop: Sequence[str] = ()  # texts that end the answer
+    cancelled: bool = False  # nobody waits for it any more
     retrieves: bool = True  # false: passages are not looked for
     messages: Sequence[Message] = ()  # a conversation; where it retrieves, what was said before the query
     continues: str | None = None  # a plain text to be continued as it is
@@ -41,11 +43,13 @@ class Item:
     passages: list[Hit] = field(default_factory=list)
     prompt: str = ""
     prompt_ids: list[int] = field(default_factory=list)
-    prompt_tokens: int = 0
+    prompt_messages: Sequence[Message] = ()
+    prompt_tokens: int | None = 0  # None: the server that read it did not say
     prompt_passages: list[int] = field(default_factory=list)  # ids, in the order in which the prompt has them
     result: str = ""
     result_ids: list[int] = field(default_factory=list)
-    tokens: int = 0  # new tokens in the result
+    tokens: int | None = 0  # new tokens in the result; None: the server that wrote it did not say
+    failure: Exception | None = None  # why this item, of its batch, could not go on
     finish: str = ""  # why it ended: `stop` (an end token or a stop text) or `length`; empty: not told
 
 

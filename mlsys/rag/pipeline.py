@@ -25,6 +25,7 @@ from mlsys.rag.prompt import PromptStage
 from mlsys.rag.reranker import Reranker
 from mlsys.rag.retriever import Reader, Retriever, Rows, Updatable, needs_vectors
 from mlsys.rag.stages import EmbedStage, GenerateStage, RerankStage, RetrieveStage
+from mlsys.rag.upstream import Remote, Upstream
 from mlsys.record import Scalar
 
 __all__ = ["Hit", "Item", "Pipeline", "Stage"]
@@ -174,6 +175,9 @@ class Pipeline:
         """All stages, one after the other, on one batch."""
         for stage in self.stages:
             stage(items)
+        for item in items:
+            if item.failure is not None:
+                raise item.failure
         return items
 
     def embed(self, texts: Sequence[str], passages: bool) -> tuple[Rows, int]:
@@ -193,6 +197,11 @@ class Pipeline:
     def _most_embedded(self) -> int | None:
         most = self.embedder.describe().get("max_tokens")
         return most if isinstance(most, int) else None
+
+    @property
+    def upstreams(self) -> list[Upstream]:
+        """The servers that parts of this pipeline ask."""
+        return [part.upstream for part in (self.embedder, self.generator) if isinstance(part, Remote)]
 
     @property
     def questions(self) -> list[LabelledQuestion]:

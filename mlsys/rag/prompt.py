@@ -58,6 +58,7 @@ class PromptStage:
         for item, passages, prompt in zip(items, ordered, built, strict=True):
             fitting = self._fit(item, prompt)
             item.prompt, item.prompt_ids, item.prompt_tokens = fitting.text, fitting.ids, fitting.tokens
+            item.prompt_messages = fitting.messages
             item.prompt_passages = [hit.id for hit in passages]
 
     def _ordered(self, item: Item) -> list[Hit]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlsys.rag.corpus import Passage
 from mlsys.rag.embedder import Embedder
-from mlsys.rag.generator import Generator, Prompt, Wanted
+from mlsys.rag.generator import Completion, Generator, Prompt, Wanted
 from mlsys.rag.item import Hit, Item
 from mlsys.rag.reranker import Reranker
 from mlsys.rag.retriever import Retriever, find
@@ -86,12 +86,28 @@ class GenerateStage:
         self._generator = generator
 
     def __call__(self, items: list[Item]) -> None:
-        """Set `result`, `result_ids`, `tokens`, `finish`."""
-        prompts = [Prompt(i.prompt, i.prompt_tokens, i.prompt_ids) for i in items]
-        wanted = [Wanted(i.max_tokens, i.exact_tokens, i.sampling) for i in items]
-        answers = self._generator.generate(prompts, wanted)
+        """Set `result`, `result_ids`, `tokens`, `finish`; or `failure` of an item that fails alone."""
+        answers = self._generator.generate([prompt(item) for item in items], [wanted(item) for item in items])
         for item, answer in zip(items, answers, strict=True):
-            item.result, item.result_ids, item.tokens = answer.text, answer.ids, answer.tokens
-            exact = self._generator.fixed_length if item.exact_tokens is None else item.exact_tokens
-            ended = not exact and answer.ids[-1:] and answer.ids[-1] in self._generator.ends
-            item.finish = "stop" if ended else "length"
+            self.fill(item, answer)
+
+    def fill(self, item: Item, answer: Completion) -> None:
+        """What came of an item."""
+        item.failure = answer.failure
+        item.result, item.result_ids, item.tokens = answer.text, answer.ids, answer.tokens
+        if answer.finish is not None:  # another server's: what it read, it alone has counted
+            item.finish, item.prompt_tokens = answer.finish, answer.prompt_tokens
+            return
+        exact = self._generator.fixed_length if item.exact_tokens is None else item.exact_tokens
+        ended = not exact and answer.ids[-1:] and answer.ids[-1] in self._generator.ends
+        item.finish = "stop" if ended else "length"
+
+
+def prompt(item: Item) -> Prompt:
+    """The item's prompt, as it was built."""
+    return Prompt(item.prompt, item.prompt_tokens or 0, item.prompt_ids, item.prompt_messages)
+
+
+def wanted(item: Item) -> Wanted:
+    """The answer that the item asks for."""
+    return Wanted(item.max_tokens, item.exact_tokens, item.sampling, item.stop, lambda: item.cancelled)

@@ -22,6 +22,7 @@ from mlsys.serving.modes import RAG, Answer, Names
 from mlsys.serving.options import Server
 from mlsys.serving.request import Clock, Expired, Failed, Refused, Request, ServiceError, Unavailable
 from mlsys.serving.stream import Stream
+from mlsys.serving.upstreams import Upstreams
 from mlsys.serving.worker import Cut, Settle, Worker, failure
 
 PROBE = "Is everything there?"
@@ -42,6 +43,8 @@ class PipelineService(ABC):
         self.meters.gauge("queue_length", "Requests waiting in line.", self.queued)
         self.meters.gauge("requests_running", "Requests in the workers.", self.in_workers)
         self.meters.gauge("ready", "1 when ready.", lambda: self.state() == "ready")
+        self.upstreams = Upstreams(workers)
+        self.meters.registry.register(self.upstreams)
         self._state = "loading"
 
     def in_workers(self) -> int:
@@ -75,9 +78,11 @@ class PipelineService(ABC):
         self._state = "ready"
 
     def state(self) -> str:
-        """`ready`, `loading`, `draining` or `stalled`."""
+        """`ready`, `loading`, `draining`, `stalled`, or which server is not there that it asks."""
         if self._state == "ready" and any(e.stalled(self.options.stall_timeout_s) for e in self.workers):
             return "stalled"
+        if self._state == "ready" and (trouble := self.upstreams.trouble()) is not None:
+            return trouble
         return self._state
 
     def check(self) -> None:
@@ -152,7 +157,7 @@ class PipelineService(ABC):
         except TimeoutError:
             raise Expired("the deadline (timeout_ms) passed before the answer was ready") from None
         finally:
-            request.cancelled = True
+            request.leave()
             self._drop(request)
 
     async def _run(
@@ -191,6 +196,7 @@ class PipelineService(ABC):
             "mode": self.options.name,
             "state": self.state(),
             **self.meters.stats(),
+            "upstream": self.upstreams.counts(),
             "waiting": self.queued(),
             "running": self.in_workers(),
             "workers": len(self.workers),
@@ -203,5 +209,6 @@ class PipelineService(ABC):
 
     async def close(self, drained: bool) -> None:
         """Stop; wait for the threads only if they have nothing left to do."""
+        self.upstreams.close()
         for pool in self.pools:
             pool.shutdown(wait=drained, cancel_futures=True)

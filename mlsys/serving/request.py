@@ -138,10 +138,16 @@ class Request:
         """The item that the stages will fill, as the request wishes."""
         wish = self.wish
         item = self.item = Item(
-            self.query, self.k, wish.max_tokens, wish.exact_tokens, wish.sampling,
+            self.query, self.k, wish.max_tokens, wish.exact_tokens, wish.sampling, wish.stop,
             retrieves=wish.rag, messages=wish.messages, continues=wish.prompt,
         )  # fmt: skip
         return item
+
+    def leave(self) -> None:
+        """Nobody waits for it any more; what works on it may end."""
+        self.cancelled = True
+        if self.item is not None:
+            self.item.cancelled = True
 
     def mark(self, part: str) -> None:
         """The time since the last mark went to `part`; so the parts add up to the total by construction."""

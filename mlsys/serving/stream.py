@@ -18,10 +18,10 @@ SHORTEST_HOLD_S = 0.001  # a shorter one costs more than it saves
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text that came since the last piece, and how many tokens it took. Never part of a character."""
+    """Text that came since the last piece, and how many tokens it took (None: not known). Never part of a character."""
 
     text: str
-    tokens: int
+    tokens: int | None
 
 
 def _never() -> float:
@@ -36,7 +36,7 @@ class Stream:
         self._held = False
         self._passages: Sequence[Hit] | None = None
         self._text: list[str] = []
-        self._tokens = 0
+        self._tokens: int | None = 0
         self._ended = False
         self._ready: list[bytes] = []
         self.replica: str | None = None  # that writes it, where it has a name
@@ -47,10 +47,10 @@ class Stream:
         self._passages = passages
         self._changed.set()
 
-    def write(self, text: str, tokens: int) -> None:
-        """`tokens` more tokens are there, and `text` (possibly empty) with them."""
+    def write(self, text: str, tokens: int | None) -> None:
+        """`tokens` more tokens are there (None: nobody knows how many), and `text` (possibly empty) with them."""
         self._text.append(text)
-        self._tokens += tokens
+        self._tokens = None if tokens is None or self._tokens is None else self._tokens + tokens
         self._tell()
 
     def pass_on(self, event: bytes) -> None:

@@ -7,6 +7,7 @@ a batch, each of its requests is tried alone, so one that cannot be answered fai
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -17,13 +18,29 @@ from numpy.typing import NDArray
 from mlsys.errors import UserError
 from mlsys.rag.generator import Generator
 from mlsys.rag.item import Stage
+from mlsys.rag.upstream import UpstreamError
 from mlsys.record import Scalar
-from mlsys.serving.request import Clock, Expired, Failed, Request, ServiceError, Unanswerable
+from mlsys.serving.request import (
+    BadGateway,
+    Clock,
+    Expired,
+    Failed,
+    Refused,
+    Request,
+    ServiceError,
+    Unanswerable,
+)
 
 Embedded = tuple[NDArray[np.float32], int]  # vectors (N, dim), and the tokens of all texts
 Settle = Callable[[Request, ServiceError | None], None]
 Cut = Callable[[Sequence[int]], int]
 FINAL = "generate"
+OF_UPSTREAM = {400: Unanswerable, 429: Refused, 502: BadGateway, 504: Expired}
+NO_REQUESTS_FAULT = (
+    429,
+    502,
+    504,
+)  # what one server does to a batch it would do to each of it, one after the other
 
 
 class Pipeline(Protocol):
@@ -116,13 +133,21 @@ class Worker:
             living = self._one_by_one(stage, living, error, settle)
         for request in living:
             request.mark(stage.name)
-        return living
+        return [request for request in living if not self._failed_alone(stage, request, settle)]
+
+    def _failed_alone(self, stage: Stage, request: Request, settle: Settle) -> bool:
+        """Whether the stage went on with its batch, but not with this request."""
+        error = request.item.failure
+        if error is not None:
+            settle(request, failure(stage.name, error))
+        return error is not None
 
     def _one_by_one(
         self, stage: Stage, requests: list[Request], error: Exception, settle: Settle
     ) -> list[Request]:
-        if len(requests) == 1:
-            settle(requests[0], failure(stage.name, error))
+        if len(requests) == 1 or (isinstance(error, UpstreamError) and error.status in NO_REQUESTS_FAULT):
+            for request in requests:
+                settle(request, failure(stage.name, error))
             return []
         return [request for one in requests for request in self._stage(stage, [one], settle)]
 
@@ -140,6 +165,9 @@ class Worker:
 
 def failure(stage: str, error: Exception) -> ServiceError:
     """What the client is told of a stage that raised on its request alone."""
+    if isinstance(error, UpstreamError):
+        retry_after_s = None if error.retry_after_s is None else max(1, math.ceil(error.retry_after_s))
+        return OF_UPSTREAM[error.status](f"the {stage} stage: {error}", retry_after_s)
     if isinstance(error, UserError):
         return Unanswerable(str(error))
     return Failed(f"the {stage} stage failed: {type(error).__name__}: {error}")

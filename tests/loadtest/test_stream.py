@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from service_double import Double, good, serving
 
 from mlsys import bodies
+from mlsys.events import Events
 from mlsys.loadtest import stream
 from mlsys.loadtest.client import Client
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
-from mlsys.loadtest.stream import Events
 
 QUESTION = Question(3, "Why?", 7)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nConnection: close\r\n\r\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,32 +16,46 @@ Asked = tuple[str, str] | list[Message] | str
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt as text and as the token ids that the generator reads (empty where it has no tokenizer)."""
+    """A prompt as text and as the token ids that the generator reads (empty where it has no tokenizer).
+
+    `messages`: the conversation, for a generator that sends it on and does not know the model's own form.
+    """
 
     text: str
     tokens: int
     ids: list[int] = field(default_factory=list)
+    messages: Sequence[Message] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What was generated: the text, the number of new tokens, and their ids."""
+    """What was generated: the text, the number of new tokens, and their ids.
+
+    Of another server's answers: `finish` is why it ended, `prompt_tokens` what the server counted. `tokens` is None
+    where it does not say. `failure`: why there is no answer, which is this prompt's alone.
+    """
 
     text: str
-    tokens: int
+    tokens: int | None
     ids: list[int] = field(default_factory=list)
+    finish: str | None = None
+    prompt_tokens: int | None = None
+    failure: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The answer that a prompt asks for. None: as the generator is configured.
 
-    `exact`: just `max_tokens` new tokens, end tokens or not.
+    `exact`: just `max_tokens` new tokens, end tokens or not. `stop`: texts that end it, for a generator that can stop
+    there; whoever asks cuts it off at them in any case. `unwanted`: whether nobody waits for it any more.
     """
 
     max_tokens: int | None = None
     exact: bool | None = None
     sampling: Sampling = GREEDY
+    stop: Sequence[str] = ()
+    unwanted: Callable[[], bool] = bool
 
 
 class Generator(Protocol):

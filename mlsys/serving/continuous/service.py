@@ -1,14 +1,12 @@
-"""The service: requests are embedded, retrieved for and prompted in one thread, their answers written in another.
+"""The service of an engine with steps: prompts are prepared in one thread, and answers written in another.
 
-The first thread takes whoever has come, as one batch, while the second runs steps; so retrieval overlaps with decoding.
+The second runs the steps, so retrieval overlaps with decoding.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from mlsys.serving.continuous.answering import Answering
@@ -16,22 +14,21 @@ from mlsys.serving.continuous.blocks import PrefixCache
 from mlsys.serving.continuous.loop import Loop
 from mlsys.serving.continuous.meters import TokenMeters
 from mlsys.serving.continuous.planner import Plan, Planner
+from mlsys.serving.continuous.prepared import Prepared, failed
 from mlsys.serving.continuous.sequence import Sequence
 from mlsys.serving.options import Server
-from mlsys.serving.pipeline_service import PROBE, PipelineService
+from mlsys.serving.pipeline_service import PROBE
 from mlsys.serving.realtime import REAL, Time
-from mlsys.serving.request import Expired, Failed, Request, ServiceError, Wish
+from mlsys.serving.request import Expired, Request, ServiceError, Wish
 from mlsys.serving.scheduling import Policy
-from mlsys.serving.stream import Stream
-from mlsys.serving.worker import Pipeline, Worker
+from mlsys.serving.worker import Pipeline
 
 Piece = tuple[Request, str]
 Outcome = tuple[Request, ServiceError | None]
 PROBE_TOKENS = 2  # one is read, one written
-MOST_PREPARED = 64  # requests embedded and retrieved for together
 
 
-class Continuous(PipelineService):
+class Continuous(Prepared):
     """One pipeline, its generator driven token by token under a scheduling policy."""
 
     loop: Loop
@@ -39,18 +36,14 @@ class Continuous(PipelineService):
 
     def __init__(self, options: Server, pipeline: Pipeline, policy: Policy, time: Time = REAL) -> None:
         self.policy, self._time = policy, time
-        self.arriving: deque[Request] = deque()
-        self.preparing = 0
         self.answering: dict[Request, Answering] = {}
-        super().__init__(options, [Worker(pipeline, time.clock)], MOST_PREPARED, time.clock)
+        super().__init__(options, pipeline, time.clock)
         self._steps = ThreadPoolExecutor(1, thread_name_prefix="steps")
-        self._arrived = asyncio.Event()
-        self._told_at = 0.0
         self._tasks: list[asyncio.Future[Any]] = []
 
     def queued(self) -> int:
         """How many have no slot yet."""
-        return len(self.arriving) + self.preparing + (self.loop.waiting if self._tasks else 0)
+        return super().queued() + (self.loop.waiting if self._tasks else 0)
 
     def in_workers(self) -> int:
         """How many have a slot."""
@@ -93,43 +86,13 @@ class Continuous(PipelineService):
         stalled = state == "ready" and self.loop.stalled(self.options.stall_timeout_s)
         return "stalled" if stalled else state
 
-    def _begin(self) -> None:
-        pass
-
-    def _take(self, request: Request) -> None:
-        if request.stream is not None:
-            request.stream.replica = self.options.label
-        self.arriving.append(request)
-        self._arrived.set()
-
     def _drop(self, request: Request) -> None:
-        if request in self.arriving:
-            self.arriving.remove(request)
+        super()._drop(request)
         if (answering := self.answering.pop(request, None)) is not None:
             self.loop.remove(answering.sequence)
 
-    async def _prepare(self) -> None:
-        """Again and again: whoever has come, as one batch."""
-        (worker,), (pool,) = self.workers, self.pools
-        while True:
-            if not self.arriving:
-                self._arrived.clear()
-                await self._arrived.wait()
-            batch = [self.arriving.popleft() for _ in range(min(len(self.arriving), MOST_PREPARED))]
-            self.preparing = len(batch)
-            ready = await self._in_thread(pool, batch, partial(worker.prepare, batch))
-            self.preparing = 0
-            for request in ready:
-                if not request.cancelled:
-                    try:
-                        self._write(request)
-                    except Exception as error:  # it fails alone, and the next batch is still prepared
-                        self._settle(request, _failed("preparing its answer", error))
-
     def _write(self, request: Request) -> None:
         """Its prompt is there: the loop takes it from here."""
-        if request.stream is not None and request.item.retrieves:
-            request.stream.retrieved(request.item.passages)
         answering = Answering(request, self.workers[0].pipeline.generator, self.limit)
         self.answering[request] = answering
         self.loop.add(answering.sequence)
@@ -150,7 +113,7 @@ class Continuous(PipelineService):
                 self._advance(sequence, pieces, done)
             except Exception as error:
                 self.loop.planner.remove(sequence)
-                done.append((sequence.owner.request, _failed("writing its text", error)))
+                done.append((sequence.owner.request, failed("writing its text", error)))
         self.token_meters.step(plan, len(sequences), seconds)
         if pieces or done:
             self._events.call_soon_threadsafe(self._deliver, pieces, done)
@@ -181,7 +144,7 @@ class Continuous(PipelineService):
 
     def failed(self, sequences: list[Sequence], error: Exception) -> None:
         """The engine raised on each of these alone."""
-        self._end(sequences, _failed("the engine's step", error))
+        self._end(sequences, failed("the engine's step", error))
 
     def _end(self, sequences: list[Sequence], error: ServiceError) -> None:
         done: list[Outcome] = [(sequence.owner.request, error) for sequence in sequences]
@@ -192,16 +155,10 @@ class Continuous(PipelineService):
             if request.stream is not None:
                 request.stream.write(text, 1)
         if done:
-            now = self.clock()
-            if self._told_at:
-                self.admission.served(len(done), now - self._told_at)
-            self._told_at = now if self.answering else 0.0
+            self._served(len(done), bool(self.answering))
         for request, error in done:
             self.answering.pop(request, None)
             self._settle(request, error)
-
-    def _tell(self, request: Request, stream: Stream) -> None:
-        """It was told piece by piece."""
 
     async def stats(self) -> dict[str, Any]:
         """As every service, and what the loop counts."""
@@ -222,7 +179,3 @@ class Continuous(PipelineService):
                 await asyncio.gather(*self._tasks, return_exceptions=True)
         self._steps.shutdown(wait=drained, cancel_futures=True)
         await super().close(drained)
-
-
-def _failed(what: str, error: Exception) -> Failed:
-    return Failed(f"{what} failed: {type(error).__name__}: {error}")

@@ -87,7 +87,7 @@ function showTimes(answer) {
     row.append(element("td", part), element("td", ms.toFixed(1) + " ms"), bar);
     return row;
   }));
-  at("note").textContent = answer.tokens + " tokens, answered in a batch of " + answer.batch_size +
+  at("note").textContent = (answer.tokens ?? "? ") + " tokens, answered in a batch of " + answer.batch_size +
     (answer.replica ? " by " + answer.replica : "") + ", request " + answer.request_id;
 }
 

@@ -57,15 +57,15 @@ class Passage(BaseModel):
 
 
 class Rag(BaseModel):
-    """An answer. `timings_ms` add up to its `total`."""
+    """An answer. `timings_ms` add up to its `total`. Tokens are null where an engine at an address does not tell."""
 
     query: str
     result: str
     passages: list[Passage]
     timings_ms: dict[str, float]
     batch_size: int
-    tokens: int
-    prompt_tokens: int
+    tokens: int | None
+    prompt_tokens: int | None
     finish_reason: str
     request_id: UUID
     replica: str | None
@@ -154,8 +154,8 @@ def rag_content(request: Request, replica: str | None) -> dict[str, Any]:
         "query": request.query,
         "result": item.result,
         "batch_size": request.batch_size,
-        "tokens": int(item.tokens),
-        "prompt_tokens": int(item.prompt_tokens),
+        "tokens": _count(item.tokens),
+        "prompt_tokens": _count(item.prompt_tokens),
         "finish_reason": item.finish or "stop",
         "request_id": request.id,
         "replica": replica,
@@ -173,3 +173,7 @@ def passages(hits: Sequence[Hit]) -> list[dict[str, Any]]:
 def _finite(score: float) -> float | None:
     """JSON has no nan, which is the cosine of a question without any word the embedder knows."""
     return float(score) if math.isfinite(score) else None
+
+
+def _count(tokens: int | None) -> int | None:
+    return None if tokens is None else int(tokens)

@@ -100,7 +100,9 @@ class Completing(ABC):
         return sse.event({**self._head(self.chunk_kind), "choices": [choice], **counted, **extra})
 
 
-def usage(request: Request) -> dict[str, int]:
-    """Tokens read and written."""
-    read, written = int(request.item.prompt_tokens), int(request.item.tokens)
+def usage(request: Request) -> dict[str, int] | None:
+    """Tokens read and written; None where the engine at an address does not tell."""
+    read, written = request.item.prompt_tokens, request.item.tokens
+    if read is None or written is None:
+        return None
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
