@@ -201,7 +201,7 @@ class _Relayed(Stream):
         super().__init__()
         self._client, self._backend = client, backend
 
-    def write(self, text: str, tokens: int) -> None:
+    def write(self, text: str, tokens: int | None) -> None:
         """Pass it on, unless another replica was first."""
         if self._client.replica in (None, self._backend.name):
             self._client.replica = self._backend.name

@@ -87,7 +87,7 @@ class Stamped(Stream):
     def retrieved(self, passages: Sequence[Hit]) -> None:
         """No text yet."""
 
-    def write(self, text: str, tokens: int) -> None:
+    def write(self, text: str, tokens: int | None) -> None:
         """A piece has come."""
         if not text:
             return

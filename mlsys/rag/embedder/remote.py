@@ -48,7 +48,7 @@ class RemoteEmbedder(ABC):
 
     def __init__(self, name: str, texts: Texts, **knobs: Unpack[Knobs]) -> None:
         for knob in ("dim", "batch_size"):
-            if (value := texts[knob]) is not None and value < 1:  # type: ignore[literal-required]
+            if (value := texts[knob]) is not None and value < 1:
                 raise UserError(f"embedder.{knob}={value} must be at least 1")
         self.upstream = Upstream("embedder", self.check_path, self.usual_path, **knobs)
         self.name, self._texts, self.batch_size = name, texts, texts["batch_size"]
@@ -143,8 +143,5 @@ class RemoteEmbedder(ABC):
 
     def describe(self) -> dict[str, Scalar]:
         """The server and its model, and how texts are prepared."""
-        prefixes: dict[str, Scalar] = {
-            knob: self._texts[knob]  # type: ignore[literal-required]
-            for knob in ("query_prefix", "passage_prefix")
-        }
+        prefixes: dict[str, Scalar] = {knob: self._texts[knob] for knob in ("query_prefix", "passage_prefix")}
         return {"url": self.upstream.base, **self._served(), "dim": self.dim, **prefixes}

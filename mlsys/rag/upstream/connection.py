@@ -92,7 +92,11 @@ def broken(error: BaseException) -> str:
     """What happened to a connection, as the end of a sentence."""
     if isinstance(error, aiohttp.ClientConnectorError):
         cause, number = error.os_error, error.os_error.errno
-        said = os.strerror(number) if number in errno.errorcode else cause.strerror or str(cause)
+        said = (
+            os.strerror(number)
+            if number is not None and number in errno.errorcode
+            else cause.strerror or str(cause)
+        )
         return f"cannot be reached: {plain(said)}"
     if isinstance(error, aiohttp.ServerTimeoutError):
         return "cannot be reached in time"

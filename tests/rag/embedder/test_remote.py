@@ -36,8 +36,9 @@ def embeds(dim: int = 3, shift: float = 0.0) -> Behaviour:
         body = await request.json()
         if request.path == "/embed":
             return web.json_response([vector(text, dim) for text in body["inputs"]])
-        data = [{"index": i, "embedding": vector(text, dim)} for i, text in enumerate(body["input"])]
-        data[0]["embedding"][-1] += shift
+        vectors = [vector(text, dim) for text in body["input"]]
+        vectors[0][-1] += shift
+        data = [{"index": i, "embedding": one} for i, one in enumerate(vectors)]
         return web.json_response({"data": data[::-1]})
 
     return behave
