@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlsys.loadtest import agreement, apis, rows, server_counters
+from mlsys.loadtest import agreement, apis, gate, leaving, rows, server_counters
 from mlsys.loadtest.arrivals import make
 from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client import Client, bearer
@@ -85,7 +85,8 @@ class Generator:
         self.spec, self.client, self._say, self._clock = spec, client, say, clock
         self.load, self.arrivals = Load(**spec.load), make(spec.arrivals)
         self.progress, self.rows = Progress(say), list[Row]()
-        self.driver = Driver(client, self.progress.answered, spec.hang_up, watch)
+        asking = leaving.Leaving(client, spec.leavers) if spec.leavers else client
+        self.driver = Driver(asking, self.progress.answered, spec.hang_up, watch)
 
     async def run(self) -> None:
         """Measure every level, saying each as it ends."""
@@ -156,6 +157,8 @@ class Generator:
         self._say("begin", level=described, repeat=turn, total=total)
         concurrency, rate = described.get("concurrency"), described.get("offered_rate_rps")
         clients = None if concurrency is None else int(concurrency)
+        if self.spec.gated:
+            await gate.passed(Path(self.spec.directory), index)
 
         length = Lengths(self.load.output_tokens).drawn(self.spec.seed + turn)
 

@@ -14,6 +14,8 @@ import psutil
 
 from mlsys import progress
 from mlsys.errors import UserError, cause
+from mlsys.faults import stage
+from mlsys.faults.disturbed import Disturbed
 from mlsys.loadtest import apis, ceiling, children, prediction, question_file
 from mlsys.loadtest.arrivals import Arrivals, make
 from mlsys.loadtest.asked import check, longest_answer
@@ -23,7 +25,7 @@ from mlsys.loadtest.options import split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
 from mlsys.loadtest.scraping import agreement
-from mlsys.loadtest.service import Target, running
+from mlsys.loadtest.service import Target
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.record import Level, Results, Scalar
 from mlsys.serving.process import READY
@@ -47,6 +49,8 @@ class ServingBenchmark:
         self.external = config["server"]["name"] == "external"
         self.ours = not self.external and not config["server"].get("backends")
         self.idle = self.arrivals.next_level([]) is None
+        self.faults = stage.planned(self.config)
+        self.disturbed: Disturbed | None = None
         if self.idle and self.external:
             raise UserError(
                 "loadtest=none with server=external: there is nothing to start and nothing to send"
@@ -78,7 +82,8 @@ class ServingBenchmark:
                 progress.say(about)
         levels: list[Level] = []
         together: dict[str, Scalar] = {}
-        with running(self.config, self.directory) as service:
+        with stage.running(self.config, self.directory, self.faults) as (service, conductor):
+            self.disturbed = Disturbed(conductor, service, self.directory) if self.faults else None
             if self.idle:
                 yield Results(self._describe(service))
                 self._serve(service)
@@ -90,6 +95,8 @@ class ServingBenchmark:
                     yield part
                 else:
                     together = dict(part.values)
+            if self.disturbed:
+                together |= self.disturbed.left()
         yield Results(of_all(levels) | together)
         if self.ours and (self.load.engine_ceiling or self.load.quality_questions):
             yield from self._ceiling(levels)
@@ -144,13 +151,16 @@ class ServingBenchmark:
             expected_tokens=expected_tokens(self.config),
             hang_up=not self.external,
             certificate=service.certificate,
+            gated=self.disturbed is not None,
+            leavers=[span for fault in self.faults if (span := fault.leavers())],
             questions=asked,
             server=dict(service.section),
         )
         self.directory.mkdir(parents=True, exist_ok=True)
         env = {KEY_VARIABLE: service.key} if service.key else None
         log = self.directory / "loadtest.log"
-        yield from self.parts(children.events("mlsys.loadtest", spec.write(), log, env, service.check))
+        check = self.disturbed.check if self.disturbed else service.check
+        yield from self.parts(children.events("mlsys.loadtest", spec.write(), log, env, check))
 
     def parts(self, events: Iterator[dict[str, Any]]) -> Iterator[Results | Level]:
         """What the load generator's events say, with progress shown meanwhile."""
@@ -160,6 +170,8 @@ class ServingBenchmark:
                 if event["event"] == "begin":
                     shown.close()
                     bar = shown.enter_context(progress.step(self._title(event), event["total"]))
+                    if self.disturbed:
+                        self.disturbed.begin()
                 elif event["event"] == "answered" and bar is not None:
                     bar.advance(event["count"])
                 elif event["event"] == "level":
@@ -202,6 +214,9 @@ class ServingBenchmark:
         if self.ours and self.config["generator"]["name"] == "simulated":
             rows = pd.read_parquet(self.directory / FILE_NAME)
             values |= prediction.beside(self.config, values, rows[rows["level"] == rows["level"].max()])
+        if self.disturbed:
+            found, course = self.disturbed.end()
+            return Level(values | found, event["samples"] | course)
         return Level(values, event["samples"])
 
     def _other(self) -> str | None:

@@ -15,6 +15,7 @@ from mlsys.files import replacing
 FILE_NAME = "requests.parquet"
 OK, REJECTED, TIMED_OUT, FAILED = "ok", "rejected", "timed_out", "failed"
 ABANDONED = "abandoned"  # a cool-down request that the client hung up on
+LEFT = "left"  # the error of one whose client was told to leave
 
 
 @dataclass(slots=True)

@@ -120,15 +120,20 @@ def _problem(error: Exception, status: int | None, asked: str) -> str:
 
 
 @contextmanager
-def running(config: Mapping[str, Any], directory: Path) -> Iterator[Target]:
-    """The service that `config` names, ready, for as long as the body runs. Ours leaves no process behind."""
+def running(
+    config: Mapping[str, Any], directory: Path, env: Mapping[str, str] | None = None
+) -> Iterator[Target]:
+    """The service that `config` names, ready, for as long as the body runs. Ours leaves no process behind.
+
+    `env`: what is added to the environment of its processes.
+    """
     section = config["server"]
     if section["name"] == "external":
         yield _stranger(section)
         return
     process = ChildProcess(
         [sys.executable, "-m", "mlsys.serve", str(_write(config, directory))],
-        environment(),
+        environment(env),
         directory / "server.log",
     )
     started, calm = time.perf_counter(), False

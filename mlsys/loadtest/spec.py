@@ -15,7 +15,10 @@ KEY_VARIABLE = "MLSYS_LOADTEST_API_KEY"
 
 @dataclass
 class Spec:
-    """`arrivals` and `load` as `options.split` gives them; an API key travels in the environment."""
+    """`arrivals` and `load` as `options.split` gives them; an API key travels in the environment.
+
+    `gated`: a level is only begun when its gate is there. `leavers`: clients that go (`mlsys.loadtest.leaving`).
+    """
 
     url: str
     directory: str
@@ -27,6 +30,8 @@ class Spec:
     questions: list[Question] = field(default_factory=list)
     server: dict[str, Any] = field(default_factory=dict)  # how it is asked, for `apis.make`
     certificate: str | None = None  # of a service of our own that has TLS
+    gated: bool = False
+    leavers: list[dict[str, float]] = field(default_factory=list)
 
     def write(self) -> Path:
         """Write it into its directory; returns the file's path."""

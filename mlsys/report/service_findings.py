@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlsys.compare import match
 from mlsys.record.knobs import is_care, tells_work
-from mlsys.report import equal_answers, waits
+from mlsys.report import equal_answers, fault_findings, waits
 from mlsys.report.names import Names, short
 from mlsys.report.rows import CONFIG, Row, each_record, finite
 from mlsys.report.table import text
@@ -33,7 +33,8 @@ def summary(rows: Sequence[Row], most: int) -> list[str]:
             runs.setdefault(names.full(row), {}).setdefault(row["load"], []).append(row)
     compared = _against(runs, most) or _among(runs, most)
     return (
-        _unanswered(rows, names)
+        fault_findings.summary(rows, names)
+        + _unanswered(rows, names)
         + _rates(rows, names)
         + compared
         + waits.whole(runs)

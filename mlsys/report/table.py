@@ -26,7 +26,8 @@ RESULTS = {
     "cdist": "latency_ms speedup.* wall_speedup.* relative_error baseline.torch_cdist.relative_error wall_ms "
     "pairs_per_s latency_ms_p25 latency_ms_p75",
     "serving": "throughput_rps e2e_ms.p50 e2e_ms.p95 ttft_ms.p50 tpot_ms.p50 e2e_ms.p99 success_rate goodput valid "
-    "rejected timed_out failed ttft_ms.p95 output_tokens_per_s batch_size.mean prefix.hit_rate preemptions "
+    "rejected timed_out failed fault.lost fault.refused fault.noticed_s fault.whole_s fault.worst_second_rps "
+    "ttft_ms.p95 output_tokens_per_s batch_size.mean prefix.hit_rate preemptions "
     "retrieval_hit_rate theory.model theory.mean_ms theory.own_ms theory.expected.mean_ms theory.measured.mean_ms "
     "theory.deviation.mean theory.deviation.p95 theory.deviation.p99",
 }

@@ -20,7 +20,7 @@ GROUPS = {
     "pairs": ("metric",),
     "cdist": ("metric",),
     "serving": (
-        *("server", "batching", "scheduling", "balancer", "loadtest"),
+        *("server", "batching", "scheduling", "balancer", "loadtest", "fault"),
         *("corpus", "embedder", "retriever", "reranker", "generator"),
     ),
 }

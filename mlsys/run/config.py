@@ -92,6 +92,7 @@ class Config:
     scheduling: Any = MISSING
     balancer: Any = MISSING
     loadtest: Any = MISSING
+    fault: Any = MISSING
     corpus: Any = MISSING
     embedder: Any = MISSING
     retriever: Any = MISSING

@@ -72,3 +72,13 @@ def _exists(value: str) -> bool:
 
 def _quoted(value: str) -> str:
     return str(QuotedString(value.replace("${", r"\${"), Quote.double).with_quotes())
+
+
+def schedules(words: Iterable[str]) -> list[str]:
+    """`fault=[kill,stop]` as `fault=schedule fault.faults=[kill,stop]`: Hydra would keep the last one alone."""
+    found = []
+    for word in words:
+        option, _, value = word.partition("=")
+        scheduled = option == "fault" and value.startswith("[") and value.endswith("]")
+        found += ["fault=schedule", f"fault.faults={value}"] if scheduled else [word]
+    return found

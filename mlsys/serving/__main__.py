@@ -16,6 +16,7 @@ import yaml
 
 from mlsys import interrupts, signatures
 from mlsys.errors import ProcessEnded, UserError
+from mlsys.faults import wall_clock
 from mlsys.quantities import limit_threads
 from mlsys.serving.process import USER_ERROR_CODE
 
@@ -40,6 +41,7 @@ def main(arguments: list[str]) -> int:
 def serve(path: Path) -> int:
     """Check everything, take the port, then build and serve."""
     mode, config = checked(path)
+    wall_clock.install(mode.label)
     limit_threads(mode.threads)
     from mlsys.serving.http import server
     from mlsys.serving.modes import Parts

@@ -69,3 +69,9 @@ def test_a_sweep_over_such_files_is_measured(command: Command, outputs: Path, tm
     assert done.returncode == 0, done.stderr
     found = [json.loads(path.read_text())["results"]["data.x"] for path in outputs.rglob("record.json")]
     assert sorted(found) == sorted(names)
+
+
+def test_a_list_of_faults_is_a_schedule() -> None:
+    assert words.schedules(["-m", "fault=[kill,stop]", "fault=kill,stop"]) == [
+        *("-m", "fault=schedule", "fault.faults=[kill,stop]", "fault=kill,stop")
+    ]

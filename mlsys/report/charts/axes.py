@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from mlsys.report.charts.drawing import GREY, Drawing, Figure
 from mlsys.report.charts.panels import Panel
-from mlsys.report.rows import Row, finite, label
+from mlsys.report.rows import COURSE, Row, finite, label
+
+MOST_SPANS = 60
 
 
 def layout(panel: Panel, drawing: Drawing) -> Figure:
@@ -37,7 +39,24 @@ def layout(panel: Panel, drawing: Drawing) -> Figure:
     if panel.reference is not None:
         where = {"x0": panel.reference, "x1": panel.reference, "yref": "paper", "y0": 0, "y1": 1}
         made["shapes"] = [{"type": "line", "line": {"color": GREY, "width": 1}} | where]
+    if panel.kind == "timeline":
+        made["shapes"] = _faults(drawing)
     return made
+
+
+def _faults(drawing: Drawing) -> list[Figure]:
+    """The spans in which something was broken, each shaded once; a moment is a line."""
+    ends = [row.get(COURSE, {}).get("fault_s", []) for row in drawing.table]
+    spans = dict.fromkeys(
+        (round(begin, 1), round(end, 1))
+        for each in ends
+        for begin, end in zip(each[::2], each[1::2], strict=False)
+    )
+    whole = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "fillcolor": GREY, "opacity": 0.12}
+    return [
+        whole | {"x0": begin, "x1": end, "line": {"color": GREY, "width": int(begin == end)}}
+        for begin, end in list(spans)[:MOST_SPANS]
+    ]
 
 
 def _decades(table: Sequence[Row], key: str) -> float:

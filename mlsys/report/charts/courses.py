@@ -11,6 +11,7 @@ from mlsys.report.rows import COURSE, Row, finite
 
 DASHES = ("solid", "dash")
 SYMBOLS = ("circle", "square")
+BY_SECOND = ("throughput_rps", "lost_rps", "replicas_up")  # of a level that met a fault
 MOST_RUNS = 60
 BINS_PER_DECADE = 10  # as mlsys.loadtest.token_statistics counts them
 
@@ -49,7 +50,8 @@ def timeline(panel: Panel, drawing: Drawing) -> list[Figure]:
         course = row.get(COURSE) or {}
         drawn = 0
         for order, name in enumerate(panel.y):
-            if len(across := course.get("s", [])) == len(up := course.get(name, [])) > 0:
+            across, up = course.get("second" if name in BY_SECOND else "s", []), course.get(name, [])
+            if len(across) == len(up) > 0:
                 made = _styled(panel, drawing, row, order) | {"x": across, "y": up, "mode": "lines+markers"}
                 traces.append(made | {"customdata": [index] * len(up), "showlegend": not drawn})
                 drawn += 1

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mlsys.serving.balancer import Affine, Policy
 from mlsys.serving.balancer.health import Health
 from mlsys.serving.balancer.options import Balancing
+from mlsys.serving.balancer.progress import Pace, Progress
 from mlsys.serving.balancer.silence import Silence
 from mlsys.serving.request import Clock, Request, Unavailable
+
+SOON_S = 0.02  # between two looks at one that is late
 
 
 class Backend:
@@ -29,6 +32,7 @@ class Backend:
             url is not None,
         )
         self.silence = Silence(options.silent_s, clock)
+        self.progress = Progress(clock)
         self.restarts = 0
         self.gpu: str | None = None  # the one it has of several
         self.codes: Counter[str] = Counter()
@@ -42,6 +46,8 @@ class Backend:
 
     def take(self, call: asyncio.Task[Any]) -> None:
         """Count a call in flight until it is done, however it ends."""
+        if not self.attempts:
+            self.progress.begun()
         self.attempts.add(call)
         call.add_done_callback(self.attempts.discard)
 
@@ -49,7 +55,7 @@ class Backend:
         """It answers at `url` now."""
         self.url = url
         self.health.set(up=True)
-        self.silence.heard()
+        self.heard()
         self.proved()
 
     def lose(self) -> None:
@@ -67,10 +73,20 @@ class Backend:
         """A call ended with `status`, or None where the connection failed."""
         self.codes[str(status or "failed")] += 1
         if status is not None:
-            self.silence.heard()
+            self.heard()
         self.health.answered(status, self._clock())
         if status == 200:
             self.proved()
+
+    def heard(self) -> None:
+        """An answer, or the next piece of one."""
+        self.silence.heard()
+        self.progress.heard()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether what waits on it should be asked elsewhere too."""
+        return self.silence.silent() or self.progress.doubted
 
     def proved(self) -> None:
         """It has just answered a real question."""
@@ -87,6 +103,7 @@ class Backend:
             "up": self.health.up,
             "ejected": self.health.ejected(self._clock()),
             "silent": self.silence.silent(),
+            "doubted": self.progress.doubted,
             "in_flight": self.in_flight,
             "requests": sum(self.codes.values()),
             "responses": dict(sorted(self.codes.items())),
@@ -97,10 +114,17 @@ class Backend:
 
 
 class Backends:
-    """All of them, and the policy that chooses."""
+    """All of them, and the policy that chooses. `hang_factor`: see `Pace`."""
 
-    def __init__(self, backends: list[Backend], policy: Policy, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        backends: list[Backend],
+        policy: Policy,
+        clock: Clock = time.monotonic,
+        hang_factor: float = 0.0,
+    ) -> None:
         self.all, self.policy, self._clock = backends, policy, clock
+        self.pace = Pace(hang_factor)
 
     def available(self) -> list[Backend]:
         """Those to be trusted; if ejection or silence leaves none, all that are up: trying beats refusing
@@ -108,7 +132,22 @@ class Backends:
         """
         up = [backend for backend in self.all if backend.health.up]
         trusted = [backend for backend in up if not backend.health.ejected(self._clock())] or up
-        return [backend for backend in trusted if not backend.silence.silent()] or trusted
+        return [backend for backend in trusted if not backend.quiet] or trusted
+
+    def doubt(self) -> None:
+        """Look who is late: not where all are."""
+        if (limit_s := self.pace.limit_s) is None:
+            return
+        up = [backend for backend in self.all if backend.health.up]
+        late = [backend for backend in up if backend.in_flight and backend.progress.waited_s() > limit_s]
+        for backend in late if len(late) < len(up) else ():
+            backend.progress.doubted = True
+
+    def patience_s(self, asked: Iterable[Backend]) -> float | None:
+        """How long it takes until one of those asked may be late; None: nobody ever is."""
+        if (limit_s := self.pace.limit_s) is None:
+            return None
+        return max(SOON_S, min((limit_s - one.progress.waited_s() for one in asked), default=limit_s))
 
     def choose(self, tried: list[Backend], request: Request) -> Backend | None:
         """The policy's choice among those not yet tried; None if all of them were. Raises Unavailable if

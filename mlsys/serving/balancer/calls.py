@@ -143,7 +143,7 @@ class HttpCalls:
             if stream.replica not in (None, backend.name):
                 raise Outrun(f"{backend.name}: another replica was first")
             stream.replica = backend.name
-            backend.silence.heard()
+            backend.heard()
             stream.pass_on(event)
 
     async def _post(self, url: str, body: str) -> aiohttp.ClientResponse:

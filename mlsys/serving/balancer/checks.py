@@ -16,6 +16,7 @@ from mlsys.serving.balancer.calls import Broken, Calls
 from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.request import Clock
 
+CLEAR_S = 0.25
 QUESTION = {"query": "Are you well?", "k": 1}
 
 
@@ -27,6 +28,8 @@ class Checks:
     ) -> None:
         self._options, self._calls, self._clock = options, calls, clock
         self._tasks = [asyncio.create_task(self._watch(backend)) for backend in backends]
+        if options.hang_factor:
+            self._tasks += [asyncio.create_task(self._clear(backend)) for backend in backends]
         if options.silent_s:
             self._tasks += [asyncio.create_task(self._listen(backend)) for backend in backends]
 
@@ -62,6 +65,19 @@ class Checks:
             backend.silence.asked()
             if await self._sounds(backend):
                 backend.silence.heard()
+
+    async def _clear(self, backend: Backend) -> None:
+        """Give a doubted replica a question: its answer clears it."""
+        while True:
+            await asyncio.sleep(CLEAR_S)
+            if backend.url is None or not backend.progress.doubted:
+                continue
+            try:
+                status = await self._calls.probe(backend, QUESTION, self._options.check_timeout_s)
+            except (Broken, TimeoutError):
+                continue
+            if status in (200, 429):
+                backend.heard()
 
     async def _sounds(self, backend: Backend) -> bool:
         try:

@@ -26,6 +26,7 @@ class Balancing(Server):
     replicas: int
     replica: str
     backends: list[str]
+    via: dict[str, str]
     start_timeout_s: float
     check_path: str
     check_interval_s: float
@@ -35,6 +36,7 @@ class Balancing(Server):
     probe_idle_s: float
     probe_timeout_s: float
     silent_s: float
+    hang_factor: float
     eject_after: int
     eject_s: float
     eject_max_s: float
@@ -52,7 +54,14 @@ class Balancing(Server):
             raise UserError(f"server.replica={self.replica} is none of {', '.join(known)}")
         for knob in ("replicas", "rise", "fall", "eject_after"):
             at_least(f"server.{knob}", getattr(self, knob), 1)
-        for knob in ("retry_share", "retry_burst", "probe_idle_s", "silent_s", "restart_min_s"):
+        for knob in (
+            "retry_share",
+            "retry_burst",
+            "probe_idle_s",
+            "silent_s",
+            "hang_factor",
+            "restart_min_s",
+        ):
             at_least(f"server.{knob}", getattr(self, knob), 0)
         for knob in ("start_timeout_s", "check_interval_s", "check_timeout_s", "probe_timeout_s", "eject_s"):
             above(f"server.{knob}", getattr(self, knob), 0)
@@ -60,9 +69,12 @@ class Balancing(Server):
             above(f"server.{knob}", getattr(self, knob), 0)
         at_least("server.eject_max_s", self.eject_max_s, self.eject_s)
         at_least("server.restart_max_s", self.restart_max_s, self.restart_min_s)
-        for address in self.backends:
-            if not address.startswith(("http://", "https://")):
-                raise UserError(f"server.backends: {address} is not an address such as http://127.0.0.1:8000")
+        for knob, addresses in (("backends", self.backends), ("via", self.via.values())):
+            for address in addresses:
+                if not address.startswith(("http://", "https://")):
+                    raise UserError(
+                        f"server.{knob}: {address} is not an address such as http://127.0.0.1:8000"
+                    )
 
 
 def is_replica(mode: str) -> bool:

@@ -8,13 +8,15 @@ again.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterable
 from functools import partial
 
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import FOR_DEATHS, RetryBudget
 from mlsys.serving.balancer.calls import Broken, Calls, NoAnswer, Outrun
 from mlsys.serving.modes import Answer
-from mlsys.serving.request import BadGateway, Request, Unavailable
+from mlsys.serving.request import BadGateway, Clock, Request, Unavailable
 
 BUSY = frozenset({429, 503})
 
@@ -22,8 +24,15 @@ BUSY = frozenset({429, 503})
 class Proxy:
     """Asks replicas by `calls`, one or several of them."""
 
-    def __init__(self, backends: Backends, budget: RetryBudget, calls: Calls, silent_s: float = 0.0) -> None:
-        self.backends, self.budget, self._calls = backends, budget, calls
+    def __init__(
+        self,
+        backends: Backends,
+        budget: RetryBudget,
+        calls: Calls,
+        silent_s: float = 0.0,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.backends, self.budget, self._calls, self._clock = backends, budget, calls, clock
         self._poll_s = silent_s / 4 or None
         self.retries = 0
 
@@ -41,12 +50,15 @@ class Proxy:
         try:
             while True:
                 begun = _begun(request)
-                if begun is None and all(backend.silence.silent() for backend in calls.values()):
+                if begun is None and all(backend.quiet for backend in calls.values()):
                     if (backend := self._next(tried, answer is not None, request)) is not None:
                         calls[self._call(backend, request)] = backend
                     elif not calls:
                         break
-                done, _ = await asyncio.wait(calls, timeout=self._poll_s, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(
+                    calls, timeout=self._patience_s(calls.values()), return_when=asyncio.FIRST_COMPLETED
+                )
+                self.backends.doubt()
                 for call in done:
                     asked = calls.pop(call)
                     try:
@@ -69,6 +81,11 @@ class Proxy:
             raise BadGateway(str(fault))
         raise Unavailable(f"the connection to {len(tried)} replica(s) failed", 1)
 
+    def _patience_s(self, asked: Iterable[Backend]) -> float | None:
+        """When to look again whether those asked have gone silent."""
+        waits = (self._poll_s, self.backends.patience_s(asked))
+        return min((wait for wait in waits if wait is not None), default=None)
+
     def _next(self, tried: list[Backend], busy: bool, request: Request) -> Backend | None:
         """Whom to ask now, if anybody is left and the budget allows it. Raises Unavailable if none is up."""
         backend = self.backends.choose(tried, request)
@@ -86,6 +103,7 @@ class Proxy:
         return call
 
     async def _ask(self, backend: Backend, request: Request) -> Answer:
+        began = self._clock()
         try:
             answer = await self._calls.ask(backend, request, partial(self.backends.learn, request))
         except NoAnswer as error:
@@ -96,6 +114,8 @@ class Proxy:
                 backend.answered(None)
             raise
         backend.answered(answer.status)
+        if answer.status == 200:
+            self.backends.pace.answered(self._clock() - began)
         return answer
 
 

@@ -58,7 +58,7 @@ class Replica:
             process, address = await self._started(renewed)
             old, running = self._process, set(self.backend.attempts)
             self._process, self._options, self._config = process, options, renewed
-            self.backend.announce(address)
+            self.backend.announce(self._options.via.get(self.backend.name, address))
         if running:
             await asyncio.wait(running, timeout=options.drain_timeout_s)
         if old is not None:
@@ -67,7 +67,7 @@ class Replica:
 
     async def _begin(self) -> None:
         self._process, address = await self._started(self._config)
-        self.backend.announce(address)
+        self.backend.announce(self._options.via.get(self.backend.name, address))
 
     async def _started(self, config: dict[str, Any]) -> tuple[Process, str]:
         log = self._directory / f"{self.backend.name}.{self._starts}.log"

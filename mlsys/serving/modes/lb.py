@@ -49,7 +49,8 @@ class LoadBalancer(Balancing):
         """Replicas of `server.replica`, or `server.backends`, behind the chosen balancing policy."""
         given = self.backends
         names = given or [f"replica-{index}" for index in range(self.replicas)]
-        urls: list[str | None] = [*(address.rstrip("/") for address in given)] or [None] * len(names)
+        reached = [self.via.get(address, address).rstrip("/") for address in given]
+        urls: list[str | None] = [*reached] or [None] * len(names)
         hosts = parts.hosts or LocalHosts()
         backends = [Backend(name, url, self, hosts.clock) for name, url in zip(names, urls, strict=True)]
         replicas = [] if given else [
@@ -74,11 +75,11 @@ class Balancer:
     ) -> None:
         self._names, self._clock = names, hosts.clock
         self.options = options
-        self.backends = Backends(backends, policy, hosts.clock)
+        self.backends = Backends(backends, policy, hosts.clock, options.hang_factor)
         self.replicas = Replicas(replicas)
         budget = RetryBudget(options.retry_share, options.retry_burst)
         self.calls = hosts.calls(options)
-        self.proxy = Proxy(self.backends, budget, self.calls, options.silent_s)
+        self.proxy = Proxy(self.backends, budget, self.calls, options.silent_s, hosts.clock)
         self.admission = Admission(options.max_queue * len(backends))
         self.in_flight = 0
         self.meters = Meters()

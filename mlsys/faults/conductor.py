@@ -1,0 +1,114 @@
+"""Runs a level's faults at their times and watches what the service makes of them, beside the load."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psutil
+
+from mlsys.faults import Fault
+from mlsys.faults.scene import Scene
+
+LOOK_S = 0.04
+SETTLE_S = 60.0
+
+
+@dataclass
+class Happened:
+    """One fault as it was. Unix times; `noticed_at`: the balancer took a target out, or asked another one."""
+
+    what: str
+    targets: list[str]
+    begin_at: float = 0.0
+    end_at: float | None = None
+    noticed_at: float | None = None
+    error: str | None = None
+    retries: float = 0.0
+
+
+@dataclass
+class Course:
+    """What was seen of a level: its faults, how many replicas were in rotation when, and when all were again."""
+
+    begin_at: float
+    happened: list[Happened] = field(default_factory=list)
+    looks: list[tuple[float, int]] = field(default_factory=list)
+    whole_at: float | None = None
+
+
+class Conductor:
+    """`faults` in the order of their beginning. `begin` with a level's load, `finish` when all is answered."""
+
+    def __init__(
+        self,
+        faults: Sequence[Fault],
+        scene: Scene,
+        clock: Callable[[], float] = time.time,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        self._faults, self.scene, self._clock, self._settle_s = faults, scene, clock, settle_s
+        self._over, self._threads = threading.Event(), list[threading.Thread]()
+        self.ended_it = False  # whether a fault has ended the service's own process
+        self.course = Course(0.0)
+
+    def begin(self) -> None:
+        """Time 0 of every `at_s` is now."""
+        self._over.clear()
+        self.course = Course(self._clock())
+        self._threads = [threading.Thread(target=self._watch, name="watch", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._run, args=(fault,), name=fault.name, daemon=True)
+            for fault in self._faults
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> Course:
+        """The load is over: what still lasts is ended; wait until the service is whole, or for `settle_s`."""
+        self._over.set()
+        for thread in self._threads[1:]:
+            thread.join(self._settle_s)
+        self._threads[0].join(self._settle_s)
+        return self.course
+
+    def _run(self, fault: Fault) -> None:
+        if self._over.wait(max(0.0, self.course.begin_at + fault.at_s - self._clock())):
+            return
+        targets = self.scene.targets(fault)
+        happened = Happened(fault.what(targets), targets, retries=self._retries())
+        self.ended_it |= fault.ends_it and not self.scene.replicas
+        happened.begin_at = self._clock()
+        self.course.happened.append(happened)
+        try:
+            fault.strike(self.scene, targets, self._over)
+        except (psutil.Error, OSError, ValueError) as error:
+            happened.error = f"{type(error).__name__}: {error}"
+        happened.end_at = self._clock()
+
+    def _retries(self) -> float:
+        return self.scene.look().get(("retries_total", ""), 0.0)
+
+    def _watch(self) -> None:
+        """Look at the service until the faults are over and it is whole, or is not in time."""
+        replicas, ended_at = self.scene.replicas, None
+        while True:
+            now, meters = self._clock(), self.scene.look()
+            up = {name: meters.get(("replica_up", name), 0.0) == 1.0 for name in replicas}
+            self.course.looks.append((now, sum(up.values())))
+            for one in self.course.happened:
+                out = any(not up.get(target, True) for target in one.targets)
+                if one.noticed_at is None and (out or meters.get(("retries_total", ""), 0.0) > one.retries):
+                    one.noticed_at = now
+            going = any(one.end_at is None for one in self.course.happened)
+            if going or not all(up.values()):
+                self.course.whole_at = None
+            elif self.course.happened and self.course.whole_at is None:
+                self.course.whole_at = now
+            if self._over.is_set() and not going:
+                ended_at = ended_at or now
+                if all(up.values()) or now > ended_at + self._settle_s:
+                    return
+            time.sleep(LOOK_S)
