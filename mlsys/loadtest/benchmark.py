@@ -159,8 +159,8 @@ class ServingBenchmark:
         self.directory.mkdir(parents=True, exist_ok=True)
         env = {KEY_VARIABLE: service.key} if service.key else None
         log = self.directory / "loadtest.log"
-        check = self.disturbed.check if self.disturbed else service.check
-        yield from self.parts(children.events("mlsys.loadtest", spec.write(), log, env, check))
+        alive = self.disturbed.check if self.disturbed else service.check
+        yield from self.parts(children.events("mlsys.loadtest", spec.write(), log, env, alive))
 
     def parts(self, events: Iterator[dict[str, Any]]) -> Iterator[Results | Level]:
         """What the load generator's events say, with progress shown meanwhile."""
