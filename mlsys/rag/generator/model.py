@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlsys.rag.generator.decoding import Engine
     from mlsys.rag.generator.stepping import Stepper
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "int8")
 
 
 class Decoding(TypedDict):
@@ -79,18 +79,24 @@ class ModelGenerator:
         """Fetch and load. Raises UserError if the model cannot be had or is too short for what was asked."""
         import torch
 
-        from mlsys.rag.generator import attention, engines, linear
+        from mlsys.rag.generator import attention, engines, int8, linear
 
         attention.register()
-        self._warn(device, getattr(torch, self.dtype))
+        if self.dtype == "int8" and device != "cpu":
+            raise UserError("generator.dtype=int8 is for device=cpu: choose bfloat16 on a GPU")
+        dtype = torch.float32 if self.dtype == "int8" else getattr(torch, self.dtype)
+        self._warn(device, dtype)
         location = self._locate()
         try:
             with models.quiet():
-                tokenizer, network = self._open(location, getattr(torch, self.dtype), seed)
+                tokenizer, network = self._open(location, dtype, seed)
         except Exception as error:  # of a damaged file the libraries' parsers raise what they like
             raise hub.failure("generator.model", self.model, location, error) from error
         self._network = network.to(device).eval()
-        self._packed = device == "cpu" and linear.pack(self._network)
+        self._parameters = sum(weights.numel() for weights in self._network.parameters())
+        if self.dtype == "int8":
+            int8.quantise(self._network)
+        self._packed = device == "cpu" and self.dtype != "int8" and linear.pack(self._network)
         self.chat = Chat(tokenizer, network.generation_config)
         self._limit_prompt()
         self._engine = engines.lock_step(
@@ -195,7 +201,7 @@ class ModelGenerator:
         return {
             "model": self.model,
             "family": self._network.config.model_type,
-            "parameters": sum(weights.numel() for weights in self._network.parameters()),
+            "parameters": self._parameters,
             "dtype": self.dtype,
             "decoder": self._engine.name,
             "compile": self.compile,
