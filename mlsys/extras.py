@@ -9,6 +9,7 @@ DISTRIBUTIONS = {
     "bs4": "beautifulsoup4",
     "faiss": "faiss-cpu",
     "jsonpath": "python-jsonpath",
+    "mlflow": "mlflow-skinny",
     "qdrant_edge": "qdrant-edge-py",
     "yaml": "pyyaml",
 }
