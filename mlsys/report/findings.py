@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mlsys.report import service_findings, theory_findings
+from mlsys.report import service_findings, theory_findings, verdict
 from mlsys.report.names import Names
 from mlsys.report.rows import PUBLISHED_RUN, Row, finite, is_number
 from mlsys.report.table import text
 
 BEYOND = "More than 100 % of a copy: reading alone is faster than reading and writing, or a cache held the vectors."
 MOST = 8  # sentences; beyond that the best of each metric or server
+
+
+def answers(workload: str, rows: Sequence[Row]) -> list[str]:
+    """What a page opens with: the answer where settings were compared, then the main results."""
+    own = [row for row in rows if row["source"] != PUBLISHED_RUN]
+    first = verdict.summary(own) if workload == "serving" else []
+    return first + summary(workload, rows)
 
 
 def summary(workload: str, rows: Sequence[Row]) -> list[str]:

@@ -27,10 +27,7 @@ Levels = dict[float, list[Row]]
 def summary(rows: Sequence[Row], most: int) -> list[str]:
     """The sentences, at most `most` comparisons."""
     names = Names.of(rows)
-    runs: dict[str, Levels] = {}
-    for row in rows:
-        if finite(row.get("load")) and _rate(row) > 0 and row.get("valid") is not False:
-            runs.setdefault(names.full(row), {}).setdefault(row["load"], []).append(row)
+    runs = runs_of(rows, names)
     compared = _against(runs, most) or _among(runs, most)
     return (
         fault_findings.summary(rows, names)
@@ -40,6 +37,15 @@ def summary(rows: Sequence[Row], most: int) -> list[str]:
         + waits.whole(runs)
         + equal_answers.summary(rows)
     )
+
+
+def runs_of(rows: Sequence[Row], names: Names) -> dict[str, Levels]:
+    """Each run's levels by load, of those that are valid and served anything."""
+    runs: dict[str, Levels] = {}
+    for row in rows:
+        if finite(row.get("load")) and _rate(row) > 0 and row.get("valid") is not False:
+            runs.setdefault(names.full(row), {}).setdefault(row["load"], []).append(row)
+    return runs
 
 
 def _rate(row: Row) -> float:
@@ -120,20 +126,25 @@ def _shortened(found: Mapping[str, Sequence[tuple[float, str]]], most: int) -> l
 
 def _among(runs: Mapping[str, Levels], most: int) -> list[str]:
     """Without a baseline: of the runs that may be compared the best and the worst at their highest common load."""
-    groups: list[tuple[Work, list[str]]] = []
-    for name, levels in runs.items():
-        work = Work.of(_first(levels))
-        members = next((members for other, members in groups if work.same(other)), None)
-        if members is None:
-            groups.append((work, [name]))
-        else:
-            members.append(name)
     said = []
-    for _, group in groups:
+    for group in groups(runs):
         shared = set.intersection(*(set(runs[name]) for name in group)) or set(runs[group[0]])
         load = max(shared)
         said.append(_ranked({name: runs[name][load] for name in group if load in runs[name]}))
     return said[:most]
+
+
+def groups(runs: Mapping[str, Levels]) -> list[list[str]]:
+    """The names of runs that may be held against each other."""
+    found: list[tuple[Work, list[str]]] = []
+    for name, levels in runs.items():
+        work = Work.of(_first(levels))
+        members = next((members for other, members in found if work.same(other)), None)
+        if members is None:
+            found.append((work, [name]))
+        else:
+            members.append(name)
+    return [members for _, members in found]
 
 
 def _ranked(levels: Mapping[str, Sequence[Row]]) -> str:

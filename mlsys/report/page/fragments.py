@@ -37,7 +37,7 @@ def head(runs: Runs) -> str:
 
 def answers(sections: Mapping[str, Sequence[Row]]) -> str:
     """What came out, in words: the first thing on the page."""
-    said = [(name, text) for name, rows in sections.items() for text in findings.summary(name, rows)]
+    said = [(name, text) for name, rows in sections.items() for text in findings.answers(name, rows)]
     if not said:
         return ""
     several = len({name for name, _ in said}) > 1
