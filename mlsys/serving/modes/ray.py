@@ -17,7 +17,11 @@ from mlsys.serving.balancer.options import is_replica, replica_options
 from mlsys.serving.modes import Parts, Service
 from mlsys.serving.options import Server, above, at_least
 
-BATCHERS, ROUTERS, PROXIES = ("mlsys", "ray"), ("ray", "round_robin", "balancer"), ("http", "haproxy")
+BATCHERS, ROUTERS, PROXIES = (
+    ("mlsys", "ray"),
+    ("ray", "round_robin", "session", "balancer"),
+    ("http", "haproxy"),
+)
 SPARE = 32  # calls beside requests: health, /stats, vectors, and requests that are being refused
 WAITS = {"hybrid": "timeout_ms", "time": "timeout_ms", "size": "max_wait_ms"}
 

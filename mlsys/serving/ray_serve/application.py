@@ -10,6 +10,8 @@ from typing import Any
 from ray import serve
 
 from mlsys import keys, signatures
+from mlsys.errors import UserError
+from mlsys.serving.balancer import Affine
 from mlsys.serving.modes.ray import RayServe, ongoing, together
 
 IMPORT_PATH = "mlsys.serving.ray_serve.application:build"
@@ -18,6 +20,7 @@ HEALTH_LOOP_S = 0.1
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ROUTERS = {
     "round_robin": "ray.serve.experimental.round_robin_router:RoundRobinRouter",
+    "session": "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter",
     "balancer": "mlsys.serving.ray_serve.router:PolicyRouter",
 }
 
@@ -63,7 +66,12 @@ def settings(options: RayServe, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def router(options: RayServe, config: dict[str, Any]) -> dict[str, Any]:
-    """Ray's `request_router_config`, plain values."""
+    """Ray's `request_router_config`, plain values. Raises UserError for a policy that looks at the question."""
+    if options.router == "balancer" and isinstance(signatures.make("balancer", config["balancer"]), Affine):
+        raise UserError(
+            f"server.router=balancer: Ray's routers do not see a question, balancer={config['balancer']['name']} "
+            "needs server=lb"
+        )
     knobs = {"section": config["balancer"]} if options.router == "balancer" else {}
     return {"request_router_class": ROUTERS[options.router], "request_router_kwargs": knobs}
 

@@ -53,6 +53,14 @@ def joined(options: RayServe) -> Iterator[None]:
             yield
 
 
+def _watched(options: RayServe) -> dict[str, str]:
+    """Ray gives up what answers clients after three bad checks in a row, 30 s by its own settings."""
+    return {
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": f"{options.check_interval_s / 3:g}",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": f"{options.check_timeout_s:g}",
+    }
+
+
 def free_port(host: str, port: int) -> int:
     """`port`, or with 0 one that is free just now. Raises UserError if it cannot be had."""
     with bind(host, port) as listener:
@@ -85,7 +93,8 @@ def _haproxy(directory: str) -> dict[str, str]:
 def _own(options: RayServe) -> Iterator[None]:
     mark = uuid.uuid4().hex
     directory = tempfile.mkdtemp(prefix="mlsys-ray-")
-    with _warden(["kill", MARK, mark, directory]):
+    with _warden(["kill", f"{MARK}={mark}", directory]):
+        os.environ |= _watched(options)
         os.environ |= _haproxy(directory) if options.proxy == "haproxy" else PLAIN
         os.environ |= {**ALONE, MARK: mark, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}
         import ray

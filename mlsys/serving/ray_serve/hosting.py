@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from mlsys import interrupts, tls
-from mlsys.errors import UserError, last_words
+from mlsys.errors import ProcessEnded, UserError, last_words
 from mlsys.progress import say, step
 from mlsys.serving.modes import Parts
 from mlsys.serving.modes.ray import RayServe
@@ -77,7 +77,7 @@ def _deployed(options: RayServe, config: dict[str, Any], port: int) -> str:
         with step(f"starting {options.replicas} replicas on Ray"):
             serve.run(build(config), name=options.app, route_prefix="/")
     except RuntimeError as error:
-        raise _reason(error) from None
+        raise _reason(error, options) from None
     url = reachable(_get_global_client().root_url, options)
     if options.tls_cert is not None:
         url = url.replace("http://", "https://")
@@ -94,10 +94,16 @@ def reachable(url: str, options: RayServe) -> str:
     return re.sub(r"//(0\.0\.0\.0|\[::\])(?=:)", f"//{host}", url.rstrip("/"))
 
 
-def _reason(error: RuntimeError) -> Exception:
-    """A mistake of the user's that a replica found, out of what Ray tells of it."""
-    found = re.findall(r"UserError: (.*)", str(error))
-    return UserError(found[-1]) if found else RuntimeError(last_words(str(error)))
+def _reason(error: RuntimeError, options: RayServe) -> Exception:
+    """A mistake of the user's that a replica found, out of what Ray tells of it; else what the replica died of."""
+    from ray import serve
+
+    application = serve.status().applications.get(options.app)
+    told = [] if application is None else [one.message for one in application.deployments.values()]
+    text = "\n".join([str(error), *told])
+    if found := re.findall(r"UserError.*?: (.*)", text):
+        return UserError(found[-1])
+    return ProcessEnded(f"the replicas on Ray could not be started: {last_words(text)}")
 
 
 def _answers(url: str, trusted: ssl.SSLContext | None, within_s: float) -> None:

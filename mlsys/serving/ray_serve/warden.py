@@ -1,4 +1,4 @@
-"""Outlives a service on Ray for a moment, and cleans up behind it: `warden.py kill MARK VALUE DIRECTORY`, or a command.
+"""Outlives a service on Ray for a moment, and cleans up behind it: `warden.py kill NAME=VALUE DIRECTORY`, or a command.
 
 Standard library alone: it is started with `python -I -S`, beside the service, and costs nothing until its input ends.
 """
@@ -10,6 +10,7 @@ import sys
 import time
 
 ROUNDS, PAUSE_S = 40, 0.05
+SERVICE = os.getppid()  # which waits for this one, where it has not been killed
 
 
 def ours(word: bytes, directory: str) -> list[int]:
@@ -17,7 +18,8 @@ def ours(word: bytes, directory: str) -> list[int]:
 
     Ray's agents write their titles over their environment, and log into the directory.
     """
-    numbers = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+    spared = (os.getpid(), SERVICE)
+    numbers = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in spared]
     return [number for number in numbers if _alive(number) and _is_ours(number, word, directory)]
 
 
@@ -62,7 +64,7 @@ def main(arguments: list[str]) -> None:
     while os.read(0, 4096):
         pass
     if arguments[0] == "kill":
-        kill(f"{arguments[1]}={arguments[2]}".encode(), arguments[3])
+        kill(arguments[1].encode(), arguments[2])
     else:
         os.execv(arguments[0], arguments)
 

@@ -34,7 +34,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process,
     ):
         yield url
-        process.terminate(20)
+        assert process.terminate(30) == 0, process.log.read_text()
 
 
 async def ask(url: str, /, headers: dict[str, str] = KEY, **body: Any) -> tuple[int, Any, dict[str, str]]:
@@ -155,3 +155,8 @@ async def test_killed_outright_it_leaves_no_process_and_no_port_was_open_to_othe
             await asyncio.sleep(0.05)
         assert not left
         assert not Path(directory).exists()
+
+
+async def test_a_mistake_that_only_a_replica_can_find_is_one_line(tmp_path: Path) -> None:
+    with process_for(tmp_path, "ray", corpus={"passages": -1}) as process, pytest.raises(UserError, match="passages"):
+        process.wait_ready(120)
