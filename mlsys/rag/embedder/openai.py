@@ -35,7 +35,7 @@ class OpenAI(RemoteEmbedder):
         self._server: Served | None = None
 
     def _find(self) -> None:
-        self._server = served(self.upstream, self.model)
+        self._server = served(self.upstream, self.model, lists_all=False)  # some list what writes text
 
     def _asked(self, texts: list[str]) -> tuple[str, dict[str, Any]]:
         model = self.model if self._server is None else self._server.model

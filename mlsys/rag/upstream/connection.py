@@ -22,7 +22,8 @@ T = TypeVar("T")
 Read = Callable[[aiohttp.ClientResponse], Awaitable[T]]
 KEEP_ALIVE_S = 4.0  # uvicorn, which most engines stand on, closes an idle connection after 5
 ERROR_BYTES = 65_536
-CHECK_S = 5.0
+TOLD_S = 5.0
+CHECK_S = 2.0
 KEY_REFUSED = frozenset({401, 403})
 
 
@@ -64,7 +65,7 @@ class Connection:
     async def get(self, url: str) -> Any:
         """The JSON at a whole address, for what is good to know; None where there is none."""
         with contextlib.suppress(aiohttp.ClientError, OSError, ValueError):
-            async with asyncio.timeout(CHECK_S), self._session.get(url, allow_redirects=False) as response:
+            async with asyncio.timeout(TOLD_S), self._session.get(url, allow_redirects=False) as response:
                 if response.status == 200:
                     return bodies.parse(await bodies.read(response))
         return None

@@ -1,7 +1,8 @@
 """Whether another server is there: asked again and again, and at once when a request has failed.
 
 A server whose connection fails is down until it answers. One that is slow or answers 5xx may just be busy: it is asked
-once more before it is believed to be down. What needs a server that is down fails at once.
+once more before it is believed to be down, and never is while it answers requests. What needs a server that is down
+fails at once.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Health:
 
     def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s, self._clock = interval_s, clock
-        self._bad, self._since = 0, 0.0
+        self._bad, self._since, self._heard = 0, 0.0, False
         self.outages = 0
         self.trouble: str | None = None
 
@@ -36,9 +37,14 @@ class Health:
         """When to ask again."""
         return min(DOWN_INTERVAL_S, self._interval_s) if self._bad else self._interval_s
 
+    def heard(self) -> None:
+        """It has answered a request."""
+        self._heard = True
+
     def checked(self, trouble: Trouble | None) -> None:
         """One check: None where it answers."""
-        if trouble is None:
+        heard, self._heard = self._heard, False
+        if trouble is None or (heard and not trouble.is_certain):
             self._bad, self.trouble = 0, None
             return
         self._bad += 1

@@ -38,17 +38,17 @@ class Served:
         }
 
 
-def served(upstream: Upstream, model: str | None) -> Served:
+def served(upstream: Upstream, model: str | None, lists_all: bool = True) -> Served:
     """The model that is asked for; None: the only one there. A server without a list is believed to have what is named.
 
-    Raises UserError where it is not there, or is not the only one.
+    So is one that need not list all of its models. Raises UserError where it is not there, or is not the only one.
     """
     option = f"{upstream.group}.model"
     listed = {str(one["id"]): one for one in _models(upstream.told(upstream.base + MODELS))}
     there = ", ".join([*map(plain, list(listed)[:SHOWN]), *(["…"] if len(listed) > SHOWN else [])])
     if model is None and len(listed) != 1:
         raise UserError(f"{option} is missing: {upstream.name} has {there or 'no list of models'}")
-    if model is not None and listed and model not in listed:
+    if model is not None and listed and lists_all and model not in listed:
         raise UserError(f"{option}={model} is not there: {upstream.name} has {there}")
     name = model if model is not None else next(iter(listed))
     told = listed.get(name, {})

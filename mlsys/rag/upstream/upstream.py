@@ -137,6 +137,7 @@ class Upstream:
             self.counts["cancelled"] += 1
             raise
         self.counts["succeeded"] += 1
+        self.health.heard()
         return answer
 
     @contextlib.asynccontextmanager
