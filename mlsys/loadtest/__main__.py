@@ -14,7 +14,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -24,15 +24,17 @@ from mlsys.loadtest import agreement, apis, gate, leaving, rows, server_counters
 from mlsys.loadtest.arrivals import make
 from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client import Client, bearer
-from mlsys.loadtest.client_health import Watch, validity
+from mlsys.loadtest.client_health import Several, Watch, validity
+from mlsys.loadtest.clients import Clients
 from mlsys.loadtest.driver import Asks, Driver, LevelRun
 from mlsys.loadtest.lengths import Lengths
-from mlsys.loadtest.options import Load
+from mlsys.loadtest.options import AUTO, Load
 from mlsys.loadtest.phases import Phases
 from mlsys.loadtest.questions import Order, Questions, Zipf
 from mlsys.loadtest.rows import OK, Row
 from mlsys.loadtest.scraping.scraper import Scraper
 from mlsys.loadtest.sessions import sessions
+from mlsys.loadtest.share import WHOLE, Share
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.loadtest.statistics import summarise
 from mlsys.record import Scalar
@@ -55,7 +57,11 @@ class Progress:
 
     def answered(self) -> None:
         """One more."""
-        self._count += 1
+        self.came(1)
+
+    def came(self, count: int) -> None:
+        """So many more."""
+        self._count += count
         if time.monotonic() - self._said_at > REPORT_EVERY_S:
             self.flush()
 
@@ -80,11 +86,13 @@ class Generator:
         clock: Callable[[], float] = time.monotonic,
         watch: type[Watch] = Watch,
         scraper: Callable[[], Scraper] | None = None,
+        clients: Clients | None = None,
     ) -> None:
-        self._scraper = scraper
+        self._scraper, self._clients = scraper, clients
         self.spec, self.client, self._say, self._clock = spec, client, say, clock
         self.load, self.arrivals = Load(**spec.load), make(spec.arrivals)
         self.progress, self.rows = Progress(say), list[Row]()
+        self._processes = self.load.processes if isinstance(self.load.processes, int) else 1
         asking = leaving.Leaving(client, spec.leavers) if spec.leavers else client
         self.driver = Driver(asking, self.progress.answered, spec.hang_up, watch)
 
@@ -125,52 +133,88 @@ class Generator:
         rate, limit_s = self.arrivals.describe(level).get("offered_rate_rps"), self.arrivals.max_total_s
         if rate is None or limit_s is None:
             return False
-        return passed_s + self.load.repeats * self._phases(level, keep_load=False).expected_s(rate) > limit_s
+        return passed_s + self.load.repeats * self.phases(level).expected_s(rate) > limit_s
 
     async def _level(self, index: int, level: float) -> dict[str, Any]:
+        while True:
+            values, samples, found = await self._measured(index, level)
+            if not self._more_clients(values):
+                break
+        self.rows += found
+        if self.spec.directory:
+            rows.write(Path(self.spec.directory), self.rows)
+        self._say("level", values=values, samples=samples)
+        return values
+
+    def _more_clients(self, values: Mapping[str, Any]) -> bool:
+        """Whether the client was the limit, and twice as many processes may do (`loadtest.processes=auto`)."""
+        most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self.load.processes != AUTO or self._clients is None or values["valid"] or self._processes >= most:
+            return False
+        self._processes = min(2 * self._processes, most)
+        return True
+
+    async def _measured(self, index: int, level: float) -> tuple[dict[str, Any], Any, list[Row]]:
         before = server_counters.read(await self.client.get(server_counters.PATH))
         async with AsyncExitStack() as around:
             scraper = await around.enter_async_context(self._scraper()) if self._scraper else None
             repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
         after = server_counters.read(await self.client.get(server_counters.PATH))
-        self.rows += [row for repeat in repeats for row in repeat.rows]
-        if self.spec.directory:
-            rows.write(Path(self.spec.directory), self.rows)
+        found = [row for repeat in repeats for row in repeat.rows]
         values, samples = self._judge(level, repeats)
         values |= server_counters.difference(before, after)
-        values |= scraper.values([row for repeat in repeats for row in repeat.rows]) if scraper else {}
-        self._say("level", values=values, samples=samples)
-        return values
+        values |= scraper.values(found) if scraper else {}
+        return values, samples, found
 
-    def _phases(self, level: float, keep_load: bool) -> Phases:
+    def phases(self, level: float, share: Share = WHOLE, turn: int = 0) -> Phases:
+        """What this share's requests are."""
         load, warmup = self.load, self.load.warmup_requests
         measured = load.measured_requests(self.arrivals.default_requests)
         if warmup is None:
             warmup = self.arrivals.warmup(level, measured)
-        return Phases(warmup, measured, load.duration_s, keep_load)
+        process = self.arrivals.process(level, self.spec.seed + turn)
+        own = None if measured is None else share.count(warmup + measured) - share.count(warmup)
+        phases = Phases(share.count(warmup), own, load.duration_s, keep_load=not process.open_loop)
+        if share != WHOLE:
+            phases.held = phases.keep_load
+            if process.open_loop and load.duration_s is not None:
+                for _ in range(warmup):
+                    process.sent()
+                phases.started_s = process.due_s(0.0, 0)
+        return phases
 
     async def _repeat(self, index: int, level: float, turn: int) -> LevelRun:
         described = self.arrivals.describe(level)
-        process = self.arrivals.process(level, self.spec.seed + turn)
-        phases = self._phases(level, keep_load=not process.open_loop)
+        phases = self.phases(level, turn=turn)
         total = None if phases.requests is None else phases.warmup + phases.requests
         self._say("begin", level=described, repeat=turn, total=total)
-        concurrency, rate = described.get("concurrency"), described.get("offered_rate_rps")
-        clients = None if concurrency is None else int(concurrency)
         if self.spec.gated:
             await gate.passed(Path(self.spec.directory), index)
+        gc.collect()
+        of = min(self._processes, int(described.get("concurrency", self._processes)))
+        if of == 1 or self._clients is None:
+            done = await self.share(index, level, turn, WHOLE, phases)
+        else:
+            done = await self._clients.run(of, index, level, turn, self.arrivals.again, self.progress.came)
+        self.progress.flush()
+        return done
 
+    async def share(
+        self, index: int, level: float, turn: int, share: Share, phases: Phases, begin_s: float | None = None
+    ) -> LevelRun:
+        """Send this share of one repeat."""
+        described = self.arrivals.describe(level)
+        concurrency, rate = described.get("concurrency"), described.get("offered_rate_rps")
+        clients = None if concurrency is None else int(concurrency)
         length = Lengths(self.load.output_tokens).drawn(self.spec.seed + turn)
 
         def blank(number: int) -> Row:
-            return Row(index, turn, max_tokens=length(number), concurrency=clients, offered_rate_rps=rate)
+            tokens = length(share.number(number))
+            return Row(index, turn, max_tokens=tokens, concurrency=clients, offered_rate_rps=rate)
 
-        gc.collect()
-        done = await self.driver.run(
-            process, phases, self._questions(index, turn), blank, self.load.think_time_s
-        )
-        self.progress.flush()
-        return done
+        process = share.arrivals(self.arrivals.process(level, self.spec.seed + turn))
+        questions = share.questions(self._questions(index, turn))
+        return await self.driver.run(process, phases, questions, blank, self.load.think_time_s, begin_s)
 
     def _questions(self, index: int, turn: int) -> Questions:
         asked, seed = sessions(self.spec.questions, self.load.turns), self.spec.seed
@@ -187,6 +231,7 @@ class Generator:
         cpu_share = max(repeat.watch.cpu_share for repeat in repeats)
         open_loop = self.arrivals.process(level, self.spec.seed).open_loop
         valid = validity(together, lags_ms, cpu_share, open_loop)
+        valid |= Several.describe([repeat.watch for repeat in repeats])
         return self.arrivals.describe(level) | values | valid | agreement.describe(together), samples
 
 
@@ -197,18 +242,22 @@ def allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def asking(spec: Spec) -> Client:
+    """What asks the service of a specification."""
+    load = Load(**spec.load)
+    stall_s = load.stall_s if load.stream else None
+    limits = load.timeout_s, spec.expected_tokens, stall_s
+    headers = bearer(os.environ.get(KEY_VARIABLE))
+    return Client(spec.url, headers, load.k, *limits, apis.make(spec.server), spec.certificate)
+
+
 async def main(path: Path) -> None:
     """Read the specification, send the load."""
     allow_connections()
     spec = Spec.read(path)
-    key = os.environ.get(KEY_VARIABLE)
-    load = Load(**spec.load)
-    stall_s = load.stall_s if load.stream else None
-    limits = load.timeout_s, spec.expected_tokens, stall_s
-    api = apis.make(spec.server)
-    async with Client(spec.url, bearer(key), load.k, *limits, api, spec.certificate) as client:
+    async with asking(spec) as client, Clients(path) as clients:
         scraper = partial(Scraper, client, spec.url) if spec.server else None  # a stranger's
-        await Generator(spec, client, scraper=scraper).run()
+        await Generator(spec, client, scraper=scraper, clients=clients).run()
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ def events(
     """
     process = ChildProcess([sys.executable, "-m", module, str(argument)], environment(env), log)
     with process:
-        lines = _lines(process)
-        for line in lines:
-            event = _parse(line)
+        said = lines(process)
+        for line in said:
+            event = parse(line)
             if event is not None:
                 yield event
                 if event["event"] == "end":
@@ -46,7 +46,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {"PYTHONPATH": path, **(more or {})}
 
 
-def _lines(process: ChildProcess) -> Iterator[str]:
+def lines(process: ChildProcess) -> Iterator[str]:
     """Whole lines of its output; an empty one when there is nothing new; stops when it has ended."""
     with process.log.open(errors="replace") as file:
         kept = ""
@@ -60,7 +60,8 @@ def _lines(process: ChildProcess) -> Iterator[str]:
             yield ""
 
 
-def _parse(line: str) -> dict[str, Any] | None:
+def parse(line: str) -> dict[str, Any] | None:
+    """The event in a line; None where it is another."""
     try:
         content = json.loads(line) if line.startswith("{") else None
     except ValueError:

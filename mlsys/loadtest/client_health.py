@@ -51,6 +51,27 @@ class Watch:
             self.lags_ms.append(1e3 * max(loop.time() - due, 0.0))
 
 
+class Several(Watch):
+    """What was seen of several client processes: (lags in ms, share of a core) of each."""
+
+    def __init__(self, each: Sequence[tuple[list[float], float]]) -> None:
+        super().__init__()
+        self.each = list(each)
+        self.lags_ms = [lag for lags_ms, _ in each for lag in lags_ms]
+        self.cpu_share = max(share for _, share in each)
+
+    @staticmethod
+    def describe(watches: Sequence[Watch]) -> dict[str, Scalar]:
+        """`client.processes`, and of each where there are several its worst `cpu_share` and lag, by repeats."""
+        each = [watch.each for watch in watches if isinstance(watch, Several)]
+        values: dict[str, Scalar] = {"client.processes": max(map(len, each), default=1)}
+        for index in range(max(map(len, each), default=0)):
+            lags_ms = [lag for one in each for lag in one[index][0]]
+            values[f"client.{index}.cpu_share"] = max(one[index][1] for one in each)
+            values[f"client.{index}.p99_lag_ms"] = float(np.percentile(lags_ms, 99)) if lags_ms else 0.0
+        return values
+
+
 def validity(
     rows: Sequence[Row], lags_ms: Sequence[float], cpu_share: float, open_loop: bool
 ) -> dict[str, Scalar]:

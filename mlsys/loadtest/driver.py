@@ -58,12 +58,16 @@ class Driver:
         questions: Questions,
         blank: Callable[[int], Row],
         think_time_s: float = 0.0,
+        begin_s: float | None = None,
     ) -> LevelRun:
         """Send until the phases say that it is enough, and wait for every answer. `blank`: the row of a number.
 
+        `begin_s`: when it begins, by the event loop's clock; None: at once.
         What arrives is a session: its later questions are due `think_time_s` after the answers before them.
         """
         level = _Running(self._client, self._answered, process, phases, questions, blank, think_time_s)
+        if begin_s is not None:
+            await level.wait_for(begin_s)
         async with self._watch() as watch:
             await level.send_all(self._hang_up)
         return LevelRun(level.rows, watch)
@@ -91,6 +95,11 @@ class _Running:
 
     def clock(self) -> float:
         return self.loop.time() - self.started
+
+    async def wait_for(self, begin_s: float) -> None:
+        self.started_at += begin_s - self.started
+        self.started = begin_s
+        await asyncio.sleep(max(-self.clock(), 0.0))
 
     async def send_all(self, hang_up: bool) -> None:
         async with asyncio.TaskGroup() as group:

@@ -15,6 +15,7 @@ from mlsys import signatures
 from mlsys.errors import UserError
 from mlsys.loadtest.lengths import Lengths, OutputTokens
 
+AUTO, MOST_PROCESSES = "auto", 256
 STREAMED = ("ttft_ms", "tpot_ms")
 LIMITS = (*STREAMED, "e2e_ms")
 LEAST = {
@@ -47,6 +48,7 @@ class Load:
     questions: str | None
     turns: int
     think_time_s: float
+    processes: int | str
     engine_ceiling: bool
     engine_requests: int
     quality_questions: int
@@ -60,6 +62,10 @@ class Load:
             value = getattr(self, knob)
             if value is not None and not (is_number(value) and value > 0):
                 raise UserError(f"loadtest.{knob}={value} must be more than 0")
+        if self.processes != AUTO and not (
+            isinstance(self.processes, int) and 1 <= self.processes <= MOST_PROCESSES
+        ):
+            raise UserError(f"loadtest.processes={self.processes} must be auto, or 1 to {MOST_PROCESSES}")
         if not (is_number(self.think_time_s) and self.think_time_s >= 0):
             raise UserError(f"loadtest.think_time_s={self.think_time_s} must be at least 0")
         Lengths(self.output_tokens)

@@ -18,6 +18,8 @@ class Phases:
         self.warmup, self.requests, self.duration_s, self.keep_load = warmup, requests, duration_s, keep_load
         self.sent = self.measured_sent = self.measured_done = 0
         self.started_s: float | None = None
+        self.over = False
+        self.held = False  # keep the load up whatever has been answered
 
     def expected_s(self, rate_rps: float) -> float:
         """How long it takes to send everything at this rate, in s."""
@@ -28,9 +30,15 @@ class Phases:
         """What a request that is due at `at_s` would be; None when no more are to be sent."""
         if self.sent < self.warmup:
             return WARMUP
-        if not self._over(at_s):
+        self.over = self._over(at_s)
+        if not self.over:
             return MEASURED
-        return COOLDOWN if self.keep_load and self.measured_done < self.measured_sent else None
+        return COOLDOWN if self.keep_load and (self.held or not self.measured) else None
+
+    @property
+    def measured(self) -> bool:
+        """Whether all measured requests have been sent and answered."""
+        return self.over and self.measured_done >= self.measured_sent
 
     def send(self, phase: str, at_s: float) -> None:
         """Take note of a request of this phase."""

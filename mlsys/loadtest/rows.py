@@ -128,6 +128,17 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def read(directory: Path) -> list[Row]:
+    """What `write` wrote, to the bit. Without the texts of answers."""
+    from pyarrow import parquet
+
+    found = []
+    for written in parquet.read_table(directory / FILE_NAME).drop(list(DERIVED)).to_pylist():
+        gaps = written.pop("itl_ms")
+        found.append(Row(**written, itl_ms=None if gaps is None else array("f", gaps)))
+    return found
+
+
 def write(directory: Path, rows: Sequence[Row]) -> Path:
     """Write `requests.parquet` in one step: what has been measured is never half there."""
     import pyarrow as pa

@@ -62,6 +62,7 @@ MEANINGS = {
     "loadtest.max_input_tokens": Meaning.WORK,
     "loadtest.max_output_tokens": Meaning.WORK,
     "loadtest.requests": Meaning.CARE,
+    "loadtest.processes": Meaning.CARE,
     "loadtest.confirm": Meaning.CARE,
     "loadtest.stall_s": Meaning.CARE,
     "loadtest.repeats": Meaning.CARE,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mlsys.loadtest.client_health import validity
+from mlsys.loadtest.client_health import Several, Watch, validity
 from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.rows import OK, Row
 
@@ -50,3 +50,17 @@ def test_a_client_without_sockets_is_the_limit() -> None:
     found = validity(rows(3, error="ClientOSError: [Errno 24] Too many open files"), [], 0.1, open_loop=False)
     lack = "for lack of sockets on the client's side (ulimit -n, local ports)"
     assert found["invalid_reason"] == f"3 requests failed {lack}"
+
+
+def test_each_of_several_clients_is_told() -> None:
+    assert Several.describe([Watch()]) == {"client.processes": 1}
+    one, two = Several([([1.0, 3.0], 0.5), ([7.0], 0.25)]), Several([([], 0.75)])
+    assert (one.lags_ms, one.cpu_share) == ([1, 3, 7], 0.5)
+    assert Several.describe([one, Several([([2.0], 0.1), ([], 0.9)])]) == {
+        "client.processes": 2,
+        "client.0.cpu_share": 0.5,
+        "client.0.p99_lag_ms": 2.98,
+        "client.1.cpu_share": 0.9,
+        "client.1.p99_lag_ms": 7.0,
+    }
+    assert two.lags_ms == []

@@ -1,40 +1,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from aiohttp import web
+from generating import generate
 from sections import load, section
 from service_double import Double, good, serving
 
-from mlsys.loadtest.children import environment
 from mlsys.loadtest.options import split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
-from mlsys.loadtest.spec import KEY_VARIABLE, Spec
+from mlsys.loadtest.spec import Spec
 
 pytestmark = pytest.mark.slow
 
 CLOSED = {"_target_": "mlsys.loadtest.arrivals.closed.Closed", "name": "closed", "concurrency": [1, 3]}
-
-
-async def generate(spec: Spec, key: str | None = None, descriptors: int = 1024) -> list[dict[str, Any]]:
-    environ = {**os.environ, **environment({KEY_VARIABLE: key} if key else None)}
-    child = await asyncio.create_subprocess_exec(
-        *("sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"),
-        *(sys.executable, "-m", "mlsys.loadtest", str(spec.write())),
-        stdout=asyncio.subprocess.PIPE,
-        env=environ,
-    )
-    output, _ = await child.communicate()
-    assert child.returncode == 0
-    return [json.loads(line) for line in output.splitlines()]
 
 
 async def test_a_specification_in_levels_and_rows_out(tmp_path: Path) -> None:

@@ -44,17 +44,17 @@ class SloSearch(Poisson):
         self.max_total_s = positive("loadtest.max_total_s", max_total_s, whole=False)[0]
         if confirm < 0:
             raise UserError(f"loadtest.confirm={confirm} must be a whole number of at least 0")
-        self.confirm, self._turn = confirm, 0
+        self.confirm = confirm
 
     def next_level(self, done: Done) -> float | None:
         """The next rate to try; None when the answer is close enough or cannot be had."""
         following = self._following(done)
-        self._turn = sum(rate == following for rate, _ in done)
+        self.again = sum(rate == following for rate, _ in done)
         return following if isinstance(following, float) else None
 
     def process(self, level: float, seed: int) -> OpenLoop:
         """The arrivals of one level; measured again, it gets others."""
-        return OpenLoop(exponential(level, seed + AGAIN * self._turn))
+        return OpenLoop(exponential(level, seed + AGAIN * self.again))
 
     def conclusion(self, done: Done) -> dict[str, Scalar]:
         """`slo.max_rate_rps`: the highest rate that met it; `slo.missed_rate_rps`: the lowest that missed.
