@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mlsys.loadtest.driver import Asks
 from mlsys.loadtest.questions import Question
@@ -25,6 +26,10 @@ class Leaving:
                 await self._client.ask(row, question, clock)
         except TimeoutError:
             row.done_s, row.outcome, row.error = clock(), ABANDONED, LEFT
+
+    async def get(self, path: str) -> Any:
+        """As `client` does."""
+        return await self._client.get(path)
 
     def _patience_s(self, row: Row) -> float | None:
         for span in self._spans:
