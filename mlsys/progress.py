@@ -42,7 +42,7 @@ class Step:
 @contextmanager
 def step(text: str, total: float | None = None) -> Iterator[Step]:
     """Show `text` while the body runs, with a bar of `total` units where the number is known."""
-    if not console.is_terminal:
+    if console.quiet or not console.is_terminal:
         console.print(text, markup=False)
         yield Step(text, total, None)
         return
@@ -55,6 +55,16 @@ def step(text: str, total: float | None = None) -> Iterator[Step]:
     )
     with Progress(*columns, console=console, transient=True) as bars:
         yield Step(text, total, bars)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Show nothing of the body: what it does is a part of a step that is shown."""
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
 
 
 def say(text: str) -> None:
