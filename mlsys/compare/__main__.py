@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mlsys.compare import conditions, figures, judge, match
+from mlsys.compare.answer import answer
 from mlsys.compare.judge import Line, Options
 from mlsys.compare.match import Matching
 from mlsys.errors import UserError, one_line
@@ -90,10 +91,12 @@ def _run(asked: argparse.Namespace) -> int:
     if not lines:
         raise UserError(f"--metric={','.join(asked.metric)}: no run of both sides has it; {_metrics(found)}")
     notes = dict.fromkeys(other + [note for state in states for note in state.notes])
-    said = [answer for pair in found.pairs if (answer := judge.answers(pair))]
+    said = [told for pair in found.pairs if (told := judge.answers(pair))]
     if asked.json:
         print(json.dumps([asdict(line) | {"verdict": line.verdict} for line in lines], indent=1))
     else:
+        for sentence in answer(lines, confidence):
+            print(sentence)
         _print(found, lines, [*said, *notes], asked)
     slow = [
         line for line in lines if limit is not None and line.verdict == "slower" and line.slowdown > limit
