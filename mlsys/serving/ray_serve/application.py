@@ -17,6 +17,7 @@ from mlsys.serving.modes.ray import RayServe, ongoing, together
 IMPORT_PATH = "mlsys.serving.ray_serve.application:build"
 DEPLOYMENT = "Pipeline"
 HEALTH_LOOP_S = 0.1
+ROUTED = 1024  # requests on their way to a replica: beyond that Ray refuses, before it the replicas' doors do
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ROUTERS = {
     "round_robin": "ray.serve.experimental.round_robin_router:RoundRobinRouter",
@@ -40,7 +41,7 @@ def settings(options: RayServe, config: dict[str, Any]) -> dict[str, Any]:
     scaling = options.autoscaling
     found: dict[str, Any] = {
         "max_ongoing_requests": ongoing(options, config),
-        "max_queued_requests": options.max_queue,
+        "max_queued_requests": ROUTED,
         "backpressure_config": {"status_code": 429, "retry_after_s": 1},
         "health_check_period_s": options.check_interval_s,
         "health_check_timeout_s": options.check_timeout_s,
