@@ -29,6 +29,7 @@ def agreement(rows: Sequence[Row], counted: Mapping[str, Scalar]) -> dict[str, S
         "output_tokens": _sum(tokens) if len(tokens) == len(good) else None,
         "prompt_tokens": _sum(read),
         "e2e_ms.mean": _mean([1e3 * (row.done_s - row.sent_s) for row in good]),
+        "decode_s": _sum([row.done_s - row.first_text_s for row in good if row.first_text_s is not None]),
         "ttft_ms.mean": _mean(
             [1e3 * (row.first_text_s - row.sent_s) for row in good if row.first_text_s is not None]
         ),
@@ -53,7 +54,7 @@ def doubt(values: Mapping[str, Scalar]) -> str | None:
     return None
 
 
-def _sum(values: Sequence[int | None]) -> float | None:
+def _sum(values: Sequence[float | None]) -> float | None:
     whole = [value for value in values if value is not None]
     return float(sum(whole)) if whole and len(whole) == len(values) else None
 

@@ -50,6 +50,14 @@ COUNTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("sglang_num_retracted_requests",),
         ("mlsys_num_preemptions",),
     ),
+    "decode_s": (
+        ("vllm_request_decode_time_seconds_sum",),
+        ("llamacpp_tokens_predicted_seconds",),
+    ),
+    "prefill_s": (
+        ("vllm_request_prefill_time_seconds_sum",),
+        ("llamacpp_prompt_seconds",),
+    ),
     "steps": (("llamacpp_n_decode",), ("mlsys_step_duration_seconds_count",)),
 }
 

@@ -24,6 +24,12 @@ def test_the_clients_figures_over_the_services() -> None:
     assert doubt(COUNTED | found) is None
 
 
+def test_streams_are_held_against_the_time_that_the_engine_wrote() -> None:
+    streamed = row(0, 1.0, tokens=10, first_text_s=0.25)
+    found = agreement([streamed], {"counters.decode_s": 0.75, "counters.ttft_ms.mean": 200.0})
+    assert found == {"counters.agreement.decode_s": 1.0, "counters.agreement.ttft_ms.mean": 1.25}
+
+
 def test_tokens_that_were_guessed_prove_nothing() -> None:
     found = agreement([row(0, 1, tokens=10, tokens_estimated=True)], COUNTED)
     assert "counters.agreement.output_tokens" not in found

@@ -72,8 +72,8 @@ def test_what_is_true_at_a_moment_is_added_up_and_shares_are_a_mean() -> None:
             "llama.cpp",
             "llamacpp:prompt_tokens_total 31\nllamacpp:prompt_tokens_cached_total 0\n",
             "llamacpp:prompt_tokens_total 41\nllamacpp:prompt_tokens_cached_total 20\n"
-            "llamacpp:tokens_predicted_total 7\n",
-            {"prompt_tokens": 30, "output_tokens": 7, "prompt_tokens_cached": 20},
+            "llamacpp:tokens_predicted_total 7\nllamacpp:tokens_predicted_seconds_total 0.5\n",
+            {"prompt_tokens": 30, "output_tokens": 7, "prompt_tokens_cached": 20, "decode_s": 0.5},
         ),
         (
             "mlsys",
