@@ -107,8 +107,23 @@ class Request:
     """
 
     __slots__ = (
-        "arrived_at", "batch_size", "cancelled", "clock", "counted", "deadline", "form", "future", "id", "item",
-        "k", "marked_at", "parts_s", "prepared", "query", "stream", "wish",
+        "_id",
+        "arrived_at",
+        "batch_size",
+        "cancelled",
+        "clock",
+        "counted",
+        "deadline",
+        "form",
+        "future",
+        "item",
+        "k",
+        "marked_at",
+        "parts_s",
+        "prepared",
+        "query",
+        "stream",
+        "wish",
     )  # fmt: skip
 
     def __init__(
@@ -122,7 +137,7 @@ class Request:
         stream: Stream | None = None,
         form: Form | None = None,
     ) -> None:
-        self.id = str(uuid.uuid4())
+        self._id: str | None = None
         self.query, self.k, self.clock, self.counted = query, k, clock, counted
         self.arrived_at = self.marked_at = clock()
         self.deadline = None if timeout_ms is None else self.arrived_at + timeout_ms / 1000
@@ -133,6 +148,13 @@ class Request:
         self.future: Future[Any] | None = None
         self.item: Any = None
         self.wish, self.stream, self.form = wish, stream, form
+
+    @property
+    def id(self) -> str:
+        """What it is called, once somebody asks."""
+        if self._id is None:
+            self._id = str(uuid.uuid4())
+        return self._id
 
     def begin(self) -> Item:
         """The item that the stages will fill, as the request wishes."""

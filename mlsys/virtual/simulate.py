@@ -105,6 +105,9 @@ def check(config: Mapping[str, Any]) -> None:
             f"clock=virtual generator={generator}: what it costs is not known; cost.from=RECORD takes it from a real "
             "run, generator=simulated states it"
         )
+    fault = (config.get("fault") or {}).get("name", "none")
+    if fault != "none":
+        raise UserError(f"fault={fault} clock=virtual: faults are done to processes, and here are none")
     overheads(config.get("cost") or {})
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from mlsys.serving.balancer import Affine, Policy
 from mlsys.serving.balancer.health import Health
 from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.balancer.progress import Pace, Progress
 from mlsys.serving.balancer.silence import Silence
+from mlsys.serving.balancer.standing import Counts, Standing
 from mlsys.serving.request import Clock, Request, Unavailable
 
 SOON_S = 0.02  # between two looks at one that is late
@@ -37,6 +40,7 @@ class Backend:
         self.gpu: str | None = None  # the one it has of several
         self.codes: Counter[str] = Counter()
         self.attempts: set[asyncio.Task[Any]] = set()
+        self._counts, self._place = np.zeros(1, np.int64), 0
         self._proved_at = float("-inf")
 
     @property
@@ -49,7 +53,18 @@ class Backend:
         if not self.attempts:
             self.progress.begun()
         self.attempts.add(call)
-        call.add_done_callback(self.attempts.discard)
+        self._counts[self._place] += 1
+        call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[Any]) -> None:
+        self.attempts.discard(call)
+        self._counts[self._place] -= 1
+
+    def join(self, counts: Counts, place: int, changed: Callable[[], None]) -> None:
+        """Keep its count in `counts` from now on, and call `changed` when it may be another whether it is trusted."""
+        counts[place] = self.in_flight
+        self._counts, self._place = counts, place
+        self.health.changed = self.silence.changed = self.progress.changed = changed
 
     def announce(self, url: str) -> None:
         """It answers at `url` now."""
@@ -124,20 +139,39 @@ class Backends:
         hang_factor: float = 0.0,
     ) -> None:
         self.all, self.policy, self._clock = backends, policy, clock
-        self.pace = Pace(hang_factor)
+        self.pace, self._doubt_at = Pace(hang_factor), float("-inf")
+        self._affine = policy if isinstance(policy, Affine) else None
+        self._counts = np.zeros(len(backends), np.int64)
+        self._places = {backend: place for place, backend in enumerate(backends)}
+        self._available, self._until = Standing.of(list[Backend](), self._counts, [0]), float("-inf")
+        for place, backend in enumerate(backends):
+            backend.join(self._counts, place, self._changed)
 
-    def available(self) -> list[Backend]:
+    def _changed(self) -> None:
+        self._until = float("-inf")
+
+    def available(self) -> Standing[Backend]:
         """Those to be trusted; if ejection or silence leaves none, all that are up: trying beats refusing
-        everybody.
+        everybody. Looked for anew where one of them has changed, or time changes one.
         """
-        up = [backend for backend in self.all if backend.health.up]
-        trusted = [backend for backend in up if not backend.health.ejected(self._clock())] or up
-        return [backend for backend in trusted if not backend.quiet] or trusted
+        now = self._clock()
+        if now >= self._until:
+            up = [backend for backend in self.all if backend.health.up]
+            trusted = [backend for backend in up if not backend.health.ejected(now)] or up
+            heard = [backend for backend in trusted if not backend.quiet] or trusted
+            if self._available != heard:
+                self._available = Standing.of(heard, self._counts, [self._places[one] for one in heard])
+            later = [backend.health.ejected_until for backend in up]
+            later += [at for backend in up if (at := backend.silence.silent_from) is not None]
+            self._until = min((at for at in later if at > now), default=float("inf"))
+        return self._available
 
     def doubt(self) -> None:
         """Look who is late: not where all are."""
-        if (limit_s := self.pace.limit_s) is None:
+        now = self._clock()
+        if (limit_s := self.pace.limit_s) is None or now < self._doubt_at:
             return
+        self._doubt_at = now + SOON_S
         up = [backend for backend in self.all if backend.health.up]
         late = [backend for backend in up if backend.in_flight and backend.progress.waited_s() > limit_s]
         for backend in late if len(late) < len(up) else ():
@@ -156,14 +190,12 @@ class Backends:
         available = self.available()
         if not available:
             raise Unavailable(f"none of {len(self.all)} replicas is up", 1)
-        fresh = [backend for backend in available if backend not in tried]
+        fresh = [backend for backend in available if backend not in tried] if tried else available
         if not fresh:
             return None
-        if isinstance(self.policy, Affine):
-            return self.policy.choose_for(fresh, request)
-        return self.policy.choose(fresh)
+        return self.policy.choose(fresh) if self._affine is None else self._affine.choose_for(fresh, request)
 
     def learn(self, request: Request, passages: Sequence[int]) -> None:
         """What the request's answer says of its prompt, for a policy that looks at it."""
-        if isinstance(self.policy, Affine):
-            self.policy.learn(request, passages)
+        if self._affine is not None:
+            self._affine.learn(request, passages)

@@ -10,11 +10,17 @@ no answer to a question (a redirect, say) is a failure.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 NEUTRAL = frozenset({503, 504})
 
 
+def _nobody() -> None:
+    """Nobody is told."""
+
+
 class Health:
-    """One replica's state. Times are seconds on the caller's clock."""
+    """One replica's state. Times are seconds on the caller's clock. `changed` is called when it is another."""
 
     def __init__(
         self, rise: int, fall: int, eject_after: int, eject_s: float, eject_max_s: float, up: bool = False
@@ -23,11 +29,13 @@ class Health:
         self.eject_s, self.eject_max_s = eject_s, eject_max_s
         self.up, self.ejections = up, 0
         self._streak, self._failures, self._ejected_until = 0, 0, float("-inf")
+        self.changed: Callable[[], None] = _nobody
 
     def set(self, up: bool) -> None:
         """What is known for certain: the process has died, or has just announced itself."""
         self.up, self._streak, self._failures = up, 0, 0
         self._ejected_until = float("-inf")
+        self.changed()
 
     def checked(self, good: bool) -> bool:
         """One active check. Returns whether it changed `up`."""
@@ -55,7 +63,13 @@ class Health:
         self._failures = 0
         self.ejections += 1
         self._ejected_until = now + min(self.eject_s * self.ejections, self.eject_max_s)
+        self.changed()
         return True
+
+    @property
+    def ejected_until(self) -> float:
+        """When it is to be trusted again."""
+        return self._ejected_until
 
     def ejected(self, now: float) -> bool:
         """Whether it is ejected at `now`."""

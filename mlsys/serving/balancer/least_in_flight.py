@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mlsys.serving.balancer import C
-from mlsys.serving.balancer.round_robin import RoundRobin
+from mlsys.serving.balancer.standing import Turns, in_flight
 
 
 class LeastInFlight:
@@ -16,9 +18,10 @@ class LeastInFlight:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._ties = RoundRobin(name)
+        self._turns = Turns()
 
     def choose(self, candidates: Sequence[C]) -> C:
         """One of those with the fewest in flight."""
-        fewest = min(candidate.in_flight for candidate in candidates)
-        return self._ties.choose([candidate for candidate in candidates if candidate.in_flight == fewest])
+        counts = in_flight(candidates)
+        equal = np.flatnonzero(counts == counts.min())
+        return self._turns.take(candidates, int(equal[self._turns.of(candidates)[equal].argmin()]))

@@ -11,15 +11,19 @@ the question stands for itself. A conversation stays where it began: its prompts
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlsys.errors import UserError
 from mlsys.serving.balancer import C
+from mlsys.serving.balancer.standing import Known, in_flight, number
 from mlsys.serving.request import Request
 
+LAST = np.uint64(2**64 - 1)
 PREFIX_CHARS = 200  # of a text that is to be continued
 
 
@@ -32,6 +36,7 @@ class PrefixAffinity:
         if remembered < 1:
             raise UserError(f"balancer.remembered={remembered} must be at least 1")
         self.name, self.bound, self.remembered = name, bound, remembered
+        self._names = Known(number, np.uint64)
         self._passages: OrderedDict[tuple[str, int], int] = OrderedDict()
 
     def choose(self, candidates: Sequence[C]) -> C:
@@ -40,13 +45,10 @@ class PrefixAffinity:
 
     def choose_for(self, candidates: Sequence[C], request: Request) -> C:
         """The first in the prefix's ranks that has room."""
-        in_flight = sum(candidate.in_flight for candidate in candidates)
-        room = math.ceil(self.bound * (in_flight + 1) / len(candidates))
-        prefix = self.prefix(request)
-        return min(
-            (candidate for candidate in candidates if candidate.in_flight < room),
-            key=lambda candidate: _rank(prefix, candidate.name),
-        )
+        counts = in_flight(candidates)
+        room = math.ceil(self.bound * (int(counts.sum()) + 1) / len(candidates))
+        ranks = _mixed(self._names.of(candidates) ^ np.uint64(number(self.prefix(request))))
+        return candidates[int(np.where(counts < room, ranks, LAST).argmin())]
 
     def prefix(self, request: Request) -> str:
         """What stands for the beginning of its prompt."""
@@ -72,5 +74,8 @@ class PrefixAffinity:
             self._passages.popitem(last=False)
 
 
-def _rank(prefix: str, name: str) -> bytes:
-    return hashlib.blake2b(f"{prefix}\0{name}".encode(errors="replace"), digest_size=8).digest()
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each value's bits spread over all 64 (the finalizer of splitmix64: Steele, Lea and Flood, 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

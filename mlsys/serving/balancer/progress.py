@@ -10,6 +10,7 @@ a real question to give it the chance (`mlsys.serving.balancer.checks`).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from mlsys.serving.request import Clock
 
@@ -37,12 +38,28 @@ class Pace:
             self.limit_s, self._new = max(self._factor * usual_s, LEAST_S), 0
 
 
+def _nobody() -> None:
+    """Nobody is told."""
+
+
 class Progress:
-    """One replica's."""
+    """One replica's. `changed` is called when it is doubted, and when it no longer is."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock, self._since = clock, clock()
-        self.doubted = False
+        self._doubted = False
+        self.changed: Callable[[], None] = _nobody
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it is to get no requests."""
+        return self._doubted
+
+    @doubted.setter
+    def doubted(self, doubted: bool) -> None:
+        if doubted != self._doubted:
+            self._doubted = doubted
+            self.changed()
 
     def begun(self) -> None:
         """A request waits on it, and none did before."""

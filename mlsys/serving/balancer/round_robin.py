@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlsys.serving.balancer import C
+from mlsys.serving.balancer.standing import Turns
 
 
 class RoundRobin:
@@ -20,11 +21,8 @@ class RoundRobin:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._turn, self._chosen_at = 0, dict[str, int]()
+        self._turns = Turns()
 
     def choose(self, candidates: Sequence[C]) -> C:
         """The candidate chosen longest ago; never chosen ones first, in the order given."""
-        chosen = min(candidates, key=lambda candidate: self._chosen_at.get(candidate.name, 0))
-        self._turn += 1
-        self._chosen_at[chosen.name] = self._turn
-        return chosen
+        return self._turns.take(candidates, int(self._turns.of(candidates).argmin()))

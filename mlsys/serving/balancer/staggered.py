@@ -24,6 +24,7 @@ class Staggered:
     def __init__(self, name: str, slot_ms: float, clock: Callable[[], float] = time.monotonic) -> None:
         above("balancer.slot_ms", slot_ms, 0)
         self.name, self._slot_s, self._clock = name, slot_ms / 1e3, clock
+        self._place = 0  # where the current one stands, mostly
         self._turns, self._current, self._until = RoundRobin(name), "", float("-inf")
 
     def choose(self, candidates: Sequence[C]) -> C:
@@ -31,4 +32,7 @@ class Staggered:
         now = self._clock()
         if now >= self._until:
             self._current, self._until = self._turns.choose(candidates).name, now + self._slot_s
-        return min(candidates, key=lambda candidate: (candidate.name < self._current, candidate.name))
+        if not (self._place < len(candidates) and candidates[self._place].name == self._current):
+            names = [(candidate.name < self._current, candidate.name) for candidate in candidates]
+            self._place = names.index(min(names))
+        return candidates[self._place]
