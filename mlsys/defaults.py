@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,5 +33,10 @@ def section(group: str, option: str) -> dict[str, Any]:
 
 
 def _read(group: str, name: str) -> dict[str, Any]:
-    read = OmegaConf.load(conf() / group / f"{name}.yaml")
-    return cast(dict[str, Any], OmegaConf.to_container(read))
+    path = conf() / group / f"{name}.yaml"
+    return deepcopy(_parsed(path, path.stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, changed_at: int) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path)))

@@ -25,6 +25,7 @@ class Meters:
         self._batches = self.counter("batches", "Batches closed, by reason.", ("reason",))
         self._duration = self.histogram("request_duration_seconds", "Arrival to answer.", SECONDS)
         self._size = self.histogram("batch_size", "Requests generated together.", SIZES)
+        self._parts: dict[str, Histogram] = {}
         self._stages = Histogram(
             "mlsys_stage_duration_seconds", "Time a request spent in each part.", ("stage",),
             buckets=SECONDS, registry=self.registry,
@@ -51,7 +52,9 @@ class Meters:
     def parts(self, parts_s: dict[str, float]) -> None:
         """Where an answered request's time went."""
         for part, seconds in parts_s.items():
-            self._stages.labels(part).observe(seconds)
+            if part not in self._parts:
+                self._parts[part] = self._stages.labels(part)
+            self._parts[part].observe(seconds)
 
     def batch(self, size: int, reason: str) -> None:
         """A batch of `size` was generated; it had been closed for `reason`."""

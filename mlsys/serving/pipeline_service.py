@@ -112,7 +112,7 @@ class PipelineService(ABC):
         embed = partial(self.workers[0].embed, wish.embeds, wish.embeds_passages)
         self.embedding += 1
         try:
-            async with asyncio.timeout(request.remaining_s):
+            async with request.in_time():
                 request.item = await asyncio.get_running_loop().run_in_executor(self.pools[0], embed)
         except TimeoutError:
             raise Expired("the deadline (timeout_ms) passed before the vectors were ready") from None
@@ -152,7 +152,7 @@ class PipelineService(ABC):
         request.future = asyncio.get_running_loop().create_future()
         self._take(request)
         try:
-            async with asyncio.timeout(request.remaining_s):
+            async with request.in_time():
                 await request.future
         except TimeoutError:
             raise Expired("the deadline (timeout_ms) passed before the answer was ready") from None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from asyncio import Future
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,9 @@ from mlsys.serving.stream import Stream
 from mlsys.stages import STAGES
 
 Clock = Callable[[], float]
+
+
+FOREVER: AbstractAsyncContextManager[object] = nullcontext()
 
 
 class ServiceError(Exception):
@@ -186,6 +191,10 @@ class Request:
     def remaining_s(self) -> float | None:
         """Seconds until the deadline, at least 0; None where there is no deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - self.clock())
+
+    def in_time(self) -> AbstractAsyncContextManager[object]:
+        """Around what must end by the deadline: raises TimeoutError where it does not."""
+        return FOREVER if self.deadline is None else asyncio.timeout(self.remaining_s)
 
     def timings_ms(self) -> dict[str, float]:
         """Milliseconds of each part that there was, in the order of STAGES, and `total`, which is their sum."""

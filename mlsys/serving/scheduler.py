@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mlsys.serving.batching import Close, Gate, Policy
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PipelineService
-from mlsys.serving.request import Clock, Refused, Request
+from mlsys.serving.request import FOREVER, Clock, Refused, Request
 from mlsys.serving.worker import Pipeline, Worker
 
 
@@ -22,6 +22,7 @@ class Scheduler(PipelineService):
         self, options: Server, pipelines: list[Pipeline], policy: Policy, clock: Clock = time.perf_counter
     ) -> None:
         self.policy = policy
+        self._gate = policy if isinstance(policy, Gate) else None
         self.waiting: deque[Request] = deque()
         super().__init__(options, [Worker(pipeline, clock) for pipeline in pipelines], policy.max_size, clock)
         self._changed = asyncio.Event()
@@ -34,9 +35,9 @@ class Scheduler(PipelineService):
     def check(self) -> None:
         """Raise Unavailable or Refused if nothing can enter, or nothing that would be answered in time."""
         super().check()
-        if isinstance(self.policy, Gate):
+        if self._gate is not None:
             came = [request.arrived_at for request in self.waiting]
-            if (reason := self.policy.refuses(came, self.clock())) is not None:
+            if (reason := self._gate.refuses(came, self.clock())) is not None:
                 raise Refused(reason, self.admission.retry_after_s(len(came)))
 
     def _begin(self) -> None:
@@ -83,7 +84,7 @@ class Scheduler(PipelineService):
                 until = None if decision.until is None else max(0.0, decision.until - now)
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(until):
+                async with FOREVER if until is None else asyncio.timeout(until):
                     await self._changed.wait()
 
     async def close(self, drained: bool) -> None:

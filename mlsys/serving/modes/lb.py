@@ -141,7 +141,7 @@ class Balancer:
         self.in_flight += 1
         beside, started = self.in_flight, self._clock()
         try:
-            async with asyncio.timeout(request.remaining_s):
+            async with request.in_time():
                 answer = await self.proxy.forward(request)
         except TimeoutError:
             raise Expired("the deadline (timeout_ms) passed before the answer was ready") from None
