@@ -14,6 +14,7 @@ from mlsys.theory.cost import Cost
 from mlsys.theory.deterministic import Deterministic
 from mlsys.theory.exponential import Exponential
 from mlsys.theory.law import Floats
+from mlsys.theory.refusing import Refusing
 
 Replay = Callable[[Floats, Cost, Floats], Floats]
 FULL = 1e-4  # of batches: where more would be larger than they may be, the form is of another service
@@ -124,6 +125,8 @@ def _batch(config: Mapping[str, Any], rate: float) -> Model:
     batching = config["batching"]
     if _random(config):
         raise NoForm("generator.distribution=exponential: the batches' form is of a fixed cost")
+    if batching["name"] == "slo":
+        return _door(batching, rate)
     if batching["name"] not in ("hybrid", "time") or batching.get("max_padded_tokens") is not None:
         raise NoForm(f"batching={batching['name']} has no form with these bounds")
     if batching.get("linger_ms"):
@@ -145,6 +148,19 @@ def _batch(config: Mapping[str, Any], rate: float) -> Model:
 
     name = "batch service" if not window else "batch service with a window"
     return Model(name, law, again, True, idle_ms=0.0 if at_once else window)
+
+
+def _door(batching: Mapping[str, Any], rate: float) -> Model:
+    """One by one behind a door that knows what a request costs; what the service adds comes after it."""
+    if batching["max_size"] != 1 or batching["base_ms"] is None:
+        raise NoForm("batching=slo has a form for max_size=1 with base_ms and per_request_ms given")
+    planned_ms = float(batching["limit_ms"] - batching["margin_ms"])
+    door = float(batching["base_ms"] + batching["per_request_ms"])
+
+    def law(cost: Cost) -> Mean:
+        return Refusing(rate, cost(1), planned_ms + cost(1) - door)
+
+    return Model("M/D/1 with a door", law, percentiles=True)
 
 
 def _balanced(config: Mapping[str, Any], rate: float) -> Model:

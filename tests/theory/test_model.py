@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sections import simulated
+from sections import section, simulated
 
 from mlsys.theory.choices import Choices
 from mlsys.theory.cost import Cost
@@ -11,6 +11,7 @@ from mlsys.theory.exponential import Exponential
 from mlsys.theory.model import NoForm, choose, engine
 
 EXPONENTIAL = {"distribution": "exponential"}
+DOOR = section("batching/slo", max_size=1, base_ms=21.0, per_request_ms=1.0, limit_ms=100.0)
 RATE = {"offered_rate_rps": 40.0}
 
 
@@ -31,6 +32,7 @@ def test_the_engines_cost_is_that_of_its_knobs() -> None:
         ("queue", {"server": {"workers": 3}, "generator": EXPONENTIAL}, "M/M/3"),
         ("baseline", {}, "M/D/1"),
         ("batch", {"batching": {"linger_ms": 0.0}}, "batch service with a window"),
+        ("batch", {"batching": DOOR}, "M/D/1 with a door"),
         ("lb", {"server": {"replica": "queue"}, "balancer": {"name": "power_of_two"}, "generator": EXPONENTIAL},
          "shortest of 2 among 3"),
     ],

@@ -21,6 +21,7 @@ from mlsys.theory import replay
 from mlsys.theory.batch_service import Batches
 from mlsys.theory.cost import Cost
 from mlsys.theory.deterministic import Deterministic
+from mlsys.theory.refusing import Refusing
 from mlsys.virtual import loop as virtual
 from mlsys.virtual.cost import Overheads
 from mlsys.virtual.pipeline import Bare, Library
@@ -126,6 +127,16 @@ def test_a_limit_is_kept_for_those_let_in_and_the_others_are_refused_at_the_door
     assert {row.status for row in rows} == {200, 429}
     assert number(values["e2e_ms.max"]) <= 100.0
     assert number(values["throughput_rps"]) == pytest.approx(580, rel=0.06)
+
+
+def test_one_by_one_behind_a_door_as_theory_has_it() -> None:
+    """Beyond what a service does of its own: as many are let in, and take as long, as of M/D/1 with a bounded wait."""
+    policy = {"limit_ms": 80.0, "margin_ms": 1e-6, "max_size": 1, "base_ms": 21.0, "per_request_ms": 1.0}
+    _, values = measure("batch", arrivals("poisson", request_rate=40.0), 3_000, policy, kind="slo")
+    law = Refusing(40.0, 22.0, 80.0)
+    assert number(values["success_rate"]) == pytest.approx(law.admitted, abs=0.02)
+    assert number(values["e2e_ms.mean"]) == pytest.approx(law.mean_ms, rel=0.04)
+    assert number(values["e2e_ms.p95"]) == pytest.approx(law.quantile_ms(0.95), rel=0.04)
 
 
 def test_one_seed_gives_one_run() -> None:
