@@ -247,7 +247,7 @@ def asking(spec: Spec) -> Client:
     load = Load(**spec.load)
     stall_s = load.stall_s if load.stream else None
     limits = load.timeout_s, spec.expected_tokens, stall_s
-    headers = bearer(os.environ.get(KEY_VARIABLE))
+    headers = bearer(os.environ.get(KEY_VARIABLE), spec.server.get("key_header"))
     return Client(spec.url, headers, load.k, *limits, apis.make(spec.server), spec.certificate)
 
 

@@ -162,9 +162,11 @@ class Client:
             return None
 
 
-def bearer(key: str | None) -> dict[str, str]:
-    """The header that carries a service's key."""
-    return {"Authorization": f"Bearer {key}"} if key else {}
+def bearer(key: str | None, header: str | None = None) -> dict[str, str]:
+    """The header that carries a service's key: `Authorization`, or the key alone in a `header` of another name."""
+    if not key:
+        return {}
+    return {"Authorization": f"Bearer {key}"} if header in (None, "Authorization") else {header or "": key}
 
 
 def descriptors() -> int:

@@ -88,7 +88,8 @@ class Target:
         return 1e3 * row.done_s
 
     def _client(self, k: int, timeout_s: float) -> Client:
-        return Client(self.url, bearer(self.key), k, timeout_s, None, None, self.api, self.certificate)
+        headers = bearer(self.key, self.section.get("key_header"))
+        return Client(self.url, headers, k, timeout_s, None, None, self.api, self.certificate)
 
     def _unfit(self, reason: str) -> Exception:
         if self.process is None:
@@ -156,7 +157,8 @@ def running(
 def _stranger(section: Mapping[str, Any]) -> Target:
     """A service at an address, asked what it is; where no model is chosen, its first."""
     url, key = section["url"].rstrip("/"), keys.read(section.get("api_key"))
-    known = identity.ask(apis.make(section).root(url), bearer(key))
+    headers = bearer(key, section.get("key_header"))
+    known = identity.ask(apis.make(section).root(url), headers)
     chosen = dict(section)
     if "model" in apis.USED[section.get("api", "rag")] and section.get("model") is None:
         chosen["model"] = known.model

@@ -43,6 +43,13 @@ async def test_a_question_is_sent_and_its_answer_stamped_and_judged() -> None:
     assert 0 < row.first_byte_s <= row.done_s
 
 
+def test_a_key_goes_as_a_bearer_or_alone_under_another_name() -> None:
+    assert client_module.bearer("k") == client_module.bearer("k", "Authorization")
+    assert client_module.bearer("k") == {"Authorization": "Bearer k"}
+    assert client_module.bearer("k", "X-API-Key") == {"X-API-Key": "k"}
+    assert client_module.bearer(None, "X-API-Key") == {}
+
+
 async def test_an_answer_is_asked_for_in_a_length_and_must_have_it() -> None:
     double = Double(good)
     async with serving(double) as url, Client(url, {}, 5, 10.0, 8) as client:

@@ -45,6 +45,16 @@ BAD_SERVER = [
         {"url": "example.org"},
         "server.url=example.org is not an address such as http://127.0.0.1:8000",
     ),
+    (
+        "server/external",
+        {"url": "http://h", "key_header": "X Key"},
+        "server.key_header=X Key is not a header's name such as X-API-Key",
+    ),
+    (
+        "server/external",
+        {"url": "http://h", "answer": "$.a"},
+        "server.answer=$.a means nothing to server.api=rag, which has path",
+    ),
 ]
 BAD_BATCHING = [
     ("batching/hybrid", {"max_size": 0}, "batching.max_size=0 must be at least 1"),

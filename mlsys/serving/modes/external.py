@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from mlsys import keys
 from mlsys.errors import UserError
 from mlsys.loadtest import apis
+
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 
 
 @dataclass
@@ -21,6 +24,7 @@ class External:
     url: str
     api: str
     api_key: str | None
+    key_header: str
     model: str | None
     parameters: dict[str, Any]
     method: str
@@ -33,6 +37,8 @@ class External:
         if not self.url.startswith(("http://", "https://")):
             raise UserError(f"server.url={self.url} is not an address such as http://127.0.0.1:8000")
         keys.read(self.api_key)
+        if not HEADER.fullmatch(self.key_header):
+            raise UserError(f"server.key_header={self.key_header} is not a header's name such as X-API-Key")
         if not isinstance(self.parameters, dict):
             raise UserError(f"server.parameters={self.parameters} must be fields such as {{temperature: 0}}")
         apis.make(vars(self))
