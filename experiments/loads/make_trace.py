@@ -20,7 +20,7 @@ def lines(requests: int, seconds: float, mean_tokens: int, seed: int) -> list[st
     random = np.random.default_rng(seed)
     gaps = random.gamma(0.5, size=requests)
     at_ms = np.rint(1e3 * seconds * (np.cumsum(gaps) - gaps[0]) / (gaps.sum() - gaps[0])).astype(int)
-    read = np.clip(random.lognormal(np.log(mean_tokens) - 0.5, 1.0, requests), 8, 8 * mean_tokens).astype(int)
+    read = np.clip(random.lognormal(np.log(mean_tokens) - 0.5, 1.0, requests), 8, 4 * mean_tokens).astype(int)
     written = np.clip(random.lognormal(np.log(16), 0.7, requests), 1, 64).astype(int)
     found = []
     for number in range(requests):

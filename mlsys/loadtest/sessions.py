@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from mlsys.loadtest.questions import Question
+from mlsys.loadtest.rows import Row
+from mlsys.record import Scalar
+
+MOST_TURNS = 16  # that are told one by one
 
 
 def sessions(questions: Sequence[Question], turns: int) -> list[Question]:
@@ -38,3 +44,21 @@ def following(asked: Question, answer: str | None) -> Question | None:
         return None
     said = ({"role": "user", "content": asked.text}, {"role": "assistant", "content": answer})
     return replace(asked.then[0], then=asked.then[1:], history=(*asked.history, *said))
+
+
+def turns(good: Sequence[Row]) -> dict[str, Scalar]:
+    """`turn.<i>.{requests,e2e_ms.p50,ttft_ms.p50,prompt_tokens.mean}` of sessions: what a growing history costs."""
+    found: dict[int, list[Row]] = {}
+    for row in good:
+        if row.turn is not None and row.turn < MOST_TURNS:
+            found.setdefault(row.turn, []).append(row)
+    values: dict[str, Scalar] = {}
+    for turn in sorted(found):
+        rows, of = found[turn], f"turn.{turn}"
+        values[f"{of}.requests"] = len(rows)
+        for name in ("e2e_ms", "ttft_ms"):
+            if told := [value for row in rows if (value := getattr(row, name)) is not None]:
+                values[f"{of}.{name}.p50"] = float(np.median(told))
+        if read := [row.prompt_tokens for row in rows if row.prompt_tokens is not None]:
+            values[f"{of}.prompt_tokens.mean"] = float(np.mean(read))
+    return values

@@ -11,6 +11,7 @@ from mlsys.loadtest.certify.level import certified
 from mlsys.loadtest.distributions import distribution
 from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.rows import FAILED, OK, REJECTED, TIMED_OUT, Row
+from mlsys.loadtest.sessions import turns
 from mlsys.loadtest.timeline import timeline
 from mlsys.loadtest.token_statistics import histogram, streams
 from mlsys.loadtest.window import Window, mean_in_flight, window
@@ -184,6 +185,7 @@ def summarise(
         **goodput(measured, rate, limits),
         **quality(good),
         **certified(repeats, windows, (lambda row: meets(row, limits)) if limits else None),
+        **turns(good),
         **replicas(good),
     }, samples
 

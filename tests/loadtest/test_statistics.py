@@ -8,6 +8,7 @@ from made_rows import row
 
 from mlsys.loadtest.distributions import distribution
 from mlsys.loadtest.rows import FAILED, REJECTED, TIMED_OUT, Row
+from mlsys.loadtest.sessions import turns
 from mlsys.loadtest.statistics import batches, counts, goodput, replicas, stages, summarise, told
 
 
@@ -153,3 +154,16 @@ def test_a_new_replica_with_each_answer_does_not_fill_the_record() -> None:
     found = replicas(rows)
     assert len(found) == 3 * 64
     assert found["replica.usual.requests"] == 2
+
+
+def test_each_turn_of_a_session_has_its_own_figures() -> None:
+    rows = [
+        Row(0, 0, turn=turn, done_s=seconds, first_text_s=seconds / 2, prompt_tokens=tokens)
+        for turn, seconds, tokens in ((0, 1.0, 10), (0, 3.0, 20), (1, 4.0, 50))
+    ]
+    assert turns(rows) == {
+        "turn.0.requests": 2, "turn.0.e2e_ms.p50": 2000, "turn.0.ttft_ms.p50": 1000, "turn.0.prompt_tokens.mean": 15,
+        "turn.1.requests": 1, "turn.1.e2e_ms.p50": 4000, "turn.1.ttft_ms.p50": 2000, "turn.1.prompt_tokens.mean": 50,
+    }  # fmt: skip
+    assert turns([Row(0, 0)]) == {}
+    assert turns([Row(0, 0, turn=99)]) == {}
