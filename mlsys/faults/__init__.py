@@ -45,6 +45,7 @@ class Fault:
     process: ClassVar[bool] = True  # whether it hits a process, which then must be ours
     replicas_only: ClassVar[bool] = False
     ends_it: ClassVar[bool] = False  # whether the process it hits is gone
+    noticeable: ClassVar[bool] = True  # whether a balancer should do something about it
     did: ClassVar[str] = ""  # "{} was …": what the record and the page say
 
     def __init__(self, name: str, at_s: float, target: str, seed: int, for_s: float = 0.0) -> None:

@@ -12,6 +12,7 @@ class ClientLeave(Fault):
     """`share` of the requests sent in the span are given up after `after_ms`, drawn by `seed`."""
 
     process = False
+    noticeable = False
     did = "a share of the clients left"
 
     def __init__(

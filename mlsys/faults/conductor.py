@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 import psutil
 
 from mlsys.faults import Fault
+from mlsys.faults.residue import Held, held
 from mlsys.faults.scene import Scene
 
 LOOK_S = 0.04
+NOTICE_S = 2.0  # after its end a fault is noticed no more
+HOLD_S = 2.0  # between two looks at what the service holds
 SETTLE_S = 60.0
 
 
@@ -26,17 +29,22 @@ class Happened:
     end_at: float | None = None
     noticed_at: float | None = None
     error: str | None = None
+    noticeable: bool = True
     retries: float = 0.0
 
 
 @dataclass
 class Course:
-    """What was seen of a level: its faults, how many replicas were in rotation when, and when all were again."""
+    """What was seen of a level: its faults, how many replicas were in rotation when, and when all were again.
+
+    `holds`: what the service held, and when.
+    """
 
     begin_at: float
     happened: list[Happened] = field(default_factory=list)
     looks: list[tuple[float, int]] = field(default_factory=list)
     whole_at: float | None = None
+    holds: list[tuple[float, Held]] = field(default_factory=list)
 
 
 class Conductor:
@@ -63,8 +71,14 @@ class Conductor:
             threading.Thread(target=self._run, args=(fault,), name=fault.name, daemon=True)
             for fault in self._faults
         ]
+        self._hold()
         for thread in self._threads:
             thread.start()
+
+    @property
+    def planned(self) -> int:
+        """How many faults a level is to meet."""
+        return len(self._faults)
 
     def finish(self) -> Course:
         """The load is over: what still lasts is ended; wait until the service is whole, or for `settle_s`."""
@@ -72,13 +86,16 @@ class Conductor:
         for thread in self._threads[1:]:
             thread.join(self._settle_s)
         self._threads[0].join(self._settle_s)
+        self._hold()
         return self.course
 
     def _run(self, fault: Fault) -> None:
         if self._over.wait(max(0.0, self.course.begin_at + fault.at_s - self._clock())):
             return
         targets = self.scene.targets(fault)
-        happened = Happened(fault.what(targets), targets, retries=self._retries())
+        happened = Happened(
+            fault.what(targets), targets, retries=self._retries(), noticeable=fault.noticeable
+        )
         self.ended_it |= fault.ends_it and not self.scene.replicas
         happened.begin_at = self._clock()
         self.course.happened.append(happened)
@@ -87,6 +104,10 @@ class Conductor:
         except (psutil.Error, OSError, ValueError) as error:
             happened.error = f"{type(error).__name__}: {error}"
         happened.end_at = self._clock()
+
+    def _hold(self) -> None:
+        if (found := held(self.scene)) is not None:
+            self.course.holds.append((self._clock(), found))
 
     def _retries(self) -> float:
         return self.scene.look().get(("retries_total", ""), 0.0)
@@ -98,9 +119,16 @@ class Conductor:
             now, meters = self._clock(), self.scene.look()
             up = {name: meters.get(("replica_up", name), 0.0) == 1.0 for name in replicas}
             self.course.looks.append((now, sum(up.values())))
+            if self.course.holds and now > self.course.holds[-1][0] + HOLD_S:
+                self._hold()
             for one in self.course.happened:
                 out = any(not up.get(target, True) for target in one.targets)
-                if one.noticed_at is None and (out or meters.get(("retries_total", ""), 0.0) > one.retries):
+                current = one.noticeable and (one.end_at is None or now < one.end_at + NOTICE_S)
+                if (
+                    current
+                    and one.noticed_at is None
+                    and (out or meters.get(("retries_total", ""), 0.0) > one.retries)
+                ):
                     one.noticed_at = now
             going = any(one.end_at is None for one in self.course.happened)
             if going or not all(up.values()):

@@ -41,6 +41,7 @@ class Detour:
 
     def __init__(self, upstream: Callable[[], str]) -> None:
         self.rule, self.upstream, self._count = Rule(), upstream, 0
+        self._carried = set[asyncio.Future[None]]()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
 
     @property
@@ -50,8 +51,13 @@ class Detour:
 
     async def serve(self) -> None:
         """Until it is cancelled."""
-        async with await asyncio.start_server(self._carry, sock=self.listener) as server:
+        async with await asyncio.start_server(self._begin, sock=self.listener) as server:
             await server.serve_forever()
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        carrying = asyncio.ensure_future(self._carry(reader, writer))
+        self._carried.add(carrying)
+        carrying.add_done_callback(self._carried.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._count += 1

@@ -46,7 +46,7 @@ class Disturbed:
         table = pd.read_parquet(self._directory / FILE_NAME)
         values, samples = figures.describe(table[table["level"] == self._level], course)
         self._level += 1
-        if not course.happened:
+        if not course.happened and self._conductor.planned:
             progress.say("nothing was broken: the level was over before fault.at_s")
         for one in course.happened:
             if one.error:

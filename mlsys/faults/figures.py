@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from mlsys.faults import drift
 from mlsys.faults.conductor import Course, Happened
 from mlsys.loadtest.phases import MEASURED
 from mlsys.loadtest.rows import ABANDONED, FAILED, LEFT, OK, REJECTED, TIMED_OUT
@@ -16,22 +17,10 @@ from mlsys.record import Samples, Scalar
 
 MOST_BINS = 120
 MOST_NAMED = 4
-KINDS = (  # what an error is called, by what its text begins with or holds
-    ("no answer within", "timeout"),
-    ("status ", "status"),
-    ("the answer is to another query", "wrong_answer"),
-    ("the answer", "wrong_answer"),
-    ("ClientConnector", "no_connection"),
-    ("ServerDisconnected", "broken_connection"),
-    ("ClientOSError", "broken_connection"),
-    ("ConnectionReset", "broken_connection"),
-    ("ClientPayload", "broken_connection"),
-    ("the stream", "broken_stream"),
-)
 
 
 def describe(table: pd.DataFrame, course: Course) -> tuple[dict[str, Scalar], Samples]:
-    """`fault.*`, `errors.*` and `answered_twice` of one level, and its course second by second (`timeline.*`).
+    """`fault.*`, `drift.*` and `answered_twice` of one level, and its course second by second (`timeline.*`).
 
     `table`: the rows of the level as `mlsys.loadtest.rows.table` gives them. Times count from when its first measured
     request was due.
@@ -40,12 +29,15 @@ def describe(table: pd.DataFrame, course: Course) -> tuple[dict[str, Scalar], Sa
     zero_at = float(table["started_at"].iloc[0]) + float(start_s)
     happened = [one for one in course.happened if one.end_at is not None]
     ids = table.loc[(table["outcome"] == OK), "request_id"].dropna()
-    values: dict[str, Scalar] = {"answered_twice": int(ids.duplicated().sum()), **errors(table)}
+    values: dict[str, Scalar] = {"answered_twice": int(ids.duplicated().sum())}
     values |= {f"fault.{name}": count for name, count in counts(table).items()}
     values |= _spans(happened, course, zero_at)
     values |= _worst(table, happened, zero_at)
+    values |= drift.describe(table, course, zero_at) | cpu(table, course)
     edges = [time for one in happened for time in (one.begin_at - zero_at, (one.end_at or 0.0) - zero_at)]
-    return values, by_second(table, course, zero_at) | {"timeline.fault_s": edges}
+    return values, by_second(table, course, zero_at) | drift.course(course, zero_at) | {
+        "timeline.fault_s": edges
+    }
 
 
 def counts(table: pd.DataFrame) -> dict[str, int]:
@@ -58,19 +50,12 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def errors(table: pd.DataFrame) -> dict[str, Scalar]:
-    """`errors.<kind>`: how many were lost that way."""
-    lost = table[table["outcome"].isin((FAILED, TIMED_OUT))]
-    found = Counter(kind(str(text)) for text in lost["error"])
-    return {f"errors.{name}": count for name, count in sorted(found.items())}
-
-
-def kind(text: str) -> str:
-    """What an error is, in one word."""
-    for part, name in KINDS:
-        if part in text:
-            return f"status_{text.split()[1].rstrip(':')}" if name == "status" else name
-    return "other"
+def cpu(table: pd.DataFrame, course: Course) -> dict[str, Scalar]:
+    """`service.cpu_ms`: CPU time of the service's own process for each request that was sent, refused ones too."""
+    if len(course.holds) < 2:
+        return {}
+    (_, first), (_, last) = course.holds[0], course.holds[-1]
+    return {"service.cpu_ms": 1e3 * (last.cpu_s - first.cpu_s) / len(table)}
 
 
 def _spans(happened: Sequence[Happened], course: Course, zero_at: float) -> dict[str, Scalar]:
@@ -86,7 +71,7 @@ def _spans(happened: Sequence[Happened], course: Course, zero_at: float) -> dict
         "fault.begin_s": first - zero_at if happened else None,
         "fault.lasted_s": last - first if happened else None,
         "fault.noticed_s": max(noticed, default=None),
-        "fault.unnoticed": len(happened) - len(noticed),
+        "fault.unnoticed": sum(one.noticeable for one in happened) - len(noticed),
         "fault.whole_s": None
         if course.whole_at is None or not happened
         else max(0.0, course.whole_at - last),

@@ -20,13 +20,18 @@ POLL_S = 0.1
 
 @dataclass(frozen=True)
 class Held:
-    """Counts at one moment; `in_flight` of the service and, as its balancer sees it, of its replicas."""
+    """Counts at one moment; `in_flight` of the service and, as its balancer sees it, of its replicas.
+
+    `memory_mib`: resident, of all of its processes. Threads, files and sockets are those of its own process.
+    """
 
     processes: int
     threads: int
     files: int
     sockets: int
     in_flight: int
+    memory_mib: float = 0.0
+    cpu_s: float = 0.0
 
     def beyond(self, before: Held) -> dict[str, int]:
         """`residual.<what>`: how many more than before; requests in flight as they are."""
@@ -46,7 +51,11 @@ def held(scene: Scene) -> Held | None:
         theirs = [one for one in sockets if one.raddr and one.raddr.port not in kept]
         internal = sum(bool(one.raddr) and one.raddr.port in kept for one in sockets)
         files = own.num_fds() - len(theirs) - internal
-        return Held(len(family), own.num_threads(), files, len(theirs), _in_flight(scene.look()))
+        cpu_s = sum(own.cpu_times()[:2])
+        memory_mib = sum(process.memory_info().rss for process in family) / 2**20
+        return Held(
+            len(family), own.num_threads(), files, len(theirs), _in_flight(scene.look()), memory_mib, cpu_s
+        )
     except psutil.Error:
         return None
 

@@ -46,7 +46,7 @@ class Schedule:
 
 def _made(given: Any, usual_s: float | None) -> Fault:
     own: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"name": given}
-    known = [option for option in defaults.options("fault") if option not in ("none", "schedule")]
+    known = [option for option in defaults.options("fault") if option not in ("none", "schedule", "watch")]
     if own.get("name") not in known:
         raise UserError(f"fault.faults: {own.get('name')} is none of {', '.join(known)}")
     section = defaults.section("fault", own["name"])

@@ -18,10 +18,15 @@ from mlsys.loadtest import service
 from mlsys.loadtest.service import Target
 
 
+def watched(config: Mapping[str, Any]) -> bool:
+    """Whether levels are watched for what they do to the service."""
+    return (config.get("fault") or {"name": "none"}) != {"name": "none"}
+
+
 def planned(config: Mapping[str, Any]) -> list[Fault]:
     """The run's faults in the order of their beginning; none by default. Raises UserError for what makes no sense."""
     section = config.get("fault") or {"name": "none"}
-    if section == {"name": "none"}:
+    if not watched(config):
         return []
     faults: list[Fault] = signatures.make("fault", section).plan()
     for fault in faults:

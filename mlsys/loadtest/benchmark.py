@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import psutil
 from mlsys import progress
 from mlsys.errors import UserError, cause
 from mlsys.faults import stage
+from mlsys.faults.conductor import Conductor
 from mlsys.faults.disturbed import Disturbed
 from mlsys.loadtest import apis, ceiling, children, prediction, question_file
 from mlsys.loadtest.arrivals import Arrivals, make
@@ -82,8 +83,9 @@ class ServingBenchmark:
                 progress.say(about)
         levels: list[Level] = []
         together: dict[str, Scalar] = {}
-        with stage.running(self.config, self.directory, self.faults) as (service, conductor):
-            self.disturbed = Disturbed(conductor, service, self.directory) if self.faults else None
+        with self.staged() as (service, conductor):
+            if stage.watched(self.config) or self.faults:
+                self.disturbed = Disturbed(conductor, service, self.directory)
             if self.idle:
                 yield Results(self._describe(service))
                 self._serve(service)
@@ -100,6 +102,10 @@ class ServingBenchmark:
         yield Results(of_all(levels) | together)
         if self.ours and (self.load.engine_ceiling or self.load.quality_questions):
             yield from self._ceiling(levels)
+
+    def staged(self) -> AbstractContextManager[tuple[Target, Conductor]]:
+        """The service for as long as the body runs, and what breaks it."""
+        return stage.running(self.config, self.directory, self.faults)
 
     def _ceiling(self, levels: list[Level]) -> Iterator[Results]:
         """The engine alone. The levels are measured: where it cannot run, the record says why and stays ok."""

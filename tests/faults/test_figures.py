@@ -6,7 +6,7 @@ import pytest
 from made_rows import row
 
 from mlsys.faults.conductor import Course, Happened
-from mlsys.faults.figures import describe, kind
+from mlsys.faults.figures import describe
 from mlsys.loadtest.rows import ABANDONED, FAILED, LEFT, REJECTED, TIMED_OUT, Row, table
 
 BEGAN_AT = 1000.0
@@ -51,7 +51,6 @@ def test_times_count_from_the_first_measured_request() -> None:
 def test_the_lost_are_those_without_an_answer_and_neither_the_refused_nor_those_who_left() -> None:
     values, _ = describe(table(level()), course())
     assert (values["fault.lost"], values["fault.refused"], values["fault.left"]) == (2, 1, 1)
-    assert (values["errors.broken_connection"], values["errors.timeout"]) == (1, 1)
 
 
 def test_the_worst_second_is_the_one_without_answers() -> None:
@@ -72,18 +71,3 @@ def test_a_level_that_was_over_before_its_fault_says_that_nothing_happened() -> 
     values, samples = describe(table(level()), course(happened=[], whole_at=None))  # type: ignore[arg-type]
     assert (values["fault.what"], values["fault.count"], values["fault.whole_s"]) == (None, 0, None)
     assert samples["timeline.fault_s"] == []
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("status 500", "status_500"),
-        ("status 302: a redirect is not followed", "status_302"),
-        ("the answer is to another query", "wrong_answer"),
-        ("ClientConnectorError: Cannot connect", "no_connection"),
-        ("ServerDisconnectedError: Server disconnected", "broken_connection"),
-        ("something new", "other"),
-    ],
-)
-def test_an_error_has_one_word(text: str, name: str) -> None:
-    assert kind(text) == name

@@ -14,7 +14,7 @@ from mlsys.faults.detour import Detours
 from mlsys.faults.scene import Scene
 from mlsys.faults.stage import planned
 
-SINGLE = [name for name in options("fault") if name not in ("none", "schedule")]
+SINGLE = [name for name in options("fault") if name not in ("none", "schedule", "watch")]
 
 
 def asked(server: str = "lb", fault: str = "kill", load: str = "poisson", **knobs: Any) -> dict[str, Any]:
