@@ -27,6 +27,8 @@ from mlsys.ranks import Group, RankError
 from mlsys.ranks.torchrun import answered
 from mlsys.record import Scalar
 
+LATENCY_OF = "the slowest rank, from a barrier on, the exchange included"
+
 
 @dataclass
 class RankPlan:
@@ -116,10 +118,20 @@ def shards(sources: tuple[Source, Source], group: Group) -> tuple[Source, Source
     return x, y
 
 
+def places(device_name: str, group: Group) -> str:
+    """Which devices the ranks compute on, and on which hosts."""
+    found = Counter(group.exchange(f"{device_name} on {platform.node()}"))
+    return "; ".join(f"{count} × {place}" for place, count in found.items())
+
+
+def copy_bandwidth_of(group: Group) -> str:
+    """What `copy_bandwidth_gbps` is the rate of."""
+    return f"{group.size} ranks that copy at the same time, the slowest counts"
+
+
 def conditions(n: int, device_name: str, group: Group) -> dict[str, Scalar]:
     """Who computes what, for the record and the console."""
-    places = Counter(group.exchange(f"{device_name} on {platform.node()}"))
-    devices = "; ".join(f"{count} × {place}" for place, count in places.items())
+    devices = places(device_name, group)
     shard_n = -(-n // group.size)
     progress.say(f"{group.size} ranks, {devices}, {shard_n:.4g} elements of each vector on one at most")
     return {
@@ -127,8 +139,8 @@ def conditions(n: int, device_name: str, group: Group) -> dict[str, Scalar]:
         "shard_n": shard_n,
         "rank_devices": devices,
         "rank_exchange": f"all_gather of float64 sums, {group.backend}",
-        "latency_of": "the slowest rank, from a barrier on, the exchange included",
-        "copy_bandwidth_of": f"{group.size} ranks that copy at the same time, the slowest counts",
+        "latency_of": LATENCY_OF,
+        "copy_bandwidth_of": copy_bandwidth_of(group),
     }
 
 

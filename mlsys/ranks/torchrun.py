@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 
 from mlsys.errors import UserError, one_line, root
+from mlsys.ranks import keepalive
 from mlsys.ranks.group import VARIABLES, Group, LostRank, RankError
 
 MEET_S = 120.0  # for all ranks to find each other
@@ -58,6 +59,7 @@ class TorchrunGroup(Group):
         try:
             dist.init_process_group("gloo", timeout=timedelta(seconds=MEET_S))
             self._control = dist.new_group(backend="gloo", timeout=timedelta(seconds=EXCHANGE_S))
+            keepalive.watch_connections()
         except (RuntimeError, ValueError) as error:
             raise UserError(
                 f"torchrun: rank {self.rank} did not find the others: {one_line(error)}"
@@ -87,6 +89,7 @@ class TorchrunGroup(Group):
             try:
                 if self.data is None:
                     self.data = dist.new_group(backend=self.backend, timeout=timedelta(seconds=DATA_S))
+                    keepalive.watch_connections()
                 yield
                 self.exchange(None)
             except Agreed:

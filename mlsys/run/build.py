@@ -24,6 +24,7 @@ GROUPS = {
         *("corpus", "embedder", "retriever", "reranker", "generator"),
     ),
 }
+OVER_RANKS = ("distance", "search")  # what torchrun's processes can share
 TYPED = (*GROUPS["distance"], *GROUPS["serving"], "tracking")  # whose classes say of which type each knob is
 
 
@@ -33,7 +34,7 @@ def build(config: dict[str, Any], directory: Path, asked: frozenset[str] = froze
     `asked`: the options that were given and are not defaults: what was given is done, or refused.
     """
     kind = workload_kind(config)
-    if ranks.here().size > 1 and kind != "distance":
+    if ranks.here().size > 1 and kind not in OVER_RANKS:
         raise UserError(f"workload={kind} runs in one process: start it without torchrun")
     _check_groups(config, kind)
     _check_counts(config)
@@ -139,6 +140,7 @@ def search(config: dict[str, Any]) -> Workload:
         threads=config["threads"],
         placement=config["placement"],
         memory_budget=parse_bytes("memory_budget", config["memory_budget"]),
+        group=ranks.here(),
         **config["search"],
         **_timing(config),
     )

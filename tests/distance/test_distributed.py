@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 
+import gloo
 import pytest
 import torch
 
@@ -19,7 +16,6 @@ from mlsys.errors import UserError
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 N = 300_001
 PROGRAM = """
 import os, sys, warnings
@@ -42,35 +38,9 @@ dist.destroy_process_group()
 """
 
 
-def run(ranks: int, n: int) -> list[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "PYTHONPATH": str(ROOT),
-        "PATH": "/usr/bin",
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", PROGRAM, str(rank), str(ranks), str(n)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(ranks)
-    ]  # fmt: skip
-    try:
-        outputs = [process.communicate() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * ranks, outputs
-    return [out for out, _ in outputs]
-
-
 @pytest.mark.parametrize(("ranks", "n"), [(2, N), (3, N), (3, 2)], ids=str)
 def test_every_rank_gets_the_distance_of_the_whole(ranks: int, n: int) -> None:
-    outputs = run(ranks, n)
+    outputs = gloo.run(PROGRAM, ranks, n)
     assert len(set(outputs)) == 1
     *lines, large = outputs[0].splitlines()
     x, y = (source.tensor() for source in Random().open(n, torch.float32, 0))

@@ -23,6 +23,7 @@ from mlsys.distance.data.random import Random
 pytestmark = pytest.mark.slow
 
 TINY = ("repeats=3", "warmup=1", "tracking=off")
+TWO_GPUS_THERE = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="takes two GPUs")
 BROKEN = """
 import os
 from mlsys.distance.data.random import Random
@@ -75,8 +76,23 @@ def test_a_sweep_over_ranks_leaves_one_record_a_job_and_resumes(outputs: Path) -
     }
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, TWO_GPUS_THERE])])
+def test_rows_of_a_search_are_spread_over_ranks(outputs: Path, device: str) -> None:
+    words = ("workload=search", "search.rows=7e4", "search.dim=24", "search.queries=5", f"device={device}")
+    done = run_py(2, "-m", "placement=device,host", *words, *TINY)
+    assert done.returncode == 0, done.stderr
+    for entry in records(outputs):
+        results = entry["results"]
+        assert (entry["status"], entry["config"]["ranks"], results["ranks"]) == ("ok", 2, 2)
+        assert (results["recall"], results["index_equal"], results["shard_rows"]) == (1.0, True, 35_000)
+        assert results["bandwidth_gbps"] == pytest.approx(4 * 24 * 7e4 / results["latency_ms"] / 1e6)
+        assert "spread over 2 ranks" in results["baseline.faiss.error"]
+        assert not any(name.startswith("speedup.") for name in results)
+    assert sorted("stream.chunk_rows" in entry["results"] for entry in records(outputs)) == [False, True]
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="takes two GPUs")
+@TWO_GPUS_THERE
 def test_two_gpus_share_vectors_through_nccl_and_a_failed_rank_fails_one_job(
     outputs: Path, tmp_path: Path
 ) -> None:
@@ -134,14 +150,14 @@ def test_what_does_not_go_over_ranks_and_a_rank_that_fails_fail_their_jobs_and_n
     outputs: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
-    words = ("-m", "workload=search,tune,distance", "seed=1,0", "size=1e3", "baselines=[]", *TINY)
+    words = ("-m", "workload=pairs,tune,distance", "seed=1,0", "size=1e3", "baselines=[]", *TINY)
     done = run_py(2, *words, "data._target_=broken.Broken", PYTHONPATH=str(tmp_path))
     assert done.returncode != 0
     assert done.stderr.count("rank 1: the disk is gone") == 2  # when it happens, and in the sweep's end
     alone = "UserError: workload={} runs in one process: start it without torchrun"
     errors = {(entry["workload"], entry["config"]["seed"]): entry["error"] for entry in records(outputs)}
     assert errors == {
-        **{(workload, seed): alone.format(workload) for workload in ("search", "tune") for seed in (0, 1)},
+        **{(workload, seed): alone.format(workload) for workload in ("pairs", "tune") for seed in (0, 1)},
         ("distance", 1): "RankError: rank 1: the disk is gone",
         ("distance", 0): None,
     }

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from mlsys import progress
+from mlsys.distance import distributed
 from mlsys.distance.baseline import Unavailable
 from mlsys.distance.metrics import Metric, get
+from mlsys.distance.search import spread
 from mlsys.distance.search.index import Index
 from mlsys.distance.search.peers import PEERS, Peer, Problem
+from mlsys.distance.search.random_rows import QUERIES, ROWS, drawn
 from mlsys.distance.search.ranking import ranking
-from mlsys.distance.search.reference import reference
+from mlsys.distance.search.sharded import ShardedIndex
 from mlsys.distance.search.streamed import StreamedIndex
 from mlsys.errors import UserError
 from mlsys.quantities import whole
+from mlsys.ranks import SINGLE, Group
 from mlsys.record import Results, Scalar
 from mlsys.timing import Clock, Timing, copy_bandwidth_gbps
 
+Searcher = Index | StreamedIndex | ShardedIndex
 STORAGES = ("float32", "float16", "bfloat16")
 FADDS_A_TERM, LANES = 2, 128  # of l1; float32 additions a clock of one processor of a GPU
 
@@ -37,6 +43,7 @@ class SearchBenchmark:
         reference_queries: for how many queries the answer is compared with a float64 search of every row.
         repeats, warmup, time_limit_s: see `timing.Clock`.
         placement: `host` leaves the rows in host memory and streams them within `memory_budget` bytes of the GPU's.
+        group: the ranks over which the rows are spread; each makes, searches and checks only its own stretch.
     """
 
     metric: str | Metric
@@ -55,6 +62,7 @@ class SearchBenchmark:
     threads: int | None = None
     placement: str = "device"
     memory_budget: int = 1 << 30
+    group: Group = SINGLE
     kind: str = "search"
 
     def __post_init__(self) -> None:
@@ -77,36 +85,45 @@ class SearchBenchmark:
         """Conditions and correctness first, then all timings, each search and its peers in turn."""
         with progress.step(f"making {self.rows:.4g} rows of {self.dim} {self.storage}"):
             problem = self._problem()
+            self.group.exchange("ready")  # whoever could not make its rows says so before the others search
             index = self._index(problem.rows)
             found = index.search(problem.queries, self.k)[1].cpu().numpy()
         yield Results(self._conditions(index))
         count = min(self.reference_queries, int(self.queries))
         with progress.step(f"searching every row in float64 for {count} queries"):
             sample = np.linspace(0, len(found) - 1, count).astype(int)
-            wanted = reference(problem.queries[sample.tolist()], problem.rows, self.k, self.metric)[1]
+            some = problem.queries[sample.tolist()]
+            wanted = spread.reference_rows(
+                some, problem.rows, self.k, self.metric, self._bounds[0], self.group
+            )
         exact = bool((found[sample] == wanted).all())
         yield Results(
             {"recall": _recall(found[sample], wanted), "index_equal": exact, "reference_queries": count}
         )
         yield self._timings(problem, index, sample, wanted)
 
+    @property
+    def _bounds(self) -> tuple[int, int]:
+        """The first of this rank's rows, and the first of the next's."""
+        return distributed.bounds(int(self.rows), self.group.rank, self.group.size)
+
     def _problem(self) -> Problem:
         device = torch.device("cpu") if self.placement == "host" else self.device
-        generator = torch.Generator(device).manual_seed(self.seed)
-        rows, queries = (
-            torch.randn(int(count), self.dim, generator=generator, device=device).to(
-                getattr(torch, self.storage)
-            )
-            for count in (self.rows, self.queries)
-        )
-        return Problem(queries, rows, self.k, self._form)
+        make = partial(drawn, dim=self.dim, dtype=getattr(torch, self.storage), device=device, seed=self.seed)
+        return Problem(make(QUERIES, 0, int(self.queries)), make(ROWS, *self._bounds), self.k, self._form)
 
-    def _index(self, rows: torch.Tensor) -> Index | StreamedIndex:
-        if self.placement == "host":
-            return StreamedIndex(rows, self.metric, self.device, self.memory_budget)
-        return Index(rows, self.metric)
+    def _index(self, rows: torch.Tensor) -> Searcher:
+        def index(part: torch.Tensor, metric: str | Metric) -> Index | StreamedIndex:
+            if self.placement == "host":
+                return StreamedIndex(part, metric, self.device, self.memory_budget)
+            return Index(part, metric)
 
-    def _conditions(self, index: Index | StreamedIndex) -> dict[str, Scalar]:
+        if self.group.size > 1:
+            return ShardedIndex(rows, self.metric, self.group.data, index)
+        return index(rows, self.metric)
+
+    def _conditions(self, index: Searcher) -> dict[str, Scalar]:
+        part = index.part if isinstance(index, ShardedIndex) else index
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return {
             "queries": int(self.queries),
@@ -120,28 +137,31 @@ class SearchBenchmark:
             "method": index.method,
             "threads": torch.get_num_threads(),
             **(
-                {"doubtful_queries": index.doubtful, "rescanned_queries": index.rescanned}
-                if isinstance(index, Index)
+                {"doubtful_queries": part.doubtful, "rescanned_queries": part.rescanned}
+                if isinstance(part, Index)
                 else {}
             ),
             **(
-                {"stream.chunk_rows": index.chunk, "stream.device_bytes": index.device_bytes}
-                if isinstance(index, StreamedIndex)
+                {"stream.chunk_rows": part.chunk, "stream.device_bytes": part.device_bytes}
+                if isinstance(part, StreamedIndex)
                 else {}
             ),
+            **(spread.conditions(int(self.rows), name, self.group) if self.group.size > 1 else {}),
         }
 
-    def _timings(self, problem: Problem, index: Index | StreamedIndex, sample: Any, wanted: Any) -> Results:
+    def _timings(self, problem: Problem, index: Searcher, sample: Any, wanted: Any) -> Results:
         peers, values = self._peers(problem, sample, wanted)
         calls = {"search": lambda: index.search(problem.queries, self.k)}
         calls |= {name: peer.call for name, peer in peers.items()}
-        clock = Clock(self.device, self.repeats, self.warmup, self.time_limit_s, problem.rows.nbytes)
+        clock = Clock(
+            self.device, self.repeats, self.warmup, self.time_limit_s, problem.rows.nbytes, self.group
+        )
         with progress.step(f"timing {self._form} search beside {', '.join(peers) or 'nothing'}"):
             times = clock.cold(calls)
             walls = clock.wall(calls)
         ours, wall = times.pop("search"), walls.pop("search")
         values |= ours.quartiles("latency_ms") | wall.quartiles("wall_ms")
-        values["bandwidth_gbps"] = problem.rows.nbytes / ours.median_ms / 1e6
+        values["bandwidth_gbps"] = self._rows_bytes(problem) / ours.median_ms / 1e6
         values["queries_per_s"] = 1e3 * self.queries / ours.median_ms
         samples = {"latency_ms": ours.samples_ms, "wall_ms": wall.samples_ms}
         for name, timing in times.items():
@@ -159,6 +179,10 @@ class SearchBenchmark:
         values: dict[str, Scalar] = {}
         for name in self.peers:
             try:
+                if self.group.size > 1:
+                    raise Unavailable(
+                        f"{name}: it searches in one process, and the rows are spread over {self.group.size} ranks"
+                    )
                 if problem.rows.device.type != self.device.type:
                     raise Unavailable(f"{name}: the rows are in host memory")
                 peer = PEERS[name](problem)
@@ -174,18 +198,22 @@ class SearchBenchmark:
 
     def _limits(self, problem: Problem, latency_ms: float, matmul: Timing | None) -> dict[str, Scalar]:
         """The fewest bytes and operations, what they take at this machine's own rates, and which is more."""
-        read = problem.rows.nbytes + problem.queries.nbytes
+        read = self._rows_bytes(problem) + problem.queries.nbytes
         terms = self.queries * self.rows * self.dim
-        copy = copy_bandwidth_gbps(self.device)
+        copy = copy_bandwidth_gbps(self.device, group=self.group)
         limits = {"memory": read / copy / 1e6}
         if matmul is not None:
             limits["matrix product"] = matmul.median_ms
         elif self._form == "l1" and self.device.type == "cuda":
-            limits["additions"] = FADDS_A_TERM * terms / _additions_per_ms(self.device)
+            limits["additions"] = FADDS_A_TERM * terms / self.group.size / _additions_per_ms(self.device)
         bound = max(limits, key=lambda name: limits[name])
         values: dict[str, Scalar] = {"bytes_read": read, "flops": 2 * terms, "copy_bandwidth_gbps": copy}
         values |= {f"limit.{name.replace(' ', '_')}_ms": limit for name, limit in limits.items()}
         return {**values, "bound": bound, "bound_share": limits[bound] / latency_ms}
+
+    def _rows_bytes(self, problem: Problem) -> int:
+        """Of all ranks' rows."""
+        return int(self.rows) * self.dim * problem.rows.dtype.itemsize
 
 
 def _recall(found: Any, wanted: Any) -> float:

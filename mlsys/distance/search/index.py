@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class Index:
     @isolated
     def search(self, queries: Any, k: int) -> tuple[Any, Any]:
         """The k nearest rows of each of `queries` (Q, d): see `search`."""
-        wanted = checked_queries(queries, self.rows, k)
+        wanted = checked_queries(queries, self.rows.shape, k)
         if not len(wanted):
             return nothing_found(queries, wanted, self.rows, int(k))
         here = wanted.to(self.rows.device)
@@ -87,10 +88,26 @@ class Index:
         if found is None:
             _, distances, index = self.nearest(here, int(k))
         else:
-            distances, index, status, self.doubtful = found
+            distances, index, status, self.doubtful = (
+                found.distances,
+                found.rows,
+                found.status,
+                found.doubtful,
+            )
             if doubt := self._in_doubt(status, here, int(k)):
                 lines, _, distances[lines], index[lines] = doubt
         return given_back(queries, wanted, distances, index)
+
+    def keys(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys float64, see `ranking`, and rows, each (Q, k), of checked queries on the device."""
+        found = self._replays.nearest(queries, k, with_keys=True) if self._replays else None
+        if found is None or found.keys is None:
+            keys, _, index = self.nearest(queries, k)
+            return keys, index
+        keys, index, self.doubtful = found.keys, found.rows, found.doubtful
+        if doubt := self._in_doubt(found.status, queries, k):
+            lines, keys[lines], _, index[lines] = doubt
+        return keys, index
 
     def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Keys float64, see `ranking`, distances float32 and rows, each (Q, k), of checked queries on the device."""
@@ -187,17 +204,18 @@ def checked_rows(rows: Any) -> torch.Tensor:
     return matrix.contiguous()
 
 
-def checked_queries(values: Any, rows: torch.Tensor, k: int) -> torch.Tensor:
-    """Queries as a contiguous tensor (Q, d) that fits `rows`, and k as well. Raises `UserError` where they do not."""
+def checked_queries(values: Any, shape: Sequence[int], k: int) -> torch.Tensor:
+    """Queries as a contiguous tensor (Q, d) that fits rows of `shape` (N, d), and k as well. Raises `UserError`."""
+    count, dim = shape
     queries = as_tensor("queries", values)
     if queries.dim() != 2:
         raise UserError(f"queries of shape {tuple(queries.shape)} must be (count, dim)")
-    if queries.shape[1] != rows.shape[1]:
-        raise UserError(f"queries of dim {queries.shape[1]} do not fit rows of dim {rows.shape[1]}")
+    if queries.shape[1] != dim:
+        raise UserError(f"queries of dim {queries.shape[1]} do not fit rows of dim {dim}")
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise UserError(f"k={k!r} must be a whole number")
-    if not 1 <= k <= len(rows):
-        raise UserError(f"k={k} must be from 1 to the number of rows, {len(rows)}")
+    if not 1 <= k <= count:
+        raise UserError(f"k={k} must be from 1 to the number of rows, {count}")
     return (queries.float() if queries.dtype == torch.int8 else queries).contiguous()
 
 

@@ -68,17 +68,22 @@ class StreamedIndex:
     @isolated
     def search(self, queries: Any, k: int) -> tuple[Any, Any]:
         """The k nearest rows of each of `queries` (Q, d): see `search`. Reads the rows once."""
-        wanted = checked_queries(queries, self.rows, k)
+        wanted = checked_queries(queries, self.rows.shape, k)
         if not len(wanted):
             return nothing_found(queries, wanted, self.rows, int(k))
-        best = _Best(self.metric, wanted.to(self.device), int(k))
+        keys, index = self.keys(wanted.to(self.device), int(k))
+        distances = self.ranking.finish(keys).to(result_dtype(wanted, self.rows))
+        return given_back(queries, wanted, distances, index)
+
+    def keys(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys float64, see `ranking`, and rows, each (Q, k), of checked queries on the device."""
+        best = _Best(self.metric, queries, k)
         if self.device.type == "cuda":
             _Passage(self.rows, self.chunk, best).run()
         else:
             for start in range(0, len(self.rows), self.chunk):
                 best.take(start, self.rows[start : start + self.chunk])
-        distances = self.ranking.finish(best.keys).to(result_dtype(wanted, self.rows))
-        return given_back(queries, wanted, distances, best.index)
+        return best.keys, best.index
 
 
 class _Best:

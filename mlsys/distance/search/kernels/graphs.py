@@ -30,13 +30,14 @@ _capturing = threading.Lock()
 class Found(NamedTuple):
     """Distances (Q, k) float32 and row numbers (Q, k) int64, and `status` (Q,) int32 on the host: see `Nearest`.
 
-    `doubtful`: how many lines were in doubt before they got a second choice.
+    `doubtful`: how many lines were in doubt before they got a second choice. `keys` (Q, k) float64 where asked for.
     """
 
     distances: torch.Tensor
     rows: torch.Tensor
     status: Status
     doubtful: int
+    keys: torch.Tensor | None = None
 
 
 class Replays:
@@ -54,13 +55,15 @@ class Replays:
         self._pool = torch.cuda.graph_pool_handle() if self.enabled else None
         self._lock = threading.Lock()
 
-    def nearest(self, queries: torch.Tensor, k: int) -> Found | None:
+    def nearest(self, queries: torch.Tensor, k: int, with_keys: bool = False) -> Found | None:
         """The search of queries (Q, d), waited for; None where it has no graph."""
         if not self.enabled or not self._lock.acquire(blocking=False):
             return None
         try:
             captured = self._captured(queries, k)
-            return None if captured is None else self._second(captured, captured.replay(queries), k)
+            if captured is None:
+                return None
+            return self._second(captured, captured.replay(queries, with_keys), k)
         finally:
             self._lock.release()
 
@@ -72,6 +75,8 @@ class Replays:
         lines = torch.from_numpy(found.status.nonzero()[0]).to(found.rows.device)
         for some, again in self.kernels.second(captured.found, lines, k):
             found.distances[some], found.rows[some] = again.distances, again.index
+            if found.keys is not None:
+                found.keys[some] = again.keys
             found.status[some.cpu().numpy()] = again.status.numpy()
         return found
 
@@ -121,15 +126,16 @@ class _Captured:
         self.queries, self.graph, self.found = queries, graph, found
         self.status: Status = found.status.numpy()
 
-    def replay(self, queries: torch.Tensor) -> Found:
+    def replay(self, queries: torch.Tensor, with_keys: bool = False) -> Found:
         self.status[:] = UNKNOWN
         self.queries.copy_(queries)
         self.graph.replay()
         distances, index = self.found.distances.clone(), self.found.index.clone()
+        keys = self.found.keys.clone() if with_keys else None
         if not any(self.status.min() != UNKNOWN for _ in range(LOOKS)):
             torch.cuda.current_stream(queries.device).synchronize()
         status = self.status.copy()
-        return Found(distances, index, status, int(np.count_nonzero(status)))
+        return Found(distances, index, status, int(np.count_nonzero(status)), keys)
 
 
 @lru_cache(maxsize=8)
