@@ -41,7 +41,9 @@ class Host:
 def two_hosts() -> Iterator[tuple[Host, Host]]:
     """Two hosts that reach each other and nobody else. Skips the test where namespaces are not permitted."""
     name = f"mlsys{os.getpid()}"
-    hosts = tuple(Host(f"{name}{end}", f"10.77.0.{n}", f"v{os.getpid()}{end}") for n, end in ((1, "a"), (2, "b")))
+    hosts = tuple(
+        Host(f"{name}{end}", f"10.77.0.{n}", f"v{os.getpid()}{end}") for n, end in ((1, "a"), (2, "b"))
+    )
     _need_namespaces(hosts)
     try:
         first, second = hosts
@@ -73,7 +75,9 @@ def _ip(*words: str) -> None:
 
 def _end_all(host: Host) -> None:
     """End what still runs on a host."""
-    found = subprocess.run(["ip", "netns", "pids", host.namespace], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["ip", "netns", "pids", host.namespace], capture_output=True, text=True, check=False
+    )
     for number in map(int, found.stdout.split()):
         if psutil.pid_exists(number):
             psutil.Process(number).kill()
