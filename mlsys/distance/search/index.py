@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from mlsys.distance.arrays import as_tensor, becomes_numpy
+from mlsys.distance import metrics
+from mlsys.distance.arrays import becomes_numpy, name_of
 from mlsys.distance.isolation import isolated
 from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric
+from mlsys.distance.search import stored
 from mlsys.distance.search.blocks.cityblock import MaximumScorer
 from mlsys.distance.search.blocks.scores import ProductScorer, check_squares
 from mlsys.distance.search.blocks.settle import margin, propose, settle
+from mlsys.distance.search.inputs import (
+    checked_queries,
+    checked_rows,
+    given_back,
+    nothing_found,
+    result_dtype,
+)
 from mlsys.distance.search.kernels.graphs import Replays
 from mlsys.distance.search.kernels.launch import placed
 from mlsys.distance.search.kernels.passes import KernelSearch
+from mlsys.distance.search.numbering import Numbers
 from mlsys.distance.search.ranking import ranking
 from mlsys.errors import UserError
 
 QUERY_BLOCK = 256
+FEW_ALLOWED = 0.25  # of the rows: so many are searched by themselves, which copies them
 METHODS = ("auto", "kernels", "blocks")
 
 
@@ -56,34 +67,113 @@ class Index:
     Args:
         rows: (N, d), see `search`; they stay where they are and are not copied, but for what `as_tensor` must copy and
             a view on a GPU that begins between multiples of 16 bytes. They must not change: what is kept of them would
-            not hold, and neighbours be missed without a word. Make a new index of changed rows.
+            not hold, and neighbours be missed without a word. `add` and `remove` change what an index holds.
         metric: see `search`.
         method: kernels (Triton, on a GPU, not for int8 rows), blocks (matrix products, anywhere) or auto: kernels
             where they can.
 
-    Threads may search together. After a fork the child must not search, see `distance`.
+    Threads may search together, but not while rows are added or removed. After a fork the child must not search, see
+    `distance`.
     """
 
     @isolated
     def __init__(self, rows: Any, metric: str | Metric = "l2", method: str = "auto") -> None:
-        self.ranking = ranking(metric)
-        self.rows = checked_rows(rows)
-        self.method = _method(method, self.rows)
-        kernels = self.method == "kernels"
-        self.rows = placed(self.rows) if kernels else self.rows
-        self._scorer = scorer_of(self.rows, self.ranking.name)
-        self._kernels = KernelSearch(self.rows, self.ranking.name, self._scorer) if kernels else None
-        self._replays = Replays(self._kernels) if self._kernels else None
+        self.metric, self.ranking, self._asked = metric, ranking(metric), method
         self.doubtful = 0  # queries of the last search that the kernels' first choice could not vouch for
         self.rescanned = 0  # those of them for which every row was read again
+        held = checked_rows(rows)
+        self._hold(held, Numbers(len(held)))
+
+    def _hold(self, rows: torch.Tensor, numbers: Numbers) -> None:
+        """Take these rows for the index's, after reading them once."""
+        self.method = _method(self._asked, rows)
+        kernels = self.method == "kernels"
+        rows = placed(rows) if kernels else rows
+        scorer = scorer_of(rows, self.ranking.name)
+        self._kernels = KernelSearch(rows, self.ranking.name, scorer) if kernels else None
+        self._replays = Replays(self._kernels) if self._kernels else None
+        self.rows, self.numbers, self._scorer = rows, numbers, scorer
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     @isolated
-    def search(self, queries: Any, k: int) -> tuple[Any, Any]:
-        """The k nearest rows of each of `queries` (Q, d): see `search`."""
+    def add(self, rows: Any) -> Any:
+        """Add rows (n, d) of the index's dtype; their numbers (n,) int64, which follow all that were ever given.
+
+        Copies all rows, so add many at once. Raises UserError for rows that cannot be searched or do not fit.
+        """
+        new = checked_rows(rows)
+        if new.shape[1] != self.rows.shape[1]:
+            raise UserError(f"rows of dim {new.shape[1]} do not fit an index of dim {self.rows.shape[1]}")
+        if new.dtype != self.rows.dtype:
+            raise UserError(f"rows of {name_of(new.dtype)} do not fit an index of {name_of(self.rows.dtype)}")
+        scorer_of(new, self.ranking.name)  # names the row that cannot be searched by its place among the new
+        first = self.numbers.next
+        self._hold(torch.cat([self.rows, new.to(self.rows.device)]), self.numbers.grown(len(new)))
+        given = torch.arange(first, first + len(new), device=new.device)
+        return given.numpy() if becomes_numpy(rows, new) else given
+
+    @isolated
+    def remove(self, numbers: Any) -> None:
+        """Remove rows by their numbers (n,). The others keep theirs, and none is given again.
+
+        Copies the rows that stay, so remove many at once. Raises UserError for a number that is not in the index, and
+        where no row would stay.
+        """
+        stays = torch.ones(len(self.rows), dtype=torch.bool)
+        stays[self.numbers.places(numbers)] = False
+        places = stays.nonzero()[:, 0]
+        if not len(places):
+            raise UserError("an index keeps at least one row")
+        if len(places) < len(self.rows):
+            self._hold(self.rows[places.to(self.rows.device)], self.numbers.kept(places))
+
+    def save(self, path: str | Path) -> None:
+        """Write rows, numbers and the metric's name into a safetensors file. Raises UserError where it cannot be."""
+        stored.write(Path(path), stored.Stored(self.rows, self.numbers, metrics.get(self.metric).name))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        metric: str | Metric | None = None,
+        method: str = "auto",
+    ) -> Index:
+        """The index that `save` wrote. On a CPU its rows stay in the file, memory-mapped, until any are added or
+        removed; they are read once for their norms, and the file must not change. `StreamedIndex` takes the `rows` of
+        an index as well.
+
+        Args:
+            path: of the file.
+            device: where it is searched.
+            metric: None: the one of the file, by its name; a metric object that is in no module is given here.
+            method: see `Index`.
+
+        Raises:
+            UserError: for what is no such file, and as `Index`.
+        """
+        found = stored.read(Path(path))
+        index = cls(found.rows.to(device), found.metric if metric is None else metric, method)
+        index.numbers = found.numbers
+        return index
+
+    @isolated
+    def search(self, queries: Any, k: int, allowed: Any = None) -> tuple[Any, Any]:
+        """The k nearest rows of each of `queries` (Q, d): see `search`. Row numbers stay as `add` has given them.
+
+        allowed: which rows may be found, for all queries a mask by row number (bool) or a list of numbers; for each
+            query a mask (Q, numbers given so far) or a list of Q lists. A query with fewer such rows than k gets
+            them, then the number -1 and the distance nan.
+        """
         wanted = checked_queries(queries, self.rows.shape, k)
         if not len(wanted):
             return nothing_found(queries, wanted, self.rows, int(k))
         here = wanted.to(self.rows.device)
+        if allowed is not None:
+            distances, index = self._among(here, int(k), self.numbers.allowed(allowed, len(here)))
+            return given_back(queries, wanted, distances, self.numbers.of(index))
         found = self._replays.nearest(here, int(k)) if self._replays else None
         if found is None:
             _, distances, index = self.nearest(here, int(k))
@@ -96,7 +186,23 @@ class Index:
             )
             if doubt := self._in_doubt(status, here, int(k)):
                 lines, _, distances[lines], index[lines] = doubt
-        return given_back(queries, wanted, distances, index)
+        return given_back(queries, wanted, distances, self.numbers.of(index))
+
+    def _among(
+        self, queries: torch.Tensor, k: int, allowed: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Distances and places (Q, k) among the rows that are allowed, (N,) or (Q, N) bool."""
+        self.doubtful = self.rescanned = 0
+        allowed = allowed.to(queries.device)
+        few = allowed.nonzero()[:, 0] if allowed.dim() == 1 else None
+        if few is not None and k <= len(few) <= FEW_ALLOWED * len(self.rows):
+            part = Index(self.rows[few], self.metric, self._asked)
+            _, distances, index = part.nearest(queries, k)
+            return distances, few[index]
+        keys, index = self._certain(queries, k, allowed.expand(len(queries), -1))
+        absent = keys.isnan()
+        distances = self._distances(keys, queries).masked_fill(absent, torch.nan)
+        return distances, index.masked_fill(absent, -1)
 
     def keys(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys float64, see `ranking`, and rows, each (Q, k), of checked queries on the device."""
@@ -152,11 +258,20 @@ class Index:
     def _distances(self, keys: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
         return self.ranking.finish(keys).to(result_dtype(queries, self.rows))
 
-    def _certain(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = [self._certain_block(some, k) for some in _split(queries, QUERY_BLOCK)]
+    def _certain(
+        self, queries: torch.Tensor, k: int, allowed: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and places (Q, k); `allowed` (Q, N): which rows count, the keys of others are nan and come last."""
+        masks = [None] * len(queries) if allowed is None else allowed.split(QUERY_BLOCK)
+        parts = [
+            self._certain_block(some, k, mask)
+            for some, mask in zip(_split(queries, QUERY_BLOCK), masks, strict=False)
+        ]
         return _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
 
-    def _certain_block(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _certain_block(
+        self, queries: torch.Tensor, k: int, allowed: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         exact = torch.promote_types(queries.dtype, self.rows.dtype)
         queries = queries.to(torch.promote_types(exact, torch.float32))
         lengths = self._scorer.lengths(queries)
@@ -166,8 +281,8 @@ class Index:
         if self.ranking.squared:
             check_squares("queries", queries, lengths)
         queries = queries.to(self._scorer.precision(queries, lengths))
-        found = propose(self._scorer, queries, len(self.rows), margin(k, len(self.rows)))
-        return settle(self.ranking, self.rows, self._scorer, queries, lengths, found, k)
+        found = propose(self._scorer, queries, len(self.rows), margin(k, len(self.rows)), allowed)
+        return settle(self.ranking, self.rows, self._scorer, queries, lengths, found, k, allowed)
 
 
 def _method(method: str, rows: torch.Tensor) -> str:
@@ -194,46 +309,3 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
 def scorer_of(rows: torch.Tensor, metric: str) -> ProductScorer | MaximumScorer:
     """What scores rows (N, d) for a form of search, after reading them once."""
     return MaximumScorer.of(rows) if metric == "l1" else ProductScorer.of(rows, metric)
-
-
-def checked_rows(rows: Any) -> torch.Tensor:
-    """Rows as a contiguous tensor (N, d). Raises `UserError` for what cannot be searched."""
-    matrix = as_tensor("rows", rows)
-    if matrix.dim() != 2 or 0 in matrix.shape:
-        raise UserError(f"rows of shape {tuple(matrix.shape)} must be (count, dim), neither of them 0")
-    return matrix.contiguous()
-
-
-def checked_queries(values: Any, shape: Sequence[int], k: int) -> torch.Tensor:
-    """Queries as a contiguous tensor (Q, d) that fits rows of `shape` (N, d), and k as well. Raises `UserError`."""
-    count, dim = shape
-    queries = as_tensor("queries", values)
-    if queries.dim() != 2:
-        raise UserError(f"queries of shape {tuple(queries.shape)} must be (count, dim)")
-    if queries.shape[1] != dim:
-        raise UserError(f"queries of dim {queries.shape[1]} do not fit rows of dim {dim}")
-    if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise UserError(f"k={k!r} must be a whole number")
-    if not 1 <= k <= count:
-        raise UserError(f"k={k} must be from 1 to the number of rows, {count}")
-    return (queries.float() if queries.dtype == torch.int8 else queries).contiguous()
-
-
-def result_dtype(queries: torch.Tensor, rows: torch.Tensor) -> torch.dtype:
-    """Of the distances: float64 where one side is."""
-    return torch.float64 if torch.float64 in (queries.dtype, rows.dtype) else torch.float32
-
-
-def nothing_found(values: Any, queries: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[Any, Any]:
-    """The answer to no queries: (0, k) twice."""
-    distances = torch.empty(0, k, dtype=result_dtype(queries, rows), device=queries.device)
-    return given_back(values, queries, distances, torch.empty_like(distances, dtype=torch.int64))
-
-
-def given_back(
-    values: Any, queries: torch.Tensor, distances: torch.Tensor, index: torch.Tensor
-) -> tuple[Any, Any]:
-    """Distances and rows where the queries lie; arrays unless `values`, of which these were made, are tensors."""
-    if distances.device != queries.device:
-        distances, index = distances.to(queries.device), index.to(queries.device)
-    return (distances.numpy(), index.numpy()) if becomes_numpy(values, queries) else (distances, index)

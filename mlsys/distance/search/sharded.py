@@ -15,8 +15,8 @@ import torch.distributed as dist
 
 from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric
-from mlsys.distance.search.index import (
-    Index,
+from mlsys.distance.search.index import Index
+from mlsys.distance.search.inputs import (
     checked_queries,
     checked_rows,
     given_back,

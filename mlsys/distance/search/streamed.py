@@ -18,8 +18,8 @@ import torch
 from mlsys.distance.copy_pipeline import relay
 from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric
-from mlsys.distance.search.index import (
-    Index,
+from mlsys.distance.search.index import Index
+from mlsys.distance.search.inputs import (
     checked_queries,
     checked_rows,
     given_back,
