@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import traceback
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mlsys import environment, keys, progress, ranks, record, signatures
@@ -29,14 +30,9 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
     overrides = " ".join(map(keys.hide, hydra.overrides.task)) or "the defaults"
     sweep = Path(hydra.sweep.dir) if hydra.mode is not None and hydra.mode.name == "MULTIRUN" else None
     label = f"failed: {overrides}: " if sweep else ""
-    from mlsys.run.build import typed
-
-    asked = frozenset(word.partition("=")[0].lstrip("+") for word in hydra.overrides.task)
+    asked = _asked(hydra)
     try:
-        choices.check_preset(hydra.runtime.choices)
-        plain = typed(resolved(config), {re.split(r"[.@]", name)[0] for name in asked})
-        plain["clock"] = None if plain["clock"] == "real" else plain["clock"]
-        keys.check(plain)
+        plain = _checked(config, hydra)
         if ranks.size() > 1:
             plain["ranks"] = ranks.size()
             _check_launcher(hydra, sweep)
@@ -66,6 +62,52 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
         interleave.defer(measured.measure)
         return
     measured.measure()
+
+
+def _asked(hydra: Any) -> frozenset[str]:
+    """The options that the command line gave."""
+    return frozenset(word.partition("=")[0].lstrip("+") for word in hydra.overrides.task)
+
+
+def _checked(config: DictConfig, hydra: Any) -> dict[str, Any]:
+    """`config` as plain values of the right types. Raises UserError and OmegaConf's errors."""
+    from mlsys.run.build import typed
+
+    choices.check_preset(hydra.runtime.choices)
+    plain = typed(resolved(config), {re.split(r"[.@]", name)[0] for name in _asked(hydra)})
+    plain["clock"] = None if plain["clock"] == "real" else plain["clock"]
+    keys.check(plain)
+    return plain
+
+
+def measured_before(config: DictConfig) -> str | None:
+    """Where in its sweep a job, given with its section `hydra`, is measured, in words; None where it is not."""
+    try:
+        plain = _checked(_without_hydra(config), config.hydra)
+    except (UserError, OmegaConfBaseException):
+        return None  # the job says so in its record
+    return find_met(Path(config.hydra.sweep.dir), record.digest(plain))
+
+
+def record_lost(directory: Path, config: DictConfig, error: str) -> None:
+    """Close the record of a job, given with its section `hydra`, whose process ended before it could."""
+    try:
+        entry = record.read(directory)
+    except ValueError:  # it had not begun
+        entry = _entry(
+            _checked(_without_hydra(config), config.hydra), ["run.py", *config.hydra.overrides.task]
+        )
+    if entry.status != "ok":
+        entry.end(error)
+        directory.mkdir(parents=True, exist_ok=True)
+        entry.write(directory)
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    task = copy.deepcopy(config)
+    with open_dict(task):
+        del task["hydra"]
+    return task
 
 
 def _say_unused(workload: str, words: Iterable[str]) -> None:
