@@ -22,6 +22,8 @@ def resolve(name: str) -> torch.device:
         progress.say("device=auto: no GPU here, the CPU computes")
     if not present or name == "cpu":
         return torch.device("cpu")
+    if ":" in name:  # one of several, see `in_turn`
+        return torch.device(name)
     return _own_gpu(name) if ranks.here().size > 1 else torch.device("cuda")
 
 
@@ -37,3 +39,19 @@ def _own_gpu(name: str) -> torch.device:
         )
     torch.cuda.set_device(group.local_rank)
     return torch.device("cuda", group.local_rank)
+
+
+def in_turn(name: str, count: int) -> list[str]:
+    """The devices of `count` workers of one process: where `name` is a GPU and there are several, these in turn."""
+    import torch
+
+    gpus = torch.cuda.device_count() if name == "cuda" else 0
+    return [f"cuda:{worker % gpus}" if gpus > 1 else name for worker in range(count)]
+
+
+def enter(name: str) -> None:
+    """Make a GPU that is named by its number this thread's own: kernels are launched on a thread's current one."""
+    if name.startswith("cuda:"):
+        import torch
+
+        torch.cuda.set_device(torch.device(name))

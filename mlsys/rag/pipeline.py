@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mlsys.device import resolve
+from mlsys.device import enter, resolve
 from mlsys.errors import UserError
 from mlsys.rag import index
 from mlsys.rag.corpus import Corpus, LabelledQuestion, Passage
@@ -72,6 +72,7 @@ class Pipeline:
     def load(self) -> None:
         """Fetch and load everything, with progress on stderr. Raises UserError for what cannot be had."""
         self.device = str(resolve(self.device))
+        enter(self.device)
         if self.threads is not None:
             import torch
 
@@ -148,13 +149,15 @@ class Pipeline:
         with self._timed("warm"):
             self.generator.warm(max_batch)
             self.warm_front(max_batch)
-            on_cuda = self.device == "cuda"
+            on_cuda = self.device.startswith("cuda")
             for batch in sorted({1, max_batch} if on_cuda else {min(2, max_batch)}):
                 self.run(self.items(batch))
 
     def warm_front(self, max_batch: int) -> None:
         """The same for the stages before the generator alone."""
-        on_cuda = self.device == "cuda"  # where the batch's size chooses kernels, to be compiled, and graphs
+        on_cuda = self.device.startswith(
+            "cuda"
+        )  # where the batch's size chooses kernels, to be compiled, and graphs
         for batch in _doubling(max_batch) if on_cuda else [1]:
             items = self.items(batch)
             for stage in itertools.takewhile(lambda stage: stage.name != "prompt", self.stages):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mlsys import device
 from mlsys.serving.batching.single import Single
 from mlsys.serving.modes import Parts, Service
 from mlsys.serving.options import Server, at_least
@@ -23,6 +24,8 @@ class Queue(Server):
         at_least("server.workers", self.workers, 1)
 
     def service(self, parts: Parts) -> Service:
-        """As many pipelines as workers, one request at a time in each."""
+        """As many pipelines as workers, one request at a time in each; they take the GPUs in turn."""
         pipelines = [parts.pipeline() for _ in range(self.workers)]
+        for pipeline, own in zip(pipelines, device.in_turn(pipelines[0].device, self.workers), strict=True):
+            pipeline.device = own
         return Scheduler(self, pipelines, Single(), parts.time.clock)
