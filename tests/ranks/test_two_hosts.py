@@ -31,7 +31,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 def test_distances_and_rows_over_two_hosts_and_one_that_is_lost(outputs: Path, tmp_path: Path) -> None:
     program = tmp_path / "run.py"
     program.write_text(QUICK)
-    seeds = ",".join(map(str, range(100)))  # more than are measured before the cable is cut
+    seeds = ",".join(map(str, range(8)))  # more than are measured before the cable is cut
     words = ("-m", f"seed={seeds}", "workload=distance,search", "size=1e4", "search.rows=3e3", "search.dim=8")
     tiny = ("repeats=3", "warmup=1", "baselines=[]", "tracking=off", "device=cpu")
     with two_hosts() as hosts:
@@ -54,7 +54,7 @@ def test_distances_and_rows_over_two_hosts_and_one_that_is_lost(outputs: Path, t
     well = [entry for entry in found if entry["status"] == "ok"]
     (lost,) = [entry for entry in found if entry["status"] != "ok"]  # the others have not begun
     assert lost["error"].startswith("LostRank: a rank has gone or hangs: ")
-    assert "not run: seed=99" in said[0]
+    assert "not run: seed=7" in said[0]
     for entry in well:
         assert entry["results"]["ranks"] == 2
         if entry["workload"] == "search":
