@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 import pytest
@@ -20,10 +20,11 @@ class Host:
     namespace: str
     address: str
     device: str
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
         """A program on this host, in a session of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["ip", "netns", "exec", self.namespace, *command],
             env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": self.device, **variables},
             stdout=subprocess.PIPE,
@@ -31,10 +32,12 @@ class Host:
             text=True,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
 
     def unplug(self) -> None:
-        """Cut the cable: what is sent is lost, and nobody is told."""
-        _ip("-n", self.namespace, "link", "set", self.device, "down")
+        """Take the host's address away: what is sent to it is lost, and the other side's cable looks well."""
+        _ip("-n", self.namespace, "address", "flush", "dev", self.device)
 
 
 @contextmanager
@@ -81,3 +84,6 @@ def _end_all(host: Host) -> None:
     for number in map(int, found.stdout.split()):
         if psutil.pid_exists(number):
             psutil.Process(number).kill()
+    for process in host.started:
+        with process:  # waits, and closes its pipes
+            process.kill()
