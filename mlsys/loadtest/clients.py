@@ -70,9 +70,6 @@ class Clients:
         self._tasks = 0
 
     async def __aenter__(self) -> Clients:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for old in self._folder.glob("task-*"):
-            old.unlink()
         return self
 
     async def __aexit__(
@@ -82,6 +79,10 @@ class Clients:
 
     async def start(self, count: int) -> None:
         """Have at least so many, ready. Raises ProcessEnded, TimeoutError."""
+        if not self._running:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for old in self._folder.glob("task-*"):  # of a run that was begun before in this directory
+                old.unlink()
         while len(self._running) < count:
             index = len(self._running)
             self._running.append(
