@@ -16,7 +16,7 @@ import pytest
 import upstream_double as double
 from sections import composed
 from serving_doubles import eventually, served
-from upstream_double import Behaviour, UpstreamDouble
+from upstream_double import Behaviour, UpstreamDouble, embeds
 
 from mlsys import signatures
 from mlsys.errors import UserError
@@ -33,6 +33,10 @@ def service(mode: str, url: str, scheduling: str = "fcfs", **knobs: Any) -> tupl
         f"server={mode}", "corpus=animals", "embedder=hashing", "generator=openai", "device=cpu",
         f"scheduling={scheduling}", generator={"url": url, **QUICK, **knobs},
     )  # fmt: skip
+    return of(config)
+
+
+def of(config: dict[str, Any]) -> tuple[Service, Any]:
     options = signatures.make("server", config["server"])
     parts = Parts(
         pipeline=lambda: configured.pipeline(config),
@@ -211,6 +215,31 @@ async def test_a_whole_stream_is_its_result() -> None:
         assert "".join(content["text"] for name, content in found if name == "text") == "Yes, indeed"
         name, done = found[-1]
         assert (name, done["result"], done["tokens"]) == ("done", "Yes, indeed", 3)
+
+
+async def test_an_embedder_that_fails_is_not_asked_once_more_for_each_of_its_batch() -> None:
+    there = UpstreamDouble(embeds(8))
+    await there.start()
+    try:
+        config = composed(
+            "server=batch", "corpus=animals", "embedder=openai", "generator=simulated", "device=cpu",
+            "batching=size", embedder={"url": there.url, "timeout_ms": 400.0}, batching={"max_size": 4},
+        )  # fmt: skip
+        made, options = of(config)
+        async with served(made, options) as (url, _), aiohttp.ClientSession() as session:
+            asking = Client(url, session, there)
+            there.behave = [double.hangs]
+            there.asked.clear()
+            answers = await asyncio.gather(*(asking.ask() for _ in range(4)))
+            assert {(status, body["detail"].partition(":")[0]) for status, body, _ in answers} == {
+                (504, "the embed stage")
+            }
+            assert len(there.asked) == 1
+            there.behave = [embeds(8)]
+            answers = await asyncio.gather(*(asking.ask() for _ in range(4)))
+            assert {status for status, _, _ in answers} == {200}
+    finally:
+        await there.stop()
 
 
 def test_what_that_server_decides_cannot_be_chosen_here() -> None:

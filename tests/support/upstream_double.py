@@ -169,3 +169,22 @@ def asks_to_wait(seconds: str) -> Behaviour:
         return web.json_response({"error": {"message": "slow down"}}, status=429, headers=headers)
 
     return behave
+
+
+def vector(text: str, dim: int = 3) -> list[float]:
+    return [float(len(text)), *(float(ord(text[place % len(text)])) for place in range(dim - 1))]
+
+
+def embeds(dim: int = 3, shift: float = 0.0) -> Behaviour:
+    """Right vectors, OpenAI's in the wrong order, as its protocol allows."""
+
+    async def behave(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if request.path == "/embed":
+            return web.json_response([vector(text, dim) for text in body["inputs"]])
+        vectors = [vector(text, dim) for text in body["input"]]
+        vectors[0][-1] += shift
+        data = [{"index": i, "embedding": one} for i, one in enumerate(vectors)]
+        return web.json_response({"data": data[::-1]})
+
+    return behave

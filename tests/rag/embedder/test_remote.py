@@ -11,7 +11,7 @@ import pytest
 import upstream_double as double
 from aiohttp import web
 from sections import composed
-from upstream_double import Behaviour, UpstreamDouble
+from upstream_double import Behaviour, UpstreamDouble, embeds, vector
 
 from mlsys import signatures
 from mlsys.errors import UserError
@@ -23,25 +23,6 @@ INFO = {
     "model_id": "BAAI/bge-small", "model_sha": "abc", "model_dtype": "float16", "version": "1.9.0",
     "max_input_length": 512, "max_client_batch_size": 32,
 }  # fmt: skip
-
-
-def vector(text: str, dim: int = 3) -> list[float]:
-    return [float(len(text)), *(float(ord(text[place % len(text)])) for place in range(dim - 1))]
-
-
-def embeds(dim: int = 3, shift: float = 0.0) -> Behaviour:
-    """Right vectors, OpenAI's in the wrong order, as its protocol allows."""
-
-    async def behave(request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        if request.path == "/embed":
-            return web.json_response([vector(text, dim) for text in body["inputs"]])
-        vectors = [vector(text, dim) for text in body["input"]]
-        vectors[0][-1] += shift
-        data = [{"index": i, "embedding": one} for i, one in enumerate(vectors)]
-        return web.json_response({"data": data[::-1]})
-
-    return behave
 
 
 def says(content: Any) -> Behaviour:
