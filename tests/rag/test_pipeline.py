@@ -83,6 +83,7 @@ def test_a_prompt_that_is_too_long_loses_words_of_its_passages(pipeline: Pipelin
     assert isinstance(pipeline.generator, Simulated)
     pipeline.generator._max_prompt_tokens = 28
     (item,) = pipeline.run([Item("Which birds can hover in the air?", k=2)])
+    assert item.prompt_tokens is not None
     assert item.prompt_tokens <= 28
     assert item.query in item.prompt
     assert "[1]" in item.prompt

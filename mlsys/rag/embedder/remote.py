@@ -144,4 +144,4 @@ class RemoteEmbedder(ABC):
     def describe(self) -> dict[str, Scalar]:
         """The server and its model, and how texts are prepared."""
         prefixes: dict[str, Scalar] = {knob: self._texts[knob] for knob in ("query_prefix", "passage_prefix")}
-        return {"url": self.upstream.base, **self._served(), "dim": self.dim, **prefixes}
+        return {**self._served(), "dim": self.dim, **prefixes}

@@ -103,4 +103,6 @@ def broken(error: BaseException) -> str:
         return "cannot be reached in time"
     if isinstance(error, TimeoutError):
         return "does not answer in time"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "broke off its answer"
     return f"broke off: {plain(str(error)) or type(error).__name__}"
