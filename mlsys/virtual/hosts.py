@@ -23,7 +23,7 @@ STARTING = "virtual://"
 
 
 class VirtualProcess:
-    """One replica. It is ready when `start_s` have passed and its service has started.
+    """One replica. It is `ready` when `start_s` have passed and its service has started.
 
     `signal` takes what a process of the system would: SIGKILL and SIGTERM end it, SIGSTOP and SIGCONT hold it.
     """
@@ -36,7 +36,7 @@ class VirtualProcess:
         self._start_s = costs.start_s
         self.service: Service | None = None
         self.running = asyncio.Event()
-        self._ready = False
+        self.ready = False
         self._over, self._ended_by = asyncio.Event(), 0
         self._tasks = set[asyncio.Task[None]]()
 
@@ -50,13 +50,13 @@ class VirtualProcess:
             await asyncio.sleep(self._start_s)
         self.service = self._build(self._config)
         await self.service.start()
-        self._ready = True
+        self.ready = True
 
     def address(self) -> str | None:
         """Where it answers; None before it is ready. Raises RuntimeError once it has ended."""
         if not self.alive:
             raise RuntimeError(f"{self.name} {self.ending()}")
-        return STARTING + self.name if self._ready else None
+        return STARTING + self.name if self.ready else None
 
     @property
     def alive(self) -> bool:
@@ -79,7 +79,7 @@ class VirtualProcess:
             self.running.set()
         elif self.alive:
             self._ended_by = number
-            self._ready = False
+            self.ready = False
             self._over.set()
             if self.service is not None:
                 self._later(self.service.close(drained=False))

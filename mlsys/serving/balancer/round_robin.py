@@ -17,12 +17,13 @@ from mlsys.serving.balancer.standing import Turns
 
 
 class RoundRobin:
-    """Keeps the order of choices by name."""
+    """Keeps the order of choices by name. `place`: where among the candidates the chosen one stood."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._turns = Turns()
+        self._turns, self.place = Turns(), 0
 
     def choose(self, candidates: Sequence[C]) -> C:
         """The candidate chosen longest ago; never chosen ones first, in the order given."""
-        return self._turns.take(candidates, int(self._turns.of(candidates).argmin()))
+        self.place = int(self._turns.of(candidates).argmin())
+        return self._turns.take(candidates, self.place)

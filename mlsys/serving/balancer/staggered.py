@@ -32,6 +32,7 @@ class Staggered:
         now = self._clock()
         if now >= self._until:
             self._current, self._until = self._turns.choose(candidates).name, now + self._slot_s
+            self._place = self._turns.place
         if not (self._place < len(candidates) and candidates[self._place].name == self._current):
             names = [(candidate.name < self._current, candidate.name) for candidate in candidates]
             self._place = names.index(min(names))
