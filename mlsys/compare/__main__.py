@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from mlsys.compare import conditions, figures, judge, match
+from mlsys.compare import conditions, faults, figures, judge, match
 from mlsys.compare.answer import answer
 from mlsys.compare.judge import Line, Options
 from mlsys.compare.match import Matching
@@ -92,6 +92,7 @@ def _run(asked: argparse.Namespace) -> int:
         raise UserError(f"--metric={','.join(asked.metric)}: no run of both sides has it; {_metrics(found)}")
     notes = dict.fromkeys(other + [note for state in states for note in state.notes])
     said = [told for pair in found.pairs if (told := judge.answers(pair))]
+    said += [told for pair in found.pairs if (told := faults.told(pair))]
     if asked.json:
         print(json.dumps([asdict(line) | {"verdict": line.verdict} for line in lines], indent=1))
     else:

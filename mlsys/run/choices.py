@@ -26,8 +26,8 @@ def check(words: Sequence[str]) -> None:
         if not override.key_or_group:
             raise UserError(f"{override.input_line} names no option; --help lists them")
         for value in _values(override) if options(override.key_or_group) else ():
-            if value is None or isinstance(value, (bool, int, float)) or str(value).startswith("_"):
-                shown = "null" if value is None else str(value).lower()
+            if value is None or isinstance(value, (bool, int, float, list)) or str(value).startswith("_"):
+                shown = "null" if value is None else str(value).lower().replace("'", "")
                 raise UserError(_not_an_option(override.key_or_group, shown))
 
 

@@ -22,8 +22,10 @@ def broken(server: str, directory: Path, fault: str, load: dict[str, Any], **kno
         server, "poisson", loadtest=QUIET | load, generator={"base_ms": 100.0, "per_token_ms": 0.0}
     )
     plain |= {"fault": composed(f"fault={fault}")["fault"] | knobs}
-    if server == "lb":
-        plain["server"] |= {"replicas": 2}
+    return measured(plain, directory)
+
+
+def measured(plain: dict[str, Any], directory: Path) -> Record:
     record = Record("serving", [], plain, "", {}, now())
     for part in ServingBenchmark(plain, directory).measure():
         record.add(part)
@@ -31,20 +33,20 @@ def broken(server: str, directory: Path, fault: str, load: dict[str, Any], **kno
     return record
 
 
-def test_behind_a_balancer_nothing_is_lost_when_one_replica_hangs_and_another_dies(tmp_path: Path) -> None:
-    faults = [{"name": "hang", "at_s": 2.0, "for_s": 2.0, "target": "replica-0"}]
-    faults += [{"name": "kill", "at_s": 5.0, "target": "replica-1"}]
-    load = {"request_rate": 20.0, "requests": 140}
-    (level,) = broken("lb", tmp_path, "schedule", load, faults=faults).levels
+def test_the_short_soak_loses_nothing_answers_nothing_twice_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    plain = composed("experiment=soak", loadtest={"requests": 1200, "request_rate": 80.0}, fault={"times": 1})
+    record = measured(plain | {"device": "cpu"}, tmp_path)
+    (level,) = record.levels
+    assert str(level["fault.what"]).endswith("was killed")
     assert (level["fault.count"], level["fault.lost"], level["answered_twice"], level["fault.unnoticed"]) == (
-        2,
+        4,
         0,
         0,
         0,
     )
-    assert str(level["fault.what"]).endswith("; replica-1 was killed")
-    assert number(level["fault.noticed_s"]) > 0
+    assert number(level["fault.left"]) > 0
     assert number(level["fault.whole_s"]) > 0
+    assert record.results["residual.in_flight"] == record.results["residual.processes"] == 0
 
 
 def test_what_a_service_alone_loses_is_counted_and_what_it_keeps_is_looked_for(tmp_path: Path) -> None:

@@ -63,3 +63,8 @@ def test_a_field_that_a_knob_does_not_have_is_answered_with_those_it_has() -> No
     config.register()
     words = ["server=batch", "retriever=usearch", "retriever.filter={author: me}"]
     assert choices.missing("retriever.filter", words) == "retriever.filter has source and nothing else"
+
+
+def test_a_list_of_options_is_no_option_and_is_not_taken_for_its_last_one() -> None:
+    with pytest.raises(UserError, match=r"^fault=\[kill, stop\] is not an option"):
+        choices.check(["fault=kill,[kill,stop]"])
