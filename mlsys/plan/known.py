@@ -76,7 +76,15 @@ def read(paths: Sequence[Path], objective: Objective) -> list[Known]:
         raise UserError(
             f"no serving run with a load in {', '.join(map(str, paths))}: python run.py server=batch …"
         )
-    return [_known(mode, each, objective) for mode, each in modes.items()]
+    known = list[Known]()
+    for mode, each in modes.items():
+        try:
+            known.append(_known(mode, each, objective))
+        except UserError as error:  # of another service perhaps, which tells nothing of its stages
+            progress.say(f"the records of server={mode} are left out: {error}")
+    if not known:
+        raise UserError("none of the records tells what a batch costs")
+    return known
 
 
 def _mode(record: Record) -> str:

@@ -49,7 +49,7 @@ class Outcome:
     batch_mean: float | None
     batch_max: int
     holds: bool
-    spare: float = 1.0  # times the rate that still hold
+    spare: float | None = None  # times the rate that still hold
     survives: bool | None = None  # with one replica less
 
 
@@ -206,7 +206,10 @@ class Search:
         )
 
     def _with_spare(self, plan: Outcome) -> Outcome:
-        """How much more it holds, and whether one replica may fail."""
+        """How much more it holds, and whether one replica may fail; nothing of it where time is over."""
+        if self.late():
+            self.ended_early = True
+            return plan
         spare, tries = 1.0, list(MORE)
         while tries and self.simulate(plan.known, plan.candidate, tries[0] * self.rate_rps).holds:
             spare = tries.pop(0)

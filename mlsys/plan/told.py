@@ -45,6 +45,8 @@ def command(search: Search, outcome: Outcome) -> str:
 
 def _spare(search: Search, outcome: Outcome) -> str:
     most = outcome.spare
+    if most is None:
+        return "what it has to spare was not tried"
     if most == 1.0:
         more = f"does not hold {MORE[0]:g} times the rate"
     else:

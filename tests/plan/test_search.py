@@ -133,3 +133,11 @@ def test_a_search_without_time_says_so(search: Search) -> None:
     search.budget_s = -1.0
     assert search.run() == []
     assert search.ended_early
+
+
+def test_what_was_not_tried_for_want_of_time_is_not_told_as_a_result(search: Search) -> None:
+    plan = search.run()[0]
+    assert plan.spare is not None
+    search.budget_s = -1.0
+    untried = search._with_spare(replace(plan, spare=None, survives=None))
+    assert "was not tried" in told.plan(search, untried, Price())[1]
