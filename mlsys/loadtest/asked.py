@@ -44,7 +44,7 @@ def check(load: Load, script: Script | None, config: Mapping[str, Any]) -> None:
 def longest_answer(load: Load, script: Script | None, asked: Sequence[Question]) -> tuple[int | None, str]:
     """In tokens, and the option that says so. None: the generator's own."""
     if (longest := Lengths(load.output_tokens).longest) is not None:
-        return longest, f"loadtest.output_tokens={load.output_tokens}".replace(" ", "")
+        return longest, f"loadtest.output_tokens={load.output_tokens}"
     if script is not None:
         return script.longest_answer, "loadtest.path"
     told = [question.max_tokens for question in asked if question.max_tokens is not None]
