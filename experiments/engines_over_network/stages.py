@@ -76,7 +76,9 @@ def main() -> None:
         line = [
             sys.executable, "run.py", "-m", "server=continuous", "generator=openai", f"generator.url={url}",
             f"generator.model={name}", f"retriever={given.stores}", "loadtest.concurrency=[1,20]",
-            "loadtest.stream=true", "loadtest.engine_ceiling=false", f"hydra.sweep.dir={directory}/sweep",
+            "loadtest.stream=true", "loadtest.engine_ceiling=false",
+            "loadtest.quality_questions=0",  # recall is in experiments/stores
+            f"hydra.sweep.dir={directory}/sweep",
             *overrides,
         ]  # fmt: skip
         subprocess.run(line, cwd=ROOT, check=True)
