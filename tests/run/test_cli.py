@@ -33,7 +33,7 @@ def compose(*overrides: str) -> DictConfig:
     ("override", "line"),
     [
         ("metric=l3", "metric=l3 is not an option; there are: cosine, dot, l1, l2, sqeuclidean"),
-        ("tracking=wandb", "tracking=wandb is not an option; there are: off, offline, online"),
+        ("tracking=wandb", "tracking=wandb is not an option; there are: mlflow, off, offline, online"),
         (
             "dtype=int3",
             "dtype=int3: Invalid value 'int3', expected one of [float64, float32, float16, bfloat16, int8]",
