@@ -16,7 +16,7 @@ from mlsys.report.names import by_workload
 
 def broken(mode: str, **values: Any) -> Record:
     made = synthetic.serving(mode, loads=(20,))
-    usual = {"what": "replica-1 was stopped", "lasted_s": 5.0, "lost": 0, "refused": 0}
+    usual: dict[str, Any] = {"what": "replica-1 was stopped", "lasted_s": 5.0, "lost": 0, "refused": 0}
     usual |= {"noticed_s": 0.25, "whole_s": 0.13}
     made.levels[0].update({f"fault.{name}": value for name, value in (usual | values).items()})
     return made
