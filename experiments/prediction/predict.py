@@ -11,6 +11,7 @@ A level is predicted from levels of the same engine in other runs, or with `--re
 from __future__ import annotations
 
 import argparse
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -117,12 +118,14 @@ def table(runs: Sequence[tuple[Path, Record]], leave_out_run: bool) -> pd.DataFr
 
 def summary(found: pd.DataFrame) -> str:
     """The median and the worst of all figures."""
-    off = found[[f"{name} off" for name in FIGURES]].abs().stack()
-    worst = off.idxmax()
-    return (
-        f"{len(found)} levels, {len(off)} figures: median error {off.median():.1%}, worst {off.max():.1%} "
-        f"({found.loc[worst[0], 'run']}, {worst[1].removesuffix(' off')})"
-    )
+    off = [
+        (abs(float(row[f"{name} off"])), f"{row['run']} at {row['load']}, {name}")
+        for row in found.to_dict("records")
+        for name in FIGURES
+    ]
+    worst, where = max(off)
+    middle = statistics.median(error for error, _ in off)
+    return f"{len(found)} levels, {len(off)} figures: median error {middle:.1%}, worst {worst:.1%} ({where})"
 
 
 def main() -> None:
