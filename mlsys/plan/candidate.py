@@ -72,27 +72,30 @@ def command(base: Mapping[str, Any], overrides: dict[str, Any]) -> str:
 
 
 @cache
-def _usual() -> dict[str, Any]:
-    """What a run is without any override."""
+def _usual(*overrides: str) -> dict[str, Any]:
+    """What a run is without any other override."""
     config.register()
     with hydra.initialize_config_dir(str(defaults.conf()), version_base="1.3"):
-        return config.resolved(hydra.compose("config"))
+        return config.resolved(hydra.compose("config", list(overrides)))
 
 
 def _chosen(group: str, section: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     """The option and its knobs, as far as they are not what would be taken anyway."""
-    name = section.get("name")
+    name = section.get("name", usual.get("name"))
     option = {group: name} if name != usual.get("name") else {}
-    if name is not None:
-        usual = defaults.section(group, name) if name in defaults.options(group) else section
+    if name in defaults.options(group):
+        usual = _usual(f"{group}={name}")[group]
+    elif name is not None:  # of the user's own folder
+        return option
     return option | {f"{group}.{knob}": value for knob, value in _differing(section, usual)}
 
 
 def _differing(section: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What differs of the knobs that there are; those of an older version are left out."""
     for knob, value in section.items():
         if isinstance(value, Mapping) and isinstance(usual.get(knob), Mapping):
             yield from ((f"{knob}.{name}", inner) for name, inner in _differing(value, usual[knob]))
-        elif not knob.startswith("_") and knob != "name" and value != usual.get(knob):
+        elif not knob.startswith("_") and knob != "name" and value != usual.get(knob, value):
             yield knob, value
 
 

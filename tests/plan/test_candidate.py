@@ -66,3 +66,18 @@ def test_values_are_written_as_hydra_reads_them() -> None:
         "{e2e_ms:5}",
         "1234567.0",
     ]
+
+
+def test_of_an_older_record_only_what_there_still_is_is_typed() -> None:
+    old = composed(*BASE)
+    del old["reranker"]
+    old["embedder"]["gone"] = True
+    line = command(old, BATCH.overrides | LOAD)
+    assert "gone" not in line
+    assert "reranker" not in line
+    assert "generator.base_ms=21" in line
+
+
+def test_what_a_model_has_anyway_is_not_typed() -> None:
+    line = command(composed("server=batch", "generator.max_new_tokens=7"), BATCH.overrides)
+    assert line.endswith("balancer=least_in_flight generator.max_new_tokens=7")
