@@ -1,4 +1,4 @@
-"""One load on every service in turn: `python experiments/ray/measure.py [--seconds 8] [--only NAME] [--directory DIR]`.
+"""One load on every service in turn: `python experiments/ray/measure.py [--seconds 6] [--only NAME] [--directory DIR]`.
 
 For each service: throughput, latency, success, answers equal or not, memory and CPU time of all its processes. Then a
 replica and what stands before the replicas are killed under load. The directory gets `rows.jsonl` and `tables.md`.
@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each level")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each level")
     parser.add_argument("--only", nargs="*", default=[], help="services, by name")
     parser.add_argument("--parts", nargs="*", default=["open", "closed", "kills"])
     parser.add_argument("--directory", type=Path, default=Path("outputs/ray"))
