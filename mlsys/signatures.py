@@ -6,6 +6,7 @@ own defaults) say what a knob is, and its code which values make sense.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -65,6 +66,7 @@ def check(group: str, section: Mapping[str, Any], target: Callable[..., Any]) ->
     return found
 
 
+@functools.lru_cache(maxsize=256)
 def _knobs(target: Callable[..., Any]) -> tuple[dict[str, tuple[Any, bool]], bool]:
     """What each knob takes and whether it must be given; and whether any other is taken as well."""
     hints = _hints(target)

@@ -139,11 +139,11 @@ def main() -> None:
         flush=True,
     )
     rows = [plan("a million requests", "least_in_flight", 100, 5_000.0, count(1_000_000))]
-    rows += [plan("1e5 requests/s", policy, 1_000, 1e5, count(200_000)) for policy in POLICIES]
-    rows += [plan("1e5 requests/s", policy, 10_000, 1e5, count(100_000)) for policy in POLICIES]
+    rows += [plan("1e5 requests/s", policy, 1_000, 1e5, count(100_000)) for policy in POLICIES]
+    rows += [plan("1e5 requests/s", policy, 10_000, 1e5, count(50_000)) for policy in POLICIES]
     for policy in ("round_robin", "least_in_flight"):
-        rows.append(plan("one killed each 0.5 s", policy, 100, 5_000.0, count(100_000), killed(0.5)))
-        rows.append(plan("rolling restart", policy, 100, 5_000.0, count(100_000), rolling(0.0)))
+        rows.append(plan("one killed each 0.5 s", policy, 100, 5_000.0, count(50_000), killed(0.5)))
+        rows.append(plan("rolling restart", policy, 100, 5_000.0, count(50_000), rolling(0.0)))
     pd.DataFrame(rows).to_csv(chosen.out / "plans.csv", index=False)
 
 
