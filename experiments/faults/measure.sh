@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 directory=$(realpath -m "${1:-outputs/faults}")
 shift || true
 common="loadtest=poisson loadtest.request_rate=30 loadtest.requests=240 loadtest.timeout_s=10 corpus=animals embedder=hashing
-  generator=simulated generator.base_ms=100 generator.per_token_ms=0 tracking=off loadtest.engine_ceiling=false
+  generator=simulated generator.base_ms=100 generator.per_token_ms=0 generator.max_new_tokens=1 tracking=off loadtest.engine_ceiling=false
   loadtest.quality_questions=0 ++fault.at_s=3"
 lasting=stop,slow,hang,flap,partition,latency,reset,disk_full,no_descriptors,oom,clock_jump,client_leave,slow_client
 sweep() { # name, arguments

@@ -131,12 +131,13 @@ class Conductor:
                 ):
                     one.noticed_at = now
             going = any(one.end_at is None for one in self.course.happened)
-            if going or not all(up.values()):
+            well = all(up.values()) and self.scene.answers
+            if going or not well:
                 self.course.whole_at = None
             elif self.course.happened and self.course.whole_at is None:
                 self.course.whole_at = now
             if self._over.is_set() and not going:
                 ended_at = ended_at or now
-                if all(up.values()) or now > ended_at + self._settle_s:
+                if well or self.ended_it or now > ended_at + self._settle_s:
                     return
             time.sleep(LOOK_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import random
 import re
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Scene:
     detours: Detours
     given: bool = False  # whether the replicas are addresses, whose processes are not ours
     meters: dict[tuple[str, str], float] = field(default_factory=dict)
+    answers: bool = True  # whether it answered the last look
 
     def targets(self, fault: Fault) -> list[str]:
         """Whom the fault hits, by name."""
@@ -81,8 +83,13 @@ class Scene:
         try:
             with urllib.request.urlopen(f"{self.url}/metrics", timeout=TIMEOUT_S) as response:
                 lines = response.read().decode().splitlines()
-        except (OSError, ValueError, http.client.HTTPException):
+        except urllib.error.HTTPError:  # an answer too: somebody else's service has no such page
+            self.answers = True
             return self.meters
+        except (OSError, ValueError, http.client.HTTPException):
+            self.answers = False
+            return self.meters
+        self.answers = True
         found = [match for line in lines if (match := METER.match(line))]
         self.meters = {(match[1], match[2] or ""): float(match[3]) for match in found}
         return self.meters

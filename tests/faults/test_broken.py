@@ -56,6 +56,7 @@ def test_what_a_service_alone_loses_is_counted_and_what_it_keeps_is_looked_for(t
     errors = sum(number(count) for name, count in level.items() if name.startswith("errors."))
     assert number(level["failed"]) <= errors <= number(level["fault.lost"])
     assert number(level["fault.lost"]) > 10
+    assert level["fault.whole_s"] is None
     assert record.samples["levels.0.timeline.lost_rps"][-1] > 0
 
 
