@@ -13,8 +13,9 @@ from itertools import count
 from pathlib import Path
 
 from mlsys.loadtest import rows
-from mlsys.loadtest.__main__ import Generator, allow_connections, asking, say
+from mlsys.loadtest.__main__ import allow_connections, asking, say
 from mlsys.loadtest.clients import FOLDER, POLL_S, Task, released
+from mlsys.loadtest.generator import Generator
 from mlsys.loadtest.phases import Phases
 from mlsys.loadtest.share import Share
 from mlsys.loadtest.spec import Spec
@@ -26,7 +27,7 @@ async def main(path: Path, index: int, first: int) -> None:
     spec = Spec.read(path)
     folder = path.parent / FOLDER
     async with asking(spec) as client:
-        generator = Generator(spec, client)
+        generator = Generator(spec, client, say)
         say("ready")
         for number in count(first):
             while (task := Task.read(folder, number)) is None:

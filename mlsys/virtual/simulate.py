@@ -16,8 +16,8 @@ from typing import Any
 from mlsys import signatures
 from mlsys.errors import UserError
 from mlsys.loadtest import question_file
-from mlsys.loadtest.__main__ import Generator
 from mlsys.loadtest.client_health import Watch
+from mlsys.loadtest.generator import Generator
 from mlsys.loadtest.options import split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.spec import Spec
@@ -78,7 +78,7 @@ def _library(section: str) -> Library:
 
 
 def events(config: Mapping[str, Any], spec: Spec, during: During | None = None) -> Iterator[Event]:
-    """The events of the load generator (`mlsys.loadtest.__main__`), as they come."""
+    """The events of the load generator (`mlsys.loadtest.generator`), as they come."""
     check(config)
     heard: list[Event] = []
 

@@ -13,9 +13,9 @@ from sections import load, section
 from service_double import Double, good, serving
 
 from mlsys.errors import ProcessEnded
-from mlsys.loadtest.__main__ import Generator
 from mlsys.loadtest.arrivals import make
 from mlsys.loadtest.clients import Clients, Task
+from mlsys.loadtest.generator import Generator
 from mlsys.loadtest.options import split
 from mlsys.loadtest.questions import Order, Question
 from mlsys.loadtest.rows import FILE_NAME

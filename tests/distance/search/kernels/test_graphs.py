@@ -32,7 +32,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, dim: int = 8) -> tuple[graphs.Replays,
     captured: list[tuple[int, int]] = []
 
     class Captured:
-        def replay(self, queries: torch.Tensor) -> Any:
+        def replay(self, queries: torch.Tensor, with_keys: bool) -> Any:
             return REPLAYED
 
     def capture(queries: torch.Tensor, k: int) -> Any:
