@@ -38,7 +38,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
     """How many processes `-n auto` starts: tests that measure a GPU's memory want it for themselves."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # pytest-xdist reads it
-    return 0 if torch.cuda.is_available() else max(2, min(4, cores() + 1))  # many tests wait for a program
+    return 0 if torch.cuda.is_available() else max(2, min(4, cores()))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from urllib.parse import urlsplit
 
 import psutil
@@ -145,6 +146,7 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("url")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--requests", type=int, help="so many, however long they take")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pid", type=int, help="the service's process, to see whether it grows")
     asked = parser.parse_args(words)
@@ -154,12 +156,15 @@ def main(words: list[str]) -> int:
     watched = psutil.Process(asked.pid) if asked.pid else None
     warm_bytes = files = 0
     started = time.monotonic()
-    while (passed := time.monotonic() - started) < asked.seconds:
+    for number in count():
+        passed = time.monotonic() - started
+        if passed >= asked.seconds if asked.requests is None else number >= asked.requests:
+            break
         data = chance.choice(begun)
         for _ in range(chance.choice([0, 1, 1, 1, 2, 3])):
             data = chance.choice(MUTATIONS)(chance, data) or b"\n"
         outcomes[exchange(host, port, data, reset=chance.random() < 0.05)] += 1
-        if watched is not None and not warm_bytes and passed > asked.seconds / 10:
+        if watched is not None and not warm_bytes and (number > 20 or passed > asked.seconds / 10):
             warm_bytes, files = watched.memory_info().rss, watched.num_fds()
     whole = exchange(host, port, valid()[0], reset=False)
     faults = sum(n for what, n in outcomes.items() if what.startswith("5") and what not in BUSY)
