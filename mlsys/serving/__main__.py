@@ -43,23 +43,16 @@ def serve(path: Path) -> int:
     mode, config = checked(path)
     wall_clock.install(mode.label)
     limit_threads(mode.threads)
+    from mlsys.serving import parts
     from mlsys.serving.http import server
-    from mlsys.serving.modes import Parts
     from mlsys.serving.reloading import Reload
 
-    parts = Parts(
-        pipeline=lambda: _pipeline(config),
-        batching=lambda: signatures.make("batching", config["batching"]),
-        scheduling=lambda: signatures.make("scheduling", config["scheduling"]),
-        balancer=lambda: signatures.make("balancer", config["balancer"]),
-        config=config,
-        directory=path.resolve().parent,
-    )
+    built = parts.of(config, path.resolve().parent)
     if hasattr(mode, "run"):  # it serves in processes of its own
-        return int(mode.run(parts))
+        return int(mode.run(built))
     listener = server.bind(mode.host, mode.port)
     with listener:
-        service = mode.service(parts)
+        service = mode.service(built)
         return server.run(service, mode, listener, Reload(lambda: checked(path), service))
 
 
@@ -83,12 +76,6 @@ def _mistake(error: BaseException | None) -> UserError | None:
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error
-
-
-def _pipeline(config: dict[str, Any]) -> Any:
-    from mlsys.rag import configured  # brings torch, which a balancer does without
-
-    return configured.pipeline(config)
 
 
 def _read(path: Path) -> dict[str, Any]:

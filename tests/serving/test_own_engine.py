@@ -16,8 +16,7 @@ from sections import composed
 from serving_doubles import served
 
 from mlsys import signatures
-from mlsys.rag import configured
-from mlsys.serving.modes import Parts
+from mlsys.serving import parts
 
 OWN = ("corpus=animals", "embedder=hashing", "device=cpu")
 ENGINE = (*OWN, "server=continuous", "generator=random", "generator.shape=tiny", "generator.max_new_tokens=8")
@@ -29,15 +28,8 @@ async def service(*words: str) -> AsyncIterator[str]:
     """The address of what a command line starts, in this process."""
     config = composed(*words)
     options = signatures.make("server", config["server"])
-    parts = Parts(
-        pipeline=lambda: configured.pipeline(config),
-        batching=lambda: signatures.make("batching", config["batching"]),
-        scheduling=lambda: signatures.make("scheduling", config["scheduling"]),
-        balancer=lambda: signatures.make("balancer", config["balancer"]),
-        config=config,
-        directory=Path(),
-    )
-    async with served(options.service(parts), options) as (url, _):
+    built = parts.of(config, Path())
+    async with served(options.service(built), options) as (url, _):
         yield url
 
 

@@ -20,8 +20,8 @@ from upstream_double import Behaviour, UpstreamDouble, embeds
 
 from mlsys import signatures
 from mlsys.errors import UserError
-from mlsys.rag import configured
-from mlsys.serving.modes import Parts, Service
+from mlsys.serving import parts
+from mlsys.serving.modes import Service
 
 MODES = ["baseline", "queue", "batch", "continuous"]
 GROUPS = ["batch", "continuous"]  # a worker's thread, and a request of its own
@@ -38,15 +38,8 @@ def service(mode: str, url: str, scheduling: str = "fcfs", **knobs: Any) -> tupl
 
 def of(config: dict[str, Any]) -> tuple[Service, Any]:
     options = signatures.make("server", config["server"])
-    parts = Parts(
-        pipeline=lambda: configured.pipeline(config),
-        batching=lambda: signatures.make("batching", config["batching"]),
-        scheduling=lambda: signatures.make("scheduling", config["scheduling"]),
-        balancer=lambda: signatures.make("balancer", config["balancer"]),
-        config=config,
-        directory=Path(),
-    )
-    return options.service(parts), options
+    built = parts.of(config, Path())
+    return options.service(built), options
 
 
 class Client:

@@ -36,13 +36,8 @@ class Double:
 
 
 @asynccontextmanager
-async def serving(double: Double, stats: dict[str, Any] | None = None) -> AsyncIterator[str]:
-    """The double's address while the body runs."""
-    double.stats = stats
-    app = web.Application()
-    app.router.add_post("/rag", double.rag)
-    if stats is not None:
-        app.router.add_get("/stats", double.told)
+async def hosted(app: web.Application) -> AsyncIterator[str]:
+    """The application's address while the body runs."""
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -52,6 +47,18 @@ async def serving(double: Double, stats: dict[str, Any] | None = None) -> AsyncI
         yield f"http://{host}:{port}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def serving(double: Double, stats: dict[str, Any] | None = None) -> AsyncIterator[str]:
+    """The double's address while the body runs."""
+    double.stats = stats
+    app = web.Application()
+    app.router.add_post("/rag", double.rag)
+    if stats is not None:
+        app.router.add_get("/stats", double.told)
+    async with hosted(app) as url:
+        yield url
 
 
 async def good(question: dict[str, Any]) -> web.StreamResponse:

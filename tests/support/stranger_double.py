@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from service_double import hosted
 
 Answer = Callable[[web.Request, Any], Awaitable[web.StreamResponse]]
 
@@ -35,15 +36,8 @@ async def answering(stranger: Stranger) -> AsyncIterator[str]:
     """Its address while the body runs."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", stranger.handle)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
+    async with hosted(app) as url:
+        yield url
 
 
 def says(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:

@@ -17,11 +17,12 @@ from ray import serve
 from ray.serve._private import replica as inside
 
 from mlsys import signatures
+from mlsys.serving import parts
 from mlsys.serving.http import app
 from mlsys.serving.http.handler import Handler
 from mlsys.serving.http.jobs import Job
 from mlsys.serving.http.server import SWITCH_S
-from mlsys.serving.modes import Answer, Names, Parts, Service
+from mlsys.serving.modes import Answer, Names, Service
 from mlsys.serving.modes.ray import RayServe
 from mlsys.serving.ray_serve import facts
 from mlsys.serving.ray_serve.summed import summed
@@ -41,16 +42,9 @@ class Replica:
         self.options: RayServe = signatures.make("server", config["server"])
         options = self.options
         options.label = f"replica-{context.rank.rank}"
-        parts = Parts(
-            pipeline=lambda: _pipeline(config),
-            batching=lambda: signatures.make("batching", config["batching"]),
-            scheduling=lambda: signatures.make("scheduling", config["scheduling"]),
-            balancer=lambda: signatures.make("balancer", config["balancer"]),
-            config=config,
-            directory=Path(tempfile.gettempdir()),
-        )
+        built = parts.of(config, Path(tempfile.gettempdir()))
         self._app = context.app_name
-        self.service = options.inner(parts, context.rank.rank)
+        self.service = options.inner(built, context.rank.rank)
         await self.service.start()
         self.handler = _Handler(_Shared(self.service, self), options, self)
 
@@ -129,9 +123,3 @@ def _listen_at_home() -> None:
     inside.add_port_to_grpc_server = lambda server, address: plain(
         server, address.replace("[::]", "127.0.0.1")
     )
-
-
-def _pipeline(config: dict[str, Any]) -> Any:
-    from mlsys.rag import configured
-
-    return configured.pipeline(config)
