@@ -74,7 +74,9 @@ class Clock:
         self.group = group
         self.device, self.repeats, self.warmup, self.time_limit_s = device, repeats, warmup, time_limit_s
         flush = 0 if device.type == "cpu" and data_bytes > _flush_bytes(device) else _flush_bytes(device)
-        self._hide: dict[Function, int] = {}
+        self._hide: dict[
+            int, int
+        ] = {}  # by id: a function need not be hashable, and a wrong guess costs time only
         self._flush = torch.empty(flush, dtype=torch.int8, device=device)
 
     def cold(self, functions: Mapping[str, Function]) -> dict[str, Timing]:
@@ -122,7 +124,7 @@ class Clock:
     def _events(self, function: Function, before: Function) -> float:
         """Device time of `function` after `before`, behind so much work that it was enqueued when its turn came."""
         while True:
-            cycles = self._hide.setdefault(function, HIDE_CYCLES)
+            cycles = self._hide.setdefault(id(function), HIDE_CYCLES)
             before()
             self._meet()
             torch.cuda._sleep(cycles)
@@ -133,7 +135,7 @@ class Clock:
             end.record()
             end.synchronize()
             if late:
-                self._hide[function] = min(2 * cycles, MOST_HIDE_CYCLES)
+                self._hide[id(function)] = min(2 * cycles, MOST_HIDE_CYCLES)
             if not late or cycles >= MOST_HIDE_CYCLES or self.group.size > 1:  # ranks go on together
                 return float(start.elapsed_time(end))
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -94,6 +96,33 @@ def test_the_host_copy_counts_its_bytes_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(timing, "HOST_COPY_BYTES", 2**20)
     monkeypatch.setattr(Clock, "cold", lambda self, functions: {name: Timing([0.5]) for name in functions})
     assert timing.host_to_device_gbps(CPU) == pytest.approx(2**20 / 0.5e-3 / 1e9)
+
+
+def test_what_a_launch_hides_behind_grows_for_a_late_function_that_need_not_be_hashable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[int] = []
+    late = iter([True, True, False, False])
+    event = SimpleNamespace(
+        record=lambda: None, query=lambda: next(late), synchronize=lambda: None, elapsed_time=lambda end: 1.0
+    )
+    monkeypatch.setattr(torch.cuda, "_sleep", slept.append)
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: event)
+    clock = Clock(torch.device("cpu"), 3, 1, 1, 0)
+    calls: list[int] = []
+
+    @dataclass
+    class Planned:  # as the plan of a distance: with __eq__, so without __hash__
+        number: int
+
+        def __call__(self) -> None:
+            calls.append(self.number)
+
+    late_one, other = Planned(1), Planned(2)
+    assert clock._events(late_one, lambda: None) == 1.0
+    assert clock._events(other, lambda: None) == 1.0
+    assert calls == [1, 1, 1, 2]
+    assert slept == [timing.HIDE_CYCLES * times for times in (1, 2, 4, 1)]
 
 
 @pytest.mark.gpu

@@ -83,7 +83,7 @@ class Plan:
             self()  # compiles, and allocates what capturing must not
         torch.cuda.current_stream(self.device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             self.result = self()
         self.graph = graph
 

@@ -101,41 +101,45 @@ class ShardedIndex:
 
     def _merged(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys (Q, k) float64 and row numbers (Q, k) int64 of the nearest among all ranks' rows."""
-        count = len(queries) * k
+        lines, count = len(queries), len(queries) * k
         own = torch.zeros(2 * count + 1, dtype=torch.int64, device=self.device)
         failure: Exception | None = None
         try:
-            # places that this rank does not fill hold nan, which sorts after every key
-            keys = torch.full((len(queries), k), torch.nan, dtype=torch.float64, device=self.device)
-            index = torch.zeros(len(queries), k, dtype=torch.int64, device=self.device)
-            if self.part is not None:
-                few = min(k, len(self.rows))
-                keys[:, :few], index[:, :few] = self.part.keys(queries, few)
-            own[:count] = keys.flatten().view(torch.int64)
-            own[count : 2 * count] = (index + self.before).flatten()
+            self._fill(own[:count].view(torch.float64).view(lines, k), own[count:-1].view(lines, k), queries)
         except Exception as error:
             failure = error
             own[-1] = 1
         gathered = self._gather(own)
-        failed = gathered[:, -1].tolist()
+        keys, index = (
+            part.view(-1, lines, k).transpose(0, 1).flatten(1)
+            for part in (gathered[:, :count], gathered[:, count:-1])
+        )
+        # ranks stand in the order of their rows, so a stable sort leaves equal keys by the lower row number
+        keys, order = torch.sort(keys.view(torch.float64), dim=1, stable=True)
+        index = index.gather(1, order[:, :k])
+        failed = gathered[:, -1].tolist()  # waits for the GPU, which has everything to do by now
         if failure is not None:
             raise failure
         if any(failed):
             raise RankError(f"rank {failed.index(1)} failed")
-        keys, index = (
-            gathered[:, part].view(-1, len(queries), k).transpose(0, 1).flatten(1)
-            for part in (slice(0, count), slice(count, 2 * count))
-        )
-        # ranks stand in the order of their rows, so a stable sort leaves equal keys by the lower row number
-        keys, order = torch.sort(keys.view(torch.float64), dim=1, stable=True)
-        return keys[:, :k], index.gather(1, order[:, :k])
+        return keys[:, :k], index
+
+    def _fill(self, keys: torch.Tensor, index: torch.Tensor, queries: torch.Tensor) -> None:
+        """Put this rank's own nearest there; places that it does not fill hold nan, which sorts after every key."""
+        few = min(keys.shape[1], len(self.rows))
+        keys[:, few:] = torch.nan
+        if self.part is not None:
+            found, rows = self.part.keys(queries, few)
+            keys[:, :few] = found
+            torch.add(rows, self.before, out=index[:, :few])
 
     def _gather(self, own: torch.Tensor) -> torch.Tensor:
         """What every rank has, (ranks, len(own)) int64."""
-        everyone = torch.empty(dist.get_world_size(self.group), len(own), dtype=own.dtype, device=own.device)
+        ranks = dist.get_world_size(self.group)
+        everyone = torch.empty(ranks * len(own), dtype=own.dtype, device=own.device)
         with answered():
-            dist.all_gather(list(everyone.unbind()), own, group=self.group)
-        return everyone
+            dist.all_gather_into_tensor(everyone, own, group=self.group)
+        return everyone.view(ranks, -1)
 
 
 def _shard(rows: Any) -> torch.Tensor:

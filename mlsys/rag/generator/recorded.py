@@ -18,6 +18,7 @@ def recorded(work: Callable[[], None], device: torch.device, pool: Any) -> Calla
         work()  # allocates and initialises what a graph must not
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
+    # torch's own stream for this lies on the GPU that captured first, and other workers go on meanwhile
+    with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         work()
     return graph.replay
