@@ -70,9 +70,10 @@ class RankPlan:
             failure = error
             self._own[-1] = 1
         with answered():
-            dist.all_gather(list(self._all.unbind()), self._own, group=self.group)
+            dist.all_gather_into_tensor(self._all.view(-1), self._own, group=self.group)
             gathered = self._all.cpu().numpy()
         if failure is not None:
+            self._own[-1] = 0
             raise failure
         if gathered[:, -1].any():
             raise RankError(f"rank {int(gathered[:, -1].argmax())} failed")
