@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 Values = Sequence[float] | Floats
@@ -57,5 +57,5 @@ def mean_interval(repeats: Sequence[Values], confidence: float = CONFIDENCE) -> 
     )
     if len(values) < FEWEST or size < 2:
         return None
-    half = t.ppf((1 + confidence) / 2, size - 1) * float(values.std(ddof=1)) / math.sqrt(size)
+    half = float(stdtrit(size - 1, (1 + confidence) / 2)) * float(values.std(ddof=1)) / math.sqrt(size)
     return Interval(float(values.mean() - half), float(values.mean() + half))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import isotonic_regression
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from mlsys.loadtest.certify.autocorrelation import CONFIDENCE, Floats, Interval
 
@@ -41,8 +41,7 @@ class Capacity:
 def share_interval(share: float, size: float, confidence: float = CONFIDENCE) -> Interval:
     """In which the true share lies (Jeffreys' interval; to the end where all or none met it)."""
     met, missed = share * size, (1 - share) * size
-    left = beta(met + 0.5, missed + 0.5)
-    low, high = float(left.ppf((1 - confidence) / 2)), float(left.ppf((1 + confidence) / 2))
+    low, high = (float(betaincinv(met + 0.5, missed + 0.5, (1 + side * confidence) / 2)) for side in (-1, 1))
     return Interval(low if met else 0.0, high if missed else 1.0)
 
 

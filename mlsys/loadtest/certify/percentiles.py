@@ -10,11 +10,11 @@ distribution.
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import betainc
-from scipy.stats import binom
+from scipy.special import bdtr, betainc  # scipy.stats takes each process half a second to import
 
 from mlsys.loadtest.certify.autocorrelation import CONFIDENCE, Floats, Interval, Values, effective_size
 
@@ -85,9 +85,14 @@ def interval(repeats: Sequence[Values], share: float, confidence: float = CONFID
     size = round(worth)
     if not size:
         return None
-    below = int(binom.ppf((1 - confidence) / 2, size, share)) - 1
-    above = int(binom.ppf((1 + confidence) / 2, size, share))
+    below = _binomial_quantile((1 - confidence) / 2, size, share) - 1
+    above = _binomial_quantile((1 + confidence) / 2, size, share)
     if below < 0 or above > size - 1:
         return None
     low, high = below / size * len(values), above / size * len(values)
     return Interval(float(values[int(low)]), float(values[min(int(np.ceil(high)), len(values) - 1)]))
+
+
+def _binomial_quantile(probability: float, size: int, share: float) -> int:
+    """The least count that so many trials do not exceed with this probability."""
+    return bisect_left(range(size), probability, key=lambda count: float(bdtr(count, size, share)))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from mlsys.loadtest.certify import percentiles
 from mlsys.theory.exponential import Exponential
@@ -34,6 +35,14 @@ def test_what_is_certified_holds_in_99_of_100_streams() -> None:
     limit = -np.log(0.01)
     found = [percentiles.certified(random.exponential(size=1_000), 0.99) for _ in range(500)]
     assert np.mean([one is not None and one >= limit for one in found]) >= 0.98
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95, 0.999])
+def test_ranks_are_scipys(share: float) -> None:
+    for size in (1, 2, 13, 100, 5_000):
+        for probability in (0.025, 0.975):
+            found = percentiles._binomial_quantile(probability, size, share)
+            assert found == binom.ppf(probability, size, share)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.95])
