@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, settings
 
+from mlsys import environment, timing
 from mlsys.quantities import cores
+from mlsys.run import app, cli, config, interleave, job, sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 if not torch.cuda.is_available():
@@ -20,6 +24,7 @@ if not torch.cuda.is_available():
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.pop("COLUMNS", None)  # what is printed fits itself to it, and pytest-xdist sets it
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Typed = Callable[..., "tuple[int, str, list[str]]"]
 # How long an example takes is the machine's affair, and what else runs on it.
 # The same examples each time: a run that passed passes again. New ones are looked for by HYPOTHESIS_PROFILE=hunt.
 settings.register_profile(
@@ -75,3 +80,36 @@ def command(outputs: Path, tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture
+def typed(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Typed]:
+    """`python run.py …` without a new process: exit code, standard output, the lines of standard error.
+
+    What is timed is not looked at: the caches that are flushed and the copies that are timed are small.
+    """
+    config.register()
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setattr(environment, "WATCH_S", 0.0)
+    monkeypatch.setitem(timing.COPY_BYTES, "cpu", 2**20)
+    monkeypatch.setattr(timing, "last_level_cache_bytes", lambda: 2**18)
+    for module, name in ((sweep, "failures"), (sweep, "_sweep_directory"), (interleave, "_deferred")):
+        monkeypatch.setattr(module, name, [])
+    for module, name in ((sweep, "_said"), (job, "_unused")):
+        monkeypatch.setattr(module, name, set())
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(*words: str, tracking: str = "off") -> tuple[int, str, list[str]]:
+        last = [] if {"--cfg", "--help"} & set(words) else [f"tracking={tracking}"]
+        monkeypatch.setattr(sys, "argv", ["run.py", *words, *last])
+        GlobalHydra.instance().clear()
+        code = cli.call(app.run)
+        out, err = capsys.readouterr()
+        return code, out, err.splitlines()
+
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    GlobalHydra.instance().clear()

@@ -1,4 +1,4 @@
-"""The command line as its user types it, in processes of its own."""
+"""The command line as its user types it: in a process of its own where the process is the point, else in this one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from mlsys.defaults import ROOT
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Typed = Callable[..., "tuple[int, str, list[str]]"]
 TINY = ("repeats=3", "warmup=1", "size=1e3")
 
 
@@ -42,16 +43,16 @@ def test_a_sweep_from_another_directory_leaves_records_table_and_page(
     assert not (Path.cwd() / "multirun").exists()
 
 
-def test_a_sweep_goes_on_after_a_failed_job_and_resumes(command: Command, outputs: Path) -> None:
+def test_a_sweep_goes_on_after_a_failed_job_and_resumes(typed: Typed, outputs: Path) -> None:
     line = ("-m", "size=1e3,1.5", "metric=l1", "repeats=3", f"hydra.sweep.dir={outputs}/again")
-    done = command(*line)
-    assert done.returncode == 1
-    assert "1 of 2 failed:" in done.stderr
-    assert "size=1.5 is not a whole number" in done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
+    code, out, err = typed(*line)
+    assert code == 1
+    assert "1 of 2 failed:" in err
+    assert any("size=1.5 is not a whole number" in said for said in err)
+    assert "Traceback" not in "".join([out, *err])
     assert sorted(entry["status"] for entry in records(outputs)) == ["failed", "ok"]
-    again = command(*line)
-    assert "done before" in again.stderr
+    _, _, err = typed(*line)
+    assert any("done before" in said for said in err)
     assert len(records(outputs)) == 2
 
 
@@ -60,7 +61,6 @@ def test_a_sweep_goes_on_after_a_failed_job_and_resumes(command: Command, output
     [
         (["metric=l3"], 2, "metric=l3 is not an option; there are: cosine, dot, l1, l2, sqeuclidean"),
         (["size=0"], 1, "size=0 must be at least 1"),
-        (["data=file", "data.x=absent.npy", "data.y=absent.npy"], 1, "data.x=absent.npy"),
     ],
 )
 def test_a_mistake_is_one_line(command: Command, words: list[str], code: int, line: str) -> None:
@@ -74,42 +74,44 @@ def test_a_mistake_is_one_line(command: Command, words: list[str], code: int, li
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
 @pytest.mark.parametrize("key", ["server.api_key=hunter2", "+server.api_key='hunter2'", "experiment=mine"])
 def test_a_key_that_is_written_out_is_left_nowhere(
-    command: Command, outputs: Path, tmp_path: Path, sweep: list[str], key: str
+    typed: Typed, outputs: Path, tmp_path: Path, sweep: list[str], key: str
 ) -> None:
     preset = tmp_path / "conf" / "experiment" / "mine.yaml"
     preset.parent.mkdir(parents=True)
     preset.write_text("# @package _global_\nserver: {api_key: hunter2}\n")
-    done = command("--config-dir", str(tmp_path / "conf"), *sweep, "server=batch", "loadtest=none", key)
-    assert done.returncode != 0
-    assert "server.api_key must be env:NAME" in done.stderr
-    assert "hunter2" not in done.stdout + done.stderr
+    code, out, err = typed(
+        "--config-dir", str(tmp_path / "conf"), *sweep, "server=batch", "loadtest=none", key
+    )
+    assert code != 0
+    assert "server.api_key must be env:NAME" in "".join(err)
+    assert "hunter2" not in "".join([out, *err])
     for path in outputs.rglob("*"):
         assert "hunter2" not in str(path)
         assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
 
 
-def test_help_teaches(command: Command) -> None:
-    done = command("--help")
-    assert done.returncode == 0
+def test_help_teaches(typed: Typed) -> None:
+    code, out, _ = typed("--help")
+    assert code == 0
     for text in (
         "metric       cosine dot l1 l2 sqeuclidean",
         "-m metric=l2,cosine size=1e6,1e8",
         "MLSYS_OUTPUTS",
     ):
-        assert text in done.stdout
-    assert "schema" not in done.stdout
-    assert "numpy_native" in done.stdout
+        assert text in out
+    assert "schema" not in out
+    assert "numpy_native" in out
 
 
-def test_cfg_job_shows_the_configuration(command: Command) -> None:
-    done = command("--cfg", "job", "size=1e7")
-    assert done.returncode == 0
-    assert "size: 10000000.0" in done.stdout
+def test_cfg_job_shows_the_configuration(typed: Typed) -> None:
+    code, out, _ = typed("--cfg", "job", "size=1e7")
+    assert code == 0
+    assert "size: 10000000.0" in out
 
 
-def test_a_preset_sweeps_by_itself(command: Command, outputs: Path) -> None:
-    done = command("experiment=seed_distance", "hydra.sweeper.params.size=1e3", "repeats=3")
-    assert done.returncode == 0, done.stderr
+def test_a_preset_sweeps_by_itself(typed: Typed, outputs: Path) -> None:
+    code, _, err = typed("experiment=seed_distance", "hydra.sweeper.params.size=1e3", "repeats=3")
+    assert code == 0, err
     assert {entry["config"]["metric"]["name"] for entry in records(outputs)} == {"l2", "l1", "cosine", "dot"}
     assert all("speedup.torch_native" in entry["results"] for entry in records(outputs))
 
@@ -122,21 +124,21 @@ def test_joblib_launches_jobs_in_parallel(command: Command, outputs: Path) -> No
 
 
 def test_submitit_launches_jobs_on_this_machine(command: Command, outputs: Path) -> None:
-    done = command("-m", "hydra/launcher=submitit_local", "metric=l2,dot", *TINY)
+    done = command("-m", "hydra/launcher=submitit_local", "metric=l2", *TINY)
     assert done.returncode == 0, done.stderr
-    assert [entry["status"] for entry in records(outputs)] == ["ok", "ok"]
+    assert [entry["status"] for entry in records(outputs)] == ["ok"]
 
 
-def test_the_cluster_launcher_composes(command: Command) -> None:
-    done = command("--cfg", "hydra", "hydra/launcher=cluster", "hydra.launcher.partition=gpu")
-    assert done.returncode == 0, done.stderr
-    assert "submitit_launcher.SlurmLauncher" in done.stdout
-    assert "partition: gpu" in done.stdout
+def test_the_cluster_launcher_composes(typed: Typed) -> None:
+    code, out, err = typed("--cfg", "hydra", "hydra/launcher=cluster", "hydra.launcher.partition=gpu")
+    assert code == 0, err
+    assert "submitit_launcher.SlurmLauncher" in out
+    assert "partition: gpu" in out
 
 
-def test_interleaved_variants_share_their_rounds(command: Command, outputs: Path) -> None:
-    done = command("-m", "metric=l2,dot", "compare.interleave=true", "compare.rounds=2", *TINY)
-    assert done.returncode == 0, done.stderr
+def test_interleaved_variants_share_their_rounds(typed: Typed, outputs: Path) -> None:
+    code, _, err = typed("-m", "metric=l2,dot", "compare.interleave=true", "compare.rounds=2", *TINY)
+    assert code == 0, err
     assert [len(entry["samples"]["latency_ms"]) for entry in records(outputs)] == [6, 6]
 
 

@@ -22,6 +22,7 @@ from mlsys.distance.data.random import Random
 
 pytestmark = pytest.mark.slow
 
+QUICK_RUN = str(ROOT / "tests" / "support" / "quick_run.py")
 TINY = ("repeats=3", "warmup=1", "tracking=off")
 TWO_GPUS_THERE = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="takes two GPUs")
 BROKEN = """
@@ -37,7 +38,7 @@ class Broken(Random):
 
 
 def run_py(ranks: int, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return torchrun.run(ranks, str(ROOT / "run.py"), *words, **variables)
+    return torchrun.run(ranks, QUICK_RUN, *words, **variables)
 
 
 def records(outputs: Path) -> list[dict[str, Any]]:
@@ -168,7 +169,7 @@ def test_what_does_not_go_over_ranks_and_a_rank_that_fails_fail_their_jobs_and_n
 @pytest.mark.parametrize("how", ["interrupt", "terminate", "kill"])
 def test_ranks_that_are_stopped_leave_a_record_and_no_process(outputs: Path, how: str) -> None:
     words = ("-m", "metric=l2", "size=1e5", "repeats=1000000", "time_limit_s=1000", "tracking=off")
-    with torchrun.started(2, str(ROOT / "run.py"), *words) as process:
+    with torchrun.started(2, QUICK_RUN, *words) as process:
         while not any(entry["results"].get("value") for entry in records(outputs)):
             assert process.poll() is None, "it ended before anything was measured"
             time.sleep(0.1)

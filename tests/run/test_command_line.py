@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
-from mlsys import environment
 from mlsys.defaults import ROOT
 from mlsys.quantities import cores
-from mlsys.run import app, cli, config, live, sweep
+from mlsys.run import cli, live
 
 Typed = Callable[..., "tuple[int, str, list[str]]"]
 SIMULATED = "server=batch generator=simulated embedder=hashing corpus=animals"
-
-
-@pytest.fixture
-def typed(
-    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Typed]:
-    """`python run.py …` without a new process: exit code, standard output, the lines of standard error."""
-    config.register()
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setattr(environment, "WATCH_S", 0.0)
-    monkeypatch.setattr(sweep, "failures", [])
-    monkeypatch.setattr(sweep, "_sweep_directory", [])
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def call(*words: str) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["run.py", *words, *([] if "--cfg" in words else ["tracking=off"])])
-        GlobalHydra.instance().clear()
-        code = cli.call(app.run)
-        out, err = capsys.readouterr()
-        return code, out, err.splitlines()
-
-    yield call
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    GlobalHydra.instance().clear()
-
-
 REFUSED = [
     (
         "server=null",
@@ -121,6 +90,7 @@ FAILED = [
         "loadtest.k=1000 is more than server.max_k=20, which the service answers",
     ),
     ("size=nan", "size=nan is not a whole number"),
+    ("data=file data.x=absent.npy data.y=absent.npy", "data.x=absent.npy"),
     ("workload=serving", "workload=serving does not go with server=none"),
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from mlsys.run import words
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Typed = Callable[..., "tuple[int, str, list[str]]"]
 NAMES = [
     *("~t.npy", "ü.npy", "日本.npy", "a (b)/v.npy", "a=b.npy", "a,b.npy", "a#b.npy", "a b.npy", " lead.npy"),
     *("it's.npy", 'q"q.npy', "[x].npy", "{x}.npy", "$x.npy", "${x}.npy", "a;b.npy", "a!b.npy", "a&b.npy"),
@@ -60,13 +59,16 @@ def test_a_tilde_is_the_home_folder_of_results(monkeypatch: pytest.MonkeyPatch) 
     assert words.readable(["hydra.run.dir=~/a"]) == ['hydra.run.dir="/home/ü/a"']
 
 
-def test_a_sweep_over_such_files_is_measured(command: Command, outputs: Path, tmp_path: Path) -> None:
+def test_a_sweep_over_such_files_is_measured(
+    typed: Typed, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     names = ["ü (1).npy", "a#=b.npy", "it's $x.npy"]
     for name in [*names, "y.npy"]:
         np.save(tmp_path / name, np.ones(50, np.float32))
     line = ("data=file", "data.y=y.npy", "repeats=1", "warmup=0", "baselines=[]", "device=cpu")
-    done = command("-m", f"data.x={','.join(names)}", *line)
-    assert done.returncode == 0, done.stderr
+    code, _, err = typed("-m", f"data.x={','.join(names)}", *line)
+    assert code == 0, err
     found = [json.loads(path.read_text())["results"]["data.x"] for path in outputs.rglob("record.json")]
     assert sorted(found) == sorted(names)
 
