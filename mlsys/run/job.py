@@ -22,6 +22,7 @@ from mlsys.run.config import resolved
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 MEASURED_ELSEWHERE = "another process is measuring it just now"
+STOPPED = "KeyboardInterrupt: stopped by the user; what was measured until then is kept"
 _unused: set[tuple[str, str]] = set()  # what was said of words that change nothing
 
 
@@ -103,6 +104,17 @@ def record_lost(directory: Path, config: DictConfig, error: str) -> None:
         entry.write(directory)
 
 
+def record_stopped(directory: Path) -> None:
+    """Close the record of a job that was stopped and had no time to do so; others stay as they are."""
+    try:
+        entry = record.read(directory)
+    except ValueError:
+        return  # it had not begun
+    if entry.error == record.UNFINISHED and not live.claimed(directory):
+        entry.end(STOPPED)
+        entry.write(directory)
+
+
 def _without_hydra(config: DictConfig) -> DictConfig:
     task = copy.deepcopy(config)
     with open_dict(task):
@@ -171,7 +183,7 @@ class _Job:
         try:
             self._measure()
         except KeyboardInterrupt:
-            entry.end("KeyboardInterrupt: stopped by the user; what was measured until then is kept")
+            entry.end(STOPPED)
             entry.write(self.directory)
             raise
         except Exception as error:

@@ -55,6 +55,10 @@ def _measure(launcher: RayLauncher, sweep: Path, configs: dict[int, DictConfig])
     try:
         with _cluster(launcher):
             return _Sweep(launcher, sweep, token).run(configs)
+    except KeyboardInterrupt:
+        for config in configs.values():
+            job.record_stopped(sweep / str(config.hydra.sweep.subdir))
+        raise
     finally:
         token.unlink(missing_ok=True)
 
