@@ -110,7 +110,7 @@ class OpenAI:
         Raises UpstreamError.
         """
         path, body = self.body(prompt, wanted)
-        answer = Answer(tell)
+        answer = Answer(tell, self.upstream.health.heard)
 
         def sent() -> None:
             answer.sent()

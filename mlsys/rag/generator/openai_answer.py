@@ -63,11 +63,17 @@ class Body(_Read):
     usage: Usage | None = None
 
 
-class Answer:
-    """What has come of one answer. `tell` is given each piece of its text as it comes."""
+def _nobody() -> None:
+    """Nobody is told."""
 
-    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
-        self._tell, self._sent_at = tell, 0.0
+
+class Answer:
+    """What has come of one answer. `tell` is given each piece of its text as it comes; `heard` is called for each."""
+
+    def __init__(
+        self, tell: Callable[[str], None] | None = None, heard: Callable[[], None] = _nobody
+    ) -> None:
+        self._tell, self._heard, self._sent_at = tell, heard, 0.0
         self._pieces: list[str] = []
         self.finish, self.usage = "", Usage()
         self.first_s: float | None = None
@@ -102,6 +108,7 @@ class Answer:
     async def _stream(self, response: aiohttp.ClientResponse) -> None:
         events, size, ended = Events(), 0, False
         async for chunk in response.content.iter_any():
+            self._heard()
             if (size := size + len(chunk)) > bodies.MAX_BYTES:
                 response.close()
                 raise bodies.TooLarge(f"the stream is larger than {bodies.MAX_BYTES} bytes")

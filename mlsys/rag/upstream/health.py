@@ -1,8 +1,11 @@
 """Whether another server is there: asked again and again, and at once when a request has failed.
 
 A server whose connection fails is down until it answers. One that is slow or answers 5xx may just be busy: it is asked
-once more before it is believed to be down, and never is while it answers requests. What needs a server that is down
-fails at once.
+once more before it is believed to be down, and never is where a request got something of it meanwhile. What needs a
+server that is down fails at once.
+
+So one that is frozen is down after two checks of `connection.CHECK_S`, of which the first begins after `interval_s` or
+when a request has timed out, whichever is earlier.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 DOWN_INTERVAL_S = 1.0
+AGAIN_S = 0.25  # before a server in doubt is asked once more
 FALL = 2
 
 
@@ -35,16 +39,21 @@ class Health:
     @property
     def interval_s(self) -> float:
         """When to ask again."""
-        return min(DOWN_INTERVAL_S, self._interval_s) if self._bad else self._interval_s
+        if not self._bad:
+            return self._interval_s
+        return min(AGAIN_S if self.trouble is None else DOWN_INTERVAL_S, self._interval_s)
 
     def heard(self) -> None:
-        """It has answered a request."""
+        """A request has got an answer, or a piece of one."""
         self._heard = True
 
+    def asked(self) -> None:
+        """A check begins."""
+        self._heard = False
+
     def checked(self, trouble: Trouble | None) -> None:
-        """One check: None where it answers."""
-        heard, self._heard = self._heard, False
-        if trouble is None or (heard and not trouble.is_certain):
+        """It has ended: None where it was answered."""
+        if trouble is None or (self._heard and not trouble.is_certain):
             self._bad, self.trouble = 0, None
             return
         self._bad += 1

@@ -206,6 +206,7 @@ class Upstream:
                 async with asyncio.timeout(self.health.interval_s):
                     await self._doubt.wait()
             self._doubt.clear()
+            self.health.asked()
             self.health.checked(await self._connection.trouble(self._check_path))
             self.counts["outages"] = self.health.outages
             await asyncio.sleep(min(POLL_S, self.health.interval_s))
