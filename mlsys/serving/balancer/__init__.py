@@ -36,6 +36,14 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class Timing(Protocol):
+    """A policy that learns how long replicas take."""
+
+    def answered(self, name: str, seconds: float) -> None:
+        """The replica `name` has answered a request after so long."""
+
+
+@runtime_checkable
 class Affine(Protocol):
     """A policy that also looks at the request, and learns from its answer."""
 

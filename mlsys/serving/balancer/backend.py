@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsys.serving.balancer import Affine, Policy
+from mlsys.serving.balancer import Affine, Policy, Timing
 from mlsys.serving.balancer.health import Health
 from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.balancer.progress import Pace, Progress
@@ -141,6 +141,7 @@ class Backends:
         self.all, self.policy, self._clock = backends, policy, clock
         self.pace, self._doubt_at = Pace(hang_factor), float("-inf")
         self._affine = policy if isinstance(policy, Affine) else None
+        self._timing = policy if isinstance(policy, Timing) else None
         self._counts = np.zeros(len(backends), np.int64)
         self._places = {backend: place for place, backend in enumerate(backends)}
         self._available, self._until = Standing.of(list[Backend](), self._counts, [0]), float("-inf")
@@ -194,6 +195,12 @@ class Backends:
         if not fresh:
             return None
         return self.policy.choose(fresh) if self._affine is None else self._affine.choose_for(fresh, request)
+
+    def answered(self, backend: Backend, seconds: float) -> None:
+        """It has answered a request after so long."""
+        self.pace.answered(seconds)
+        if self._timing is not None:
+            self._timing.answered(backend.name, seconds)
 
     def learn(self, request: Request, passages: Sequence[int]) -> None:
         """What the request's answer says of its prompt, for a policy that looks at it."""

@@ -115,7 +115,7 @@ class Proxy:
             raise
         backend.answered(answer.status)
         if answer.status == 200:
-            self.backends.pace.answered(self._clock() - began)
+            self.backends.answered(backend, self._clock() - began)
         return answer
 
 
