@@ -19,7 +19,7 @@ from watching import Watch, service_pid
 
 from mlsys.errors import one_line
 from mlsys.loadtest.benchmark import ServingBenchmark
-from mlsys.loadtest.rows import FILE_NAME, OK
+from mlsys.loadtest.rows import ABANDONED, FILE_NAME, OK, REJECTED
 
 AFTER_S, SECONDS, CLIENTS = 4.0, 24.0, 12
 LOAD = (
@@ -81,6 +81,9 @@ def seen(directory: Path, at: float, replicas: int) -> dict[str, Any]:
     rows = pd.read_parquet(directory / FILE_NAME)
     ended = rows["started_at"] + rows["done_s"] - at
     good = rows["outcome"] == OK
+    bad = ~rows["outcome"].isin(
+        [OK, REJECTED, ABANDONED]
+    )  # the last: the client hung up when the load was over
     after = rows[good & (ended > 0)].assign(ended=ended).sort_values("ended")
     names = (
         after[after["ended"] > 1.0].groupby("replica")["ended"].min()
@@ -90,8 +93,8 @@ def seen(directory: Path, at: float, replicas: int) -> dict[str, Any]:
     gaps = pd.concat([pd.Series([0.0]), after["ended"]]).diff()
     return {
         "requests": len(rows),
-        "lost": int((~good & (rows["outcome"] != "rejected")).sum()),
-        "last_lost_s": float(ended[~good].max()) if (~good).any() else None,
+        "lost": int(bad.sum()),
+        "last_lost_s": float(ended[bad].max()) if bad.any() else None,
         "longest_silence_s": float(gaps.max()) if len(after) else None,
         "whole_s": back(rows, ended, good, replicas),
         "replicas_seen": len(names),

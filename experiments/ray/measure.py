@@ -1,7 +1,8 @@
 """One load on every service in turn: `python experiments/ray/measure.py [--seconds 6] [--only NAME] [--directory DIR]`.
 
 For each service: throughput, latency, success, answers equal or not, memory and CPU time of all its processes. Then a
-replica and what stands before the replicas are killed under load. The directory gets `rows.jsonl` and `tables.md`.
+replica and what stands before the replicas are killed under load (`kills`), a rush comes and goes under autoscaling
+(`scaling`), and a node of a cluster is killed (`nodes`). The directory gets `rows.jsonl` and `tables.md`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 import yaml
 from hydra import compose, initialize_config_dir
 from kills import killed
+from nodes import lost
+from scaling import scaled
 from watching import Watch
 
 from mlsys import extras
@@ -49,6 +52,7 @@ class Service:
     lit: bool = False
 
 
+OTHERS = {"kills": killed, "scaling": scaled, "nodes": lost}
 RAY = "server=ray"
 SERVICES = (
     Service("batch", ("server=batch",)),
@@ -149,7 +153,7 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=6.0, help="of each level")
     parser.add_argument("--only", nargs="*", default=[], help="services, by name")
-    parser.add_argument("--parts", nargs="*", default=["open", "closed", "kills"])
+    parser.add_argument("--parts", nargs="*", default=["open", "closed", *OTHERS])
     parser.add_argument("--directory", type=Path, default=Path("outputs/ray"))
     given = parser.parse_args()
     config.register()
@@ -168,8 +172,8 @@ def main() -> None:
     }
     text = []
     for name in given.parts:
-        if name == "kills":
-            text.append(killed(directory, common, composed))
+        if name in OTHERS:
+            text.append(OTHERS[name](directory, common, composed))
             continue
         title, words = parts[name]
         rows = []

@@ -22,6 +22,7 @@ BATCHERS, ROUTERS, PROXIES = (
     ("ray", "round_robin", "session", "balancer"),
     ("http", "haproxy"),
 )
+DELAYS = {"up_after_s": "upscale_delay_s", "down_after_s": "downscale_delay_s"}  # as Ray calls them
 SPARE = 32  # calls beside requests: health, /stats, vectors, and requests that are being refused
 WAITS = {"hybrid": "timeout_ms", "time": "timeout_ms", "size": "max_wait_ms"}
 
@@ -75,14 +76,15 @@ class RayServe(Server):
 
     def _check_autoscaling(self) -> None:
         scaling = self.autoscaling
-        if set(scaling) != {"min", "max", "target"}:
-            raise UserError(f"server.autoscaling has min, max and target, not {', '.join(map(str, scaling))}")
+        if not {"min", "max", "target"} <= set(scaling) <= {"min", "max", "target", *DELAYS}:
+            known = f"min, max, target, {' and '.join(DELAYS)}"
+            raise UserError(f"server.autoscaling has {known}, not {', '.join(map(str, scaling))}")
         for knob, value in scaling.items():
-            kinds = (int, float) if knob == "target" else (int,)
+            kinds = (int,) if knob in ("min", "max") else (int, float)
             if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
                 raise UserError(f"server.autoscaling.{knob}={value} must be a number or null")
         if scaling["max"] is None:
-            if given := [knob for knob in ("min", "target") if scaling[knob] is not None]:
+            if given := [knob for knob, value in scaling.items() if value is not None]:
                 raise UserError(
                     f"server.autoscaling.{given[0]}={scaling[given[0]]} needs server.autoscaling.max"
                 )
@@ -90,6 +92,8 @@ class RayServe(Server):
         at_least("server.autoscaling.min", scaling["min"], 1)
         at_least("server.autoscaling.max", scaling["max"], scaling["min"] or 1)
         above("server.autoscaling.target", scaling["target"], 0)
+        for knob in DELAYS:
+            at_least(f"server.autoscaling.{knob}", scaling.get(knob), 0)
 
     @property
     def most_replicas(self) -> int:

@@ -11,8 +11,8 @@ from ray import serve
 
 from mlsys import keys, signatures
 from mlsys.errors import UserError
-from mlsys.serving.balancer import Affine
-from mlsys.serving.modes.ray import RayServe, ongoing, together
+from mlsys.serving.balancer import Affine, Timing
+from mlsys.serving.modes.ray import DELAYS, RayServe, ongoing, together
 
 IMPORT_PATH = "mlsys.serving.ray_serve.application:build"
 DEPLOYMENT = "Pipeline"
@@ -62,17 +62,20 @@ def settings(options: RayServe, config: dict[str, Any]) -> dict[str, Any]:
             "initial_replicas": min(max(options.replicas, least), scaling["max"]),
             "max_replicas": scaling["max"],
             "target_ongoing_requests": scaling["target"] or float(together(options, config)),
+            **{rays: float(scaling[ours]) for ours, rays in DELAYS.items() if scaling.get(ours) is not None},
         },
     }
 
 
 def router(options: RayServe, config: dict[str, Any]) -> dict[str, Any]:
-    """Ray's `request_router_config`, plain values. Raises UserError for a policy that looks at the question."""
-    if options.router == "balancer" and isinstance(signatures.make("balancer", config["balancer"]), Affine):
-        raise UserError(
-            f"server.router=balancer: Ray's routers do not see a question, balancer={config['balancer']['name']} "
-            "needs server=lb"
-        )
+    """Ray's `request_router_config`, plain values. Raises UserError for a policy that looks at questions or answers."""
+    name, unseen = config["balancer"]["name"], {Affine: "a question", Timing: "how long an answer took"}
+    policy = signatures.make("balancer", config["balancer"]) if options.router == "balancer" else None
+    for kind, what in unseen.items():
+        if isinstance(policy, kind):
+            raise UserError(
+                f"server.router=balancer: Ray's routers do not see {what}, balancer={name} needs server=lb"
+            )
     knobs = {"section": config["balancer"]} if options.router == "balancer" else {}
     return {"request_router_class": ROUTERS[options.router], "request_router_kwargs": knobs}
 

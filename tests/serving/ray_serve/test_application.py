@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,11 @@ def test_rays_batcher_has_the_size_and_the_wait_of_the_group_batching() -> None:
             {"autoscaling": {"min": None, "max": "a", "target": None}},
             "server.autoscaling.max=a must be a num",
         ),
+        (
+            {"autoscaling": {"min": None, "max": 2, "target": None, "down_after_s": -1}},
+            "server.autoscaling.down_after_s=-1 must be at least 0",
+        ),
+        ({"autoscaling": {"max": 2}}, "server.autoscaling has min, max, target, up_after_s and down_after_s"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -94,7 +100,8 @@ def test_counters_of_replicas_are_added_up() -> None:
 @pytest.mark.slow
 def test_the_exported_file_is_what_rays_own_schema_and_builder_take(tmp_path: Path) -> None:
     path = tmp_path / "serve.yaml"
-    words = ["server=ray", "server.autoscaling.max=3", "server.router=round_robin", f"server.export={path}"]
+    words = ["server=ray", "server.router=round_robin", f"server.export={path}"]
+    words += ["server.autoscaling.max=3", "server.autoscaling.down_after_s=20"]
     quiet = [
         "corpus=animals",
         "embedder=hashing",
@@ -108,13 +115,19 @@ def test_the_exported_file_is_what_rays_own_schema_and_builder_take(tmp_path: Pa
     (deployment,) = application["deployments"]
     assert deployment["autoscaling_config"]["max_replicas"] == 3
     taken = (
-        "import sys, yaml; from ray.serve.schema import ServeDeploySchema as S;"
+        "import json, sys, yaml; from ray.serve.schema import ServeDeploySchema as S;"
         "c = yaml.safe_load(open(sys.argv[1])); S.model_validate(c);"
         "from ray._common.utils import import_attr; a = c['applications'][0];"
         "d = import_attr(a['import_path'])(a['args'])._bound_deployment;"
-        "print(d.name, d._deployment_config.autoscaling_config.max_replicas, d._deployment_config.max_ongoing_requests)"
+        "s = d._deployment_config.autoscaling_config;"
+        "print(d.name, s.max_replicas, s.downscale_delay_s, d._deployment_config.max_ongoing_requests);"
+        "from mlsys.serving.ray_serve.application import router; from mlsys.serving.modes.ray import RayServe;"
+        "knobs = {k: v for k, v in a['args']['server'].items() if k not in ('_target_', 'router')};"
+        "router(RayServe(**knobs, router='balancer'), {'balancer': json.loads(sys.argv[2])})"
     )
+    latency = json.dumps(section("balancer/peak_ewma"))
     done = subprocess.run(
-        [sys.executable, "-c", taken, path], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-c", taken, path, latency], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.stdout.split() == ["Pipeline", "3", str(deployment["max_ongoing_requests"])]
+    assert done.stdout.split() == ["Pipeline", "3", "20.0", str(deployment["max_ongoing_requests"])]
+    assert "Ray's routers do not see how long an answer took, balancer=peak_ewma" in done.stderr
