@@ -3,6 +3,7 @@
     python experiments/faults/fronts.py [--haproxy PATH] [--directory DIR] [--faults kill,stop,hang,slow] [overrides]
 
 Two replicas are started here and started again when they die. Each is reached through a proxy that `hang` holds.
+`slow` is measured with `balancer=peak_ewma` too.
 Writes a record a front and fault into the directory, and prints a table.
 """
 
@@ -49,6 +50,7 @@ SIMULATED += [
 ]
 SIMULATED += ["loadtest.engine_ceiling=false", "loadtest.quality_questions=0", "loadtest.timeout_s=10"]
 NAMES = ("replica-0", "replica-1")
+LATENCY = "lb-peak_ewma"
 HAPROXY = """
 global
     maxconn 4096
@@ -138,7 +140,7 @@ class Behind(ServingBenchmark):
 
     @contextmanager
     def _in_front(self, urls: list[str]) -> Iterator[Target]:
-        if self.front == "lb":
+        if self.front != "haproxy":
             server = {**self.config["server"], "backends": urls}
             with service.running({**self.config, "server": server}, self.directory) as target:
                 yield target
@@ -163,9 +165,9 @@ def _serves(directory: Path, name: str) -> bool:
 
 
 def measured(front: str, haproxy: str, fault: str, overrides: list[str], directory: Path) -> Record:
-    plain = config.resolved(
-        compose("config", ["server=lb", "tracking=off", *SIMULATED, f"fault={fault}", *overrides])
-    )
+    words = ["server=lb", "tracking=off", *SIMULATED, f"fault={fault}", *overrides]
+    words += ["balancer=peak_ewma"] if front == LATENCY else []
+    plain = config.resolved(compose("config", words))
     run = Record("serving", ["fronts.py", front, fault], plain, record.digest(plain), {}, record.now())
     for part in Behind(front, haproxy, plain["fault"], plain, directory).measure():
         run.add(part)
@@ -182,7 +184,6 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=Path("outputs/fronts"))
     parser.add_argument("--faults", default="kill,stop,hang,slow")
     given, overrides = parser.parse_known_args()
-    fronts = ["lb", "haproxy"]
     if subprocess.run([given.haproxy, "-v"], capture_output=True, check=False).returncode:
         parser.error(f"--haproxy={given.haproxy} does not run (Debian: apt-get install haproxy)")
     config.register()
@@ -190,7 +191,7 @@ def main() -> None:
     print("| " + " | ".join(heads) + " |\n|---|---" + "|---:" * 6 + "|")
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for fault in given.faults.split(","):
-            for front in fronts:
+            for front in ("lb", *([LATENCY] if fault == "slow" else []), "haproxy"):
                 values = measured(
                     front, given.haproxy, fault, overrides, given.directory.resolve() / f"{fault}-{front}"
                 ).levels[0]

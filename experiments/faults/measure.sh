@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The matrix fault x mode, goodput up to ten times the capacity, and HAProxy in front of the same replicas.
-# bash experiments/faults/measure.sh DIRECTORY [overrides of the matrix]; about eleven minutes on two quiet cores.
+# bash experiments/faults/measure.sh DIRECTORY [overrides of the matrix]; about thirteen minutes on two quiet cores.
 set -u
 cd "$(dirname "$0")/../.."
 directory=$(realpath -m "${1:-outputs/faults}")
@@ -24,4 +24,5 @@ if [ -n "$haproxy" ]; then
 else
   echo "no haproxy: apt-get install haproxy, or HAPROXY=PATH" >&2
 fi
+python experiments/faults/fairness.py --directory "$directory/fairness" | tee "$directory/fairness.md"
 python experiments/faults/table.py "$directory" | tee "$directory/table.md"
