@@ -54,6 +54,7 @@ class Server:
     api_key: str | None
     rate_per_key: float | None
     rate_burst: int
+    fair_keys: bool
     tls_cert: str | None
     tls_key: str | None
     request_log: str | None

@@ -16,6 +16,7 @@ from typing import Any
 
 from mlsys.serving import stopping
 from mlsys.serving.admission import Admission
+from mlsys.serving.fairness import Places, displaced
 from mlsys.serving.http import schema
 from mlsys.serving.meters import Meters
 from mlsys.serving.modes import RAG, Answer, Names
@@ -37,6 +38,7 @@ class PipelineService(ABC):
         self.options, self.workers, self.largest, self.clock = options, workers, largest, clock
         self.pools = [ThreadPoolExecutor(1, thread_name_prefix=f"worker-{i}") for i in range(len(workers))]
         self.admission = Admission(options.max_queue, len(workers))
+        self.places = Places(options.fair_keys)
         self.running = self.embedding = 0
         self._names: Names | None = None
         self.meters = Meters()
@@ -85,15 +87,25 @@ class PipelineService(ABC):
             return trouble
         return self._state
 
-    def check(self) -> None:
-        """Raise Unavailable or Refused if nothing can enter."""
+    def check(self, client: str = "") -> None:
+        """Raise Unavailable or Refused if nothing of `client` can enter."""
         if self._state != "ready":
             raise Unavailable(f"the service is {self._state}", self.admission.retry_after_s(self.queued()))
-        self.admission.admit(self.queued())
+        if self._yields(client) is None:
+            self.admission.admit(self.queued())
+
+    def _yields(self, client: str) -> Request | None:
+        """Who would give its place to a request of `client`; None: nobody, or there is room."""
+        is_full = self.queued() >= self.options.max_queue
+        return self.places.yields(client, self._waits) if is_full else None
+
+    def _waits(self, request: Request) -> bool:
+        """Whether nothing has been done for it yet."""
+        return request.item is None
 
     async def answer(self, request: Request) -> Answer:
         """Wait in line, be served, answer. Leaving early, for whatever reason, frees the place at once."""
-        self.check()
+        self.check(request.wish.client)
         if request.wish.embeds:
             return await self._embed(request)
         await self._enter(request)
@@ -149,7 +161,12 @@ class PipelineService(ABC):
         return whole(request, self.options.label)
 
     async def _enter(self, request: Request) -> None:
+        if (other := self._yields(request.wish.client)) is not None:
+            self.places.leave(other)
+            self._drop(other)
+            self._settle(other, displaced(self.admission.retry_after_s(self.queued())))
         request.future = asyncio.get_running_loop().create_future()
+        self.places.enter(request)
         self._take(request)
         try:
             async with request.in_time():
@@ -158,6 +175,7 @@ class PipelineService(ABC):
             raise Expired("the deadline (timeout_ms) passed before the answer was ready") from None
         finally:
             request.leave()
+            self.places.leave(request)
             self._drop(request)
 
     async def _run(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 from mlsys.serving.batching import Close, Gate, Policy
+from mlsys.serving.fairness import Line
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PipelineService
 from mlsys.serving.request import FOREVER, Clock, Refused, Request
@@ -23,7 +23,7 @@ class Scheduler(PipelineService):
     ) -> None:
         self.policy = policy
         self._gate = policy if isinstance(policy, Gate) else None
-        self.waiting: deque[Request] = deque()
+        self.waiting = Line(options.fair_keys)
         super().__init__(options, [Worker(pipeline, clock) for pipeline in pipelines], policy.max_size, clock)
         self._changed = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -32,9 +32,9 @@ class Scheduler(PipelineService):
         """How many wait in line."""
         return len(self.waiting)
 
-    def check(self) -> None:
+    def check(self, client: str = "") -> None:
         """Raise Unavailable or Refused if nothing can enter, or nothing that would be answered in time."""
-        super().check()
+        super().check(client)
         if self._gate is not None:
             came = [request.arrived_at for request in self.waiting]
             if (reason := self._gate.refuses(came, self.clock())) is not None:
@@ -67,7 +67,7 @@ class Scheduler(PipelineService):
             size = worker.last_size
             if size and any(request.counted for request in batch):
                 self.meters.batch(size, "budget" if later else reason)
-            self.waiting.extendleft(r for r in reversed(later) if not r.cancelled)
+            self.waiting.put_back(r for r in later if not r.cancelled)
             self.admission.served(size, worker.last_s)
             self.policy.answered(sum(map(_answered, batch)), self.clock())
             began = now if self.waiting else None  # a worker that idles in between makes no cycle
@@ -77,10 +77,9 @@ class Scheduler(PipelineService):
             until: float | None = None
             if self.waiting:
                 now = self.clock()
-                decision = self.policy.decide(len(self.waiting), self.waiting[0].arrived_at, now)
+                decision = self.policy.decide(len(self.waiting), self.waiting.oldest_at, now)
                 if isinstance(decision, Close):
-                    count = min(decision.count, len(self.waiting))
-                    return [self.waiting.popleft() for _ in range(count)], decision.reason
+                    return self.waiting.take(decision.count), decision.reason
                 until = None if decision.until is None else max(0.0, decision.until - now)
             self._changed.clear()
             with contextlib.suppress(TimeoutError):

@@ -86,6 +86,15 @@ class Continuous(Prepared):
         stalled = state == "ready" and self.loop.stalled(self.options.stall_timeout_s)
         return "stalled" if stalled else state
 
+    def _waits(self, request: Request) -> bool:
+        """It has no slot, and never had one."""
+        answering = self.answering.get(request)
+        return (
+            super()._waits(request)
+            if answering is None
+            else answering.part == "queue" and not answering.first_at
+        )
+
     def _drop(self, request: Request) -> None:
         super()._drop(request)
         if (answering := self.answering.pop(request, None)) is not None:

@@ -47,8 +47,10 @@ Priority = Annotated[
     Field(ge=-1000, le=1000, description="Larger goes first, where the policy looks at it."),
     WHOLE,
 ]
+USER_CHARS = 200
 User = Annotated[
-    str, Field(max_length=200, description="Whose request it is, for fairness; none: its key's.")
+    str,
+    Field(max_length=USER_CHARS, description="Whose request it is among those of its key, for fairness."),
 ]
 StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
 Stop = Annotated[

@@ -74,7 +74,7 @@ class Handler:
 
     def submit(self, request: Request) -> Job:
         """Take a job. Raises Refused or Unavailable at once if it could not enter."""
-        self.service.check()
+        self.service.check(request.wish.client)
         self.jobs.make_room()
         return self.jobs.submit(self._answer(request))
 

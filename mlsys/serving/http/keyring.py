@@ -11,6 +11,8 @@ from pathlib import Path
 from mlsys import keys
 from mlsys.errors import UserError
 from mlsys.progress import say
+from mlsys.serving.fairness import BETWEEN
+from mlsys.serving.http.fields import USER_CHARS
 from mlsys.serving.request import Clock
 
 LOOK_S = 1.0  # how old what is known of the file may be
@@ -69,6 +71,11 @@ def sent_with(headers: Mapping[bytes, bytes]) -> bytes:
     scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
     bearer = token.strip() if scheme.lower() == b"bearer" else b""
     return headers.get(b"x-api-key", bearer)
+
+
+def whose(key: str, user: str | None) -> str:
+    """A client's name: its key's, and behind it the one that `user` gives."""
+    return f"{key}{BETWEEN}{user}"[:USER_CHARS] if key and user else user or key
 
 
 def named(key: bytes) -> str:

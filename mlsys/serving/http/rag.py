@@ -8,6 +8,7 @@ from typing import Any
 from mlsys.rag.item import Hit
 from mlsys.serving.http import schema, sse
 from mlsys.serving.http.fields import sampling
+from mlsys.serving.http.keyring import whose
 from mlsys.serving.request import Request, ServiceError, Wish
 from mlsys.serving.stream import Piece, Stream
 
@@ -18,7 +19,7 @@ class Rag:
     path = "/rag"
 
     def __init__(self, question: schema.QuestionBody, client: str = "") -> None:
-        self._question, self._client = question, question.user or client
+        self._question, self._client = question, whose(client, question.user)
 
     def request(self, default_timeout_ms: float | None) -> Request:
         """What the service is asked."""
@@ -37,7 +38,7 @@ class Rag:
         return Request(asked.query, asked.k, timeout_ms, wish=wish, stream=stream, form=self)
 
     def sent(self) -> dict[str, Any]:
-        """What was asked for; a client that is not named gets its key's name."""
+        """What was asked for, in the name of its key."""
         named = {"user": self._client} if self._client else {}
         return {**self._question.model_dump(exclude_defaults=True), "k": self._question.k, **named}
 

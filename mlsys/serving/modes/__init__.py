@@ -66,8 +66,8 @@ class Service(Protocol):
     def state(self) -> str:
         """`ready`, or why not: `loading`, `draining`, `stalled`, `down`."""
 
-    def check(self) -> None:
-        """Raise Refused (429) or Unavailable (503) if a request could not enter now."""
+    def check(self, client: str = "") -> None:
+        """Raise Refused (429) or Unavailable (503) if a request of `client` could not enter now."""
 
     async def answer(self, request: Request) -> Answer:
         """Take one request to its end. Raises ServiceError. Cancelling it frees the request's place."""

@@ -13,11 +13,11 @@ from typing import Any
 
 from mlsys.errors import UserError
 from mlsys.progress import step
-from mlsys.serving.admission import Admission
 from mlsys.serving.balancer import Policy
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import RetryBudget
 from mlsys.serving.balancer.checks import Checks
+from mlsys.serving.balancer.door import Door
 from mlsys.serving.balancer.hosts import Hosts, LocalHosts
 from mlsys.serving.balancer.meters import meter
 from mlsys.serving.balancer.options import Balancing
@@ -26,7 +26,7 @@ from mlsys.serving.balancer.replicas import Replica, Replicas
 from mlsys.serving.meters import Meters
 from mlsys.serving.modes import RAG, Answer, Names, Parts, Service
 from mlsys.serving.options import Server
-from mlsys.serving.request import Expired, Request, Unavailable
+from mlsys.serving.request import Request, Unavailable
 
 STATS_TIMEOUT_S = 2.0
 
@@ -80,8 +80,7 @@ class Balancer:
         budget = RetryBudget(options.retry_share, options.retry_burst)
         self.calls = hosts.calls(options)
         self.proxy = Proxy(self.backends, budget, self.calls, options.silent_s, hosts.clock)
-        self.admission = Admission(options.max_queue * len(backends))
-        self.in_flight = 0
+        self.door = Door(options.max_queue * len(backends), options.fair_keys)
         self.meters = Meters()
         meter(self.meters, self.backends, self.proxy)
         self._state = "loading"
@@ -129,26 +128,23 @@ class Balancer:
             return "down"
         return self._state
 
-    def check(self) -> None:
-        """Raise Unavailable or Refused if nothing can enter."""
+    def check(self, client: str = "") -> None:
+        """Raise Unavailable or Refused if nothing of `client` can enter."""
         if (state := self.state()) != "ready":
-            raise Unavailable(f"the service is {state}", self.admission.retry_after_s(self.in_flight))
-        self.admission.admit(self.in_flight)
+            raise Unavailable(
+                f"the service is {state}", self.door.admission.retry_after_s(self.door.in_flight)
+            )
+        self.door.check(client)
 
     async def answer(self, request: Request) -> Answer:
         """Let a replica answer, within the request's deadline."""
-        self.check()
-        self.in_flight += 1
-        beside, started = self.in_flight, self._clock()
-        try:
-            async with request.in_time():
-                answer = await self.proxy.forward(request)
-        except TimeoutError:
-            raise Expired("the deadline (timeout_ms) passed before the answer was ready") from None
-        finally:
-            self.in_flight -= 1
+        self.check(request.wish.client)
+        started = self._clock()
+        async with self.door.place(request):
+            beside = self.door.in_flight
+            answer = await self.proxy.forward(request)
         if answer.status == 200:  # Little's law: as many as were in flight are served in one latency
-            self.admission.served(beside, self._clock() - started)
+            self.door.admission.served(beside, self._clock() - started)
         return answer
 
     async def stats(self) -> dict[str, Any]:

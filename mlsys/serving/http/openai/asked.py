@@ -110,7 +110,7 @@ class Asked(BaseModel):
             exact_tokens=True if self.ignore_eos else None,
             sampling=sampling(self.temperature, self.top_p, self.seed),
             stop=tuple(self.stop or ()),
-            client=self.user or client,
+            client=client,
             priority=self.priority,
             rag=self.model == RAG,
             **asked,

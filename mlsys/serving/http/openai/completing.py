@@ -10,6 +10,7 @@ from typing import Any
 
 from mlsys.rag.item import Hit
 from mlsys.serving.http import schema, sse
+from mlsys.serving.http.keyring import whose
 from mlsys.serving.http.openai import errors
 from mlsys.serving.http.openai.asked import Asked
 from mlsys.serving.request import Request, ServiceError
@@ -26,7 +27,7 @@ class Completing(ABC):
     subject: str
 
     def __init__(self, asked: Asked, client: str) -> None:
-        self.asked, self.client = asked, client
+        self.asked, self.client = asked, whose(client, asked.user)
         self._created, self._id = int(time.time()), ""
 
     @abstractmethod
@@ -50,8 +51,8 @@ class Completing(ABC):
         return request
 
     def sent(self) -> dict[str, Any]:
-        """What was asked for; a client that is not named gets its key's name."""
-        named = {} if self.asked.user or not self.client else {"user": self.client}
+        """What was asked for, in the name of its key."""
+        named = {"user": self.client} if self.client else {}
         return {**self.asked.model_dump(exclude_unset=True, exclude_none=True), **named}
 
     def whole(self, request: Request, replica: str | None) -> bytes:

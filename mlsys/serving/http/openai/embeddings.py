@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from mlsys.rag.item import Hit
 from mlsys.serving.http import sse
 from mlsys.serving.http.fields import User
+from mlsys.serving.http.keyring import whose
 from mlsys.serving.http.openai import errors
 from mlsys.serving.http.openai.asked import without_neutral
 from mlsys.serving.http.schema import MAX_TIMEOUT_MS
@@ -69,7 +70,7 @@ class Embeddings:
     subject = "input"
 
     def __init__(self, asked: Texts, client: str) -> None:
-        self.asked, self.client = asked, asked.user or client
+        self.asked, self.client = asked, whose(client, asked.user)
 
     def request(self, default_timeout_ms: float | None) -> Request:
         """What the service is asked."""
