@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mlsys.loadtest.answer import PRINTABLE
 from mlsys.record import Scalar
+from mlsys.roofline import judged
+from mlsys.roofline.counts import ENGINES
 
 PATH = "/stats"
 MOST_FIELDS = 100
@@ -47,6 +49,7 @@ class Stats:
     `cycles`: how often, and for how many microseconds in all, an engine under load went from batch to batch.
     `handovers`: the same of a batch's way to its thread and back.
     `steps` and `tokens`: what a scheduler of tokens counts (`mlsys.serving.continuous.meters`).
+    `decoded`: what engines decoded, by batch size (`mlsys.roofline.counts`).
     `upstream`: what was asked of servers at an address, and how it ended (`mlsys.rag.upstream`).
     """
 
@@ -58,6 +61,7 @@ class Stats:
     steps: Mapping[str, int] = field(default_factory=dict)
     tokens: Mapping[str, int] = field(default_factory=dict)
     upstream: Mapping[str, int] = field(default_factory=dict)
+    decoded: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(content: Any) -> Stats:
@@ -72,6 +76,7 @@ def read(content: Any) -> Stats:
         steps=_group(content, "steps", COUNTS),
         tokens=_group(content, "tokens", COUNTS),
         upstream=_group(content, "upstream", COUNTS),
+        decoded=_group(content, "decoded", COUNTS),
     )
 
 
@@ -92,6 +97,12 @@ def difference(before: Stats, after: Stats) -> dict[str, Scalar]:
     steps = _since(before.steps, after.steps)
     found |= _upstream(_since(before.upstream, after.upstream))
     return found | _steps(steps, after.pipeline) | _tokens(_since(before.tokens, after.tokens))
+
+
+def decoding(before: Stats, after: Stats, wall_s: float, always_waiting: bool) -> dict[str, Scalar]:
+    """What an engine made of its machine meanwhile (`mlsys.roofline.judged`). Nothing where it does not tell."""
+    counted = {**_since(before.decoded, after.decoded), ENGINES: after.decoded.get(ENGINES, 1)}
+    return judged.level(counted, after.pipeline, wall_s, always_waiting)
 
 
 def _upstream(counts: Mapping[str, int]) -> dict[str, Scalar]:

@@ -27,7 +27,7 @@ RESULTS = {
     "pairs_per_s latency_ms_p25 latency_ms_p75",
     "serving": "throughput_rps e2e_ms.p50 e2e_ms.p95 ttft_ms.p50 tpot_ms.p50 e2e_ms.p99 success_rate goodput valid "
     "rejected timed_out failed fault.lost fault.refused fault.noticed_s fault.whole_s fault.worst_second_rps "
-    "ttft_ms.p95 output_tokens_per_s batch_size.mean prefix.hit_rate preemptions "
+    "ttft_ms.p95 output_tokens_per_s batch_size.mean decode.mbu decode.mfu decode.bound prefix.hit_rate preemptions "
     "retrieval_hit_rate theory.model theory.mean_ms theory.own_ms theory.expected.mean_ms theory.measured.mean_ms "
     "theory.deviation.mean theory.deviation.p95 theory.deviation.p99",
 }
@@ -39,7 +39,16 @@ PLACES = {
     "serving": ["concurrency", "offered_rate_rps"],
 }
 HEADS_SHARE = 0.5  # of a terminal's width; where the columns that name a run take more they become one
-SHARES = {"copy_share", "success_rate", "goodput", "bound_share", "prefix.hit_rate", "kv_usage.mean"}
+SHARES = {
+    "copy_share",
+    "success_rate",
+    "goodput",
+    "bound_share",
+    "prefix.hit_rate",
+    "kv_usage.mean",
+    "decode.mbu",
+    "decode.mfu",
+}
 SPEAK_WHEN = {
     "status": "ok",
     "valid": True,

@@ -8,17 +8,13 @@ status 2.
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from mlsys import interrupts, signatures
-from mlsys.errors import ProcessEnded, UserError
+from mlsys import interrupts
 from mlsys.faults import wall_clock
 from mlsys.quantities import limit_threads
 from mlsys.serving.process import USER_ERROR_CODE
+from mlsys.serving.starting import checked, reported
 
 
 def main(arguments: list[str]) -> int:
@@ -26,16 +22,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("error: usage: python -m mlsys.serve CONFIG.yaml", file=sys.stderr)
         return USER_ERROR_CODE
-    try:
-        return serve(Path(arguments[0]))
-    except (ProcessEnded, TimeoutError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except Exception as error:
-        if (mistake := _mistake(error)) is None:
-            raise
-        print(f"error: {mistake}", file=sys.stderr)
-        return USER_ERROR_CODE
+    return reported(lambda: serve(Path(arguments[0])))
 
 
 def serve(path: Path) -> int:
@@ -43,49 +30,18 @@ def serve(path: Path) -> int:
     mode, config = checked(path)
     wall_clock.install(mode.label)
     limit_threads(mode.threads)
-    from mlsys.serving import parts
+    from mlsys.serving import engine, parts
     from mlsys.serving.http import server
     from mlsys.serving.reloading import Reload
 
     built = parts.of(config, path.resolve().parent)
     if hasattr(mode, "run"):  # it serves in processes of its own
         return int(mode.run(built))
+    apart = mode.engine_process and not mode.starts_replicas  # else each replica has one
     listener = server.bind(mode.host, mode.port)
     with listener:
-        service = mode.service(built)
+        service = engine.service(mode, path) if apart else mode.service(built)
         return server.run(service, mode, listener, Reload(lambda: checked(path), service))
-
-
-def checked(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The mode that the file names, and its configuration with every knob of the mode. Raises UserError."""
-    config = _read(path)
-    mode = signatures.make("server", config["server"])
-    if not (hasattr(mode, "service") or hasattr(mode, "run")):
-        raise UserError(f"server={mode.name} is somebody else's service, it is not served")
-    usual = config["generator"].get("max_new_tokens")
-    if (
-        mode.max_tokens is None and isinstance(usual, int) and usual > 0
-    ):  # else the generator says what is wrong
-        mode.max_tokens = usual
-    config["server"] |= asdict(mode)
-    return mode, config
-
-
-def _mistake(error: BaseException | None) -> UserError | None:
-    """The user's mistake at the bottom of an error, whatever wraps it."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("server"), dict):
-        raise UserError(f"{path}: no server section: choose one, server=batch for example")
-    return config
 
 
 if __name__ == "__main__":

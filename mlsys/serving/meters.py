@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from mlsys.roofline import counts
+from mlsys.roofline.counts import Counts
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -21,6 +24,7 @@ class Meters:
         self.closed: Tally[str] = Tally()
         self.cycles: Tally[str] = Tally(count=0, total_us=0)
         self.handovers: Tally[str] = Tally(count=0, total_us=0)
+        self.decoded: Tally[str] = Tally()
         self._requests = self.counter("requests", "RAG requests answered, by HTTP status.", ("code",))
         self._batches = self.counter("batches", "Batches closed, by reason.", ("reason",))
         self._duration = self.histogram("request_duration_seconds", "Arrival to answer.", SECONDS)
@@ -73,6 +77,10 @@ class Meters:
         self.handovers["count"] += 1
         self.handovers["total_us"] += round(1e6 * seconds)
 
+    def decoding(self, batch: int, found: Counts) -> None:
+        """An engine decoded for a batch of that size."""
+        counts.add(self.decoded, batch, found)
+
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""
         return generate_latest(self.registry)
@@ -85,4 +93,5 @@ class Meters:
             "closed": dict(sorted(self.closed.items())),
             "cycles": dict(self.cycles),
             "handovers": dict(self.handovers),
+            "decoded": dict(self.decoded),
         }

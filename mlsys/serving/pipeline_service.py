@@ -7,6 +7,7 @@ thread of its own (`mlsys.serving.modes.baseline`).
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from mlsys.roofline import counts
+from mlsys.roofline.counts import ENGINES, WAITED
+from mlsys.roofline.delays import waited_us
 from mlsys.serving import stopping
 from mlsys.serving.admission import Admission
 from mlsys.serving.fairness import Places, displaced
@@ -24,7 +28,7 @@ from mlsys.serving.options import Server
 from mlsys.serving.request import Clock, Expired, Failed, Refused, Request, ServiceError, Unavailable
 from mlsys.serving.stream import Stream
 from mlsys.serving.upstreams import Upstreams
-from mlsys.serving.worker import Cut, Settle, Worker, failure
+from mlsys.serving.worker import FINAL, Cut, Settle, Worker, failure
 
 PROBE = "Is everything there?"
 
@@ -47,6 +51,7 @@ class PipelineService(ABC):
         self.meters.gauge("ready", "1 when ready.", lambda: self.state() == "ready")
         self.upstreams = Upstreams(workers)
         self.meters.registry.register(self.upstreams)
+        self.engines: list[int] = []  # threads in which models run, as the system calls them
         self._state = "loading"
 
     def in_workers(self) -> int:
@@ -73,6 +78,7 @@ class PipelineService(ABC):
         """Load and warm each pipeline in its own thread, then answer one real request."""
         loop = asyncio.get_running_loop()
         for worker, pool in zip(self.workers, self.pools, strict=True):
+            self.engines.append(await loop.run_in_executor(pool, threading.get_native_id))
             await loop.run_in_executor(pool, worker.pipeline.load)
             await loop.run_in_executor(pool, worker.pipeline.warm, self.largest)
         self._begin()
@@ -214,12 +220,29 @@ class PipelineService(ABC):
             "mode": self.options.name,
             "state": self.state(),
             **self.meters.stats(),
+            "decoded": self._decoded(),
             "upstream": self.upstreams.counts(),
             "waiting": self.queued(),
             "running": self.in_workers(),
             "workers": len(self.workers),
             "pipeline": {} if self._state == "loading" else self.workers[0].pipeline.describe(),
         }
+
+    def _decoded(self) -> dict[str, int]:
+        """What was decoded, by how many engines, and how long their threads waited for a processor."""
+        return {
+            **self.meters.decoded,
+            ENGINES: len(self.workers),
+            WAITED: sum(map(waited_us, self.engines)),
+        }
+
+    def _count(self, batch: list[Request]) -> None:
+        """What was decoded for those of a batch in step that have their answers."""
+        done = [one for one in batch if FINAL in one.parts_s and one.item.tokens and one.item.prompt_tokens]
+        if done:
+            prompts, answers = zip(*((one.item.prompt_tokens, one.item.tokens) for one in done), strict=True)
+            found = counts.of_batch(prompts, answers, done[0].parts_s[FINAL])
+            self.meters.decoding(len(done), found)
 
     def drain(self) -> None:
         """Refuse what comes from now on; what is in line is still answered."""

@@ -38,12 +38,17 @@ class ChildProcess:
     child.
     """
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None, log: Path) -> None:
-        self.argv, self.env, self.log = list(argv), env, log
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str] | None, log: Path, files: Sequence[int] = ()
+    ) -> None:
+        self.argv, self.env, self.log, self._files = list(argv), env, log, files
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; `env` is added to this process's environment, both outputs go to the file `log`."""
+        """Start it; `env` is added to this process's environment, both outputs go to the file `log`.
+
+        It inherits the open files with the numbers `files`, and no others.
+        """
         wrapper = (
             [sys.executable, "-I", "-S", "-c", WRAPPER, str(os.getpid())] if sys.platform == "linux" else []
         )
@@ -56,6 +61,7 @@ class ChildProcess:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=self._files,
             )
 
     @property

@@ -138,6 +138,8 @@ class _World:
     def service(self, config: Mapping[str, Any]) -> Service:
         """As `mlsys.serving.__main__` builds it, of parts that live in virtual time."""
         mode = signatures.make("server", config["server"])
+        if mode.engine_process:
+            raise UserError("server.engine_process=true: with clock=virtual there are no processes")
         if mode.max_tokens is None:
             mode.max_tokens = config["generator"]["max_new_tokens"]
         parts = Parts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlsys.errors import UserError
+from mlsys.record import Scalar
 
 if TYPE_CHECKING:
     from mlsys.rag.generator.chat import Chat
@@ -55,6 +56,15 @@ def stepper(network: Any, compiled: bool, wanted: tuple[int | None, int | None, 
     kept = heads(network)
     sizes = divide(kv_memory, free_bytes(network.device), kept.token_bytes, slots, prefix_share, longest)
     return (StaticStepper if compiled else SlotStepper)(network, sizes, kept)
+
+
+def roofline(network: Any, device: str, dtype: str) -> dict[str, Scalar]:
+    """What a step moves and computes, and what the device can; nothing of families that are not known here."""
+    from mlsys.roofline import peaks, work
+
+    if network.config.model_type not in SLOT_FAMILIES:
+        return {}
+    return {**work.of(network, dtype).describe(), **peaks.of(device, dtype).describe()}
 
 
 def _known(network: Any) -> bool:

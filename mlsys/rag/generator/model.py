@@ -68,6 +68,7 @@ class ModelGenerator:
         self.revision, self.trust_remote_code = revision, trust_remote_code
         self._network: Any = None
         self._packed, self._warning = False, dict[str, str]()
+        self._roofline = dict[str, Scalar]()
         self._engine: Engine
         self.chat: Chat
 
@@ -93,6 +94,7 @@ class ModelGenerator:
         except Exception as error:  # of a damaged file the libraries' parsers raise what they like
             raise hub.failure("generator.model", self.model, location, error) from error
         self._network = network.to(device).eval()
+        self._roofline = engines.roofline(self._network, device, self.dtype)
         self._parameters = sum(weights.numel() for weights in self._network.parameters())
         if self.dtype == "int8":
             int8.quantise(self._network)
@@ -210,5 +212,6 @@ class ModelGenerator:
             "fixed_length": self.fixed_length,
             "max_prompt_tokens": self.max_prompt_tokens,
             "shared_prefix_tokens": self._engine.shared_tokens,
+            **self._roofline,
             **self._warning,
         }

@@ -29,7 +29,12 @@ class Random(ModelGenerator):
             raise UserError(f"generator.shape={shape} is none of {', '.join(SHAPES)}")
         super().__init__(name, f"random {shape}", revision=None, trust_remote_code=False, **decoding)
         self.shape = shape
-        self._tokenizer_note = ""
+        self._tokenizer_note, self._device = "", "cpu"
+
+    def load(self, device: str, seed: int) -> None:
+        """The weights are drawn where they will be: what a CPU's core takes seconds for a GPU does at once."""
+        self._device = device
+        super().load(device, seed)
 
     def _locate(self) -> hub.Location:
         return hub.Location(self.model, True)
@@ -39,7 +44,8 @@ class Random(ModelGenerator):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         shape = config(self.shape)
-        with torch.random.fork_rng(devices=[]):
+        drawn_on = torch.device(self._device)
+        with torch.random.fork_rng([drawn_on] if drawn_on.type == "cuda" else []), drawn_on:
             torch.manual_seed(seed)
             network = AutoModelForCausalLM.from_config(
                 shape, dtype=dtype, attn_implementation=implementation(shape)

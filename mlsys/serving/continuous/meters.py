@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 
+from mlsys.roofline.counts import Counts
 from mlsys.serving.continuous.loop import Loop
 from mlsys.serving.continuous.planner import Plan
+from mlsys.serving.continuous.sequence import Sequence
 from mlsys.serving.meters import Meters
 
 FIRST_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
@@ -54,8 +56,9 @@ class TokenMeters:
     def _held(self) -> int:
         return sum(len(sequence.ids) for sequence in list(self._loop.planner.running))
 
-    def step(self, plan: Plan, wrote: int, seconds: float) -> None:
-        """A step is done."""
+    def step(self, plan: Plan, sequences: list[Sequence], seconds: float) -> None:
+        """A step is done, and these have one more token each."""
+        wrote = len(sequences)
         read = sum(len(one.ids) for one in plan.reads)
         self.tokens["prompt"] += read
         self.tokens["generation"] += wrote
@@ -63,6 +66,7 @@ class TokenMeters:
         self.steps["total_us"] += round(1e6 * seconds)
         self.steps["held_tokens"] += self._held()
         self._meters.sizes[len(plan.members)] += 1
+        self._meters.decoding(len(plan.members), _counts(plan, read, sequences, seconds))
         self._step_s.observe(seconds)
         self._step_tokens.observe(read + len(plan.writes))
         for name, total in self.counts().items():
@@ -86,3 +90,13 @@ class TokenMeters:
         self._first.observe(first_s)
         if tokens > 1:
             self._each.observe((last_s - first_s) / (tokens - 1))
+
+
+def _counts(plan: Plan, read: int, sequences: list[Sequence], seconds: float) -> Counts:
+    """What the step moved and computed for: a prompt's last piece gives a token of its own."""
+    ended = sum(one.last for one in plan.reads)
+    held = sum(len(one.ids) - 1 for one in sequences)
+    held -= sum(one.start + len(one.ids) for one in plan.reads if one.last)
+    seen = sum(len(one.ids) * one.start + len(one.ids) * (len(one.ids) + 1) // 2 for one in plan.reads)
+    written = len(plan.writes) + ended
+    return Counts(1, round(1e6 * seconds), read, written, max(0, held), max(0, held) + seen)

@@ -6,6 +6,7 @@ The second runs the steps, so retrieval overlaps with decoding.
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -56,6 +57,7 @@ class Continuous(Prepared):
         (worker,), (pool,) = self.workers, self.pools
         await loop.run_in_executor(pool, worker.pipeline.load)
         await loop.run_in_executor(pool, worker.pipeline.warm_front, self.largest)
+        self.engines = [await loop.run_in_executor(self._steps, threading.get_native_id)]
         self.loop = await loop.run_in_executor(self._steps, self._make)
         self.token_meters = TokenMeters(self.meters, self.loop)
         self._tasks = [
@@ -123,7 +125,7 @@ class Continuous(Prepared):
             except Exception as error:
                 self.loop.planner.remove(sequence)
                 done.append((sequence.owner.request, failed("writing its text", error)))
-        self.token_meters.step(plan, len(sequences), seconds)
+        self.token_meters.step(plan, sequences, seconds)
         if pieces or done:
             self._events.call_soon_threadsafe(self._deliver, pieces, done)
 

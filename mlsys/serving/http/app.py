@@ -28,7 +28,7 @@ from mlsys.serving.http.rag import Rag
 from mlsys.serving.http.rates import Rates
 from mlsys.serving.http.replies import client_of
 from mlsys.serving.http.trail import Trail
-from mlsys.serving.modes import Answer
+from mlsys.serving.modes import Answer, Apart
 from mlsys.serving.request import Request as RagRequest
 from mlsys.serving.request import ServiceError
 
@@ -120,7 +120,9 @@ def _add_watching(app: FastAPI, handler: Handler) -> None:
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """Everything that is counted, for Prometheus."""
-        return Response(handler.service.meters.exposition(), media_type=CONTENT_TYPE_LATEST)
+        service = handler.service
+        text = await service.exposition() if isinstance(service, Apart) else service.meters.exposition()
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/stats", responses={401: ERRORS[401]})
     async def stats() -> dict[str, Any]:

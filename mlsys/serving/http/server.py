@@ -15,22 +15,23 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvicorn
 
 from mlsys import tls
 from mlsys.errors import UserError
 from mlsys.progress import say
+from mlsys.serving import event_loop
 from mlsys.serving.http import app, bounds, connection
 from mlsys.serving.http.handler import Handler
-from mlsys.serving.modes import Service
+from mlsys.serving.modes import Apart, Service
 from mlsys.serving.options import Server
 from mlsys.serving.process import READY
 from mlsys.serving.reloading import Reload
 
 POLL_S = 0.01
-SWITCH_S = 0.0005  # how long an engine's thread waits for the interpreter while events are sent; Python's own is 5 ms
+LAST_WORDS_S = 0.1  # for the errors of requests whose engine has died
 BACKLOG = 2048
 SAME_STOP_S = 1.0
 ANSWER_S = 60.0
@@ -58,17 +59,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 def run(service: Service, options: Server, listener: socket.socket, reload: Reload | None = None) -> int:
     """Serve until a signal. Returns the exit status; does not return where threads must be abandoned."""
-    sys.setswitchinterval(SWITCH_S)
-    with asyncio.Runner(loop_factory=_loop) as runner:
+    sys.setswitchinterval(event_loop.SWITCH_S)
+    with asyncio.Runner(loop_factory=event_loop.new) as runner:
         return runner.run(_serve(service, options, listener, reload))
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 class Http(uvicorn.Server):
@@ -152,8 +145,24 @@ async def _until_stopped(handler: Handler, stop: _Stop, listener: socket.socket)
     gc.collect()
     gc.freeze()  # models and libraries stay: no collection need look at them while requests wait
     print(f"{READY}{_address(listener, handler.options)}", flush=True)
-    await stopping
+    await _stopped_or_dead(handler.service, stopping)
     return await handler.drain()
+
+
+async def _stopped_or_dead(service: Service, stopping: asyncio.Task[Any]) -> None:
+    """Until the signal. Raises what a service says whose engine has died; its requests have their errors then."""
+    if not isinstance(service, Apart):
+        await stopping
+        return
+    dying = asyncio.ensure_future(service.died())
+    await asyncio.wait({stopping, dying}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
+        dying.cancel()
+        return
+    stopping.cancel()
+    await asyncio.sleep(LAST_WORDS_S)
+    await service.close(drained=False)
+    raise dying.result()
 
 
 async def _answers(listener: socket.socket, options: Server) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mlsys.serving.balancer import Policy as BalancingPolicy
 from mlsys.serving.batching import Policy as BatchingPolicy
@@ -83,6 +83,20 @@ class Service(Protocol):
 
     async def close(self, drained: bool) -> None:
         """Stop everything. `drained`: nothing is running any more."""
+
+
+@runtime_checkable
+class Apart(Protocol):
+    """A service whose engine is in another process."""
+
+    async def exposition(self) -> bytes:
+        """The meters of both, in Prometheus's text format."""
+
+    async def died(self) -> Exception:
+        """Returns once the other process is gone: why."""
+
+    async def close(self, drained: bool) -> None:
+        """As `Service`."""
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Balancer:
         are.
         """
         inner = await asyncio.gather(*(self._told(backend, "/stats") for backend in self.backends.all))
-        names = ("batch_size", "closed", "cycles", "handovers", "steps", "tokens", "upstream")
+        names = ("batch_size", "closed", "cycles", "handovers", "steps", "tokens", "upstream", "decoded")
         sums: dict[str, Counter[str]] = {name: Counter() for name in names}
         for name, total in sums.items():
             for stats in inner:

@@ -62,6 +62,8 @@ class RayServe(Server):
                 f"server.router={self.router} is asked by server.proxy=http; HAProxy chooses by itself"
             )
         _one_of("replica", self.replica, [m for m in defaults.options("server") if is_replica(m)])
+        if self.engine_process:
+            raise UserError("server.engine_process=true: Ray starts the processes of server=ray")
         at_least("server.replicas", self.replicas, 1)
         at_least("server.max_ongoing_requests", self.max_ongoing_requests, 1)
         at_least("server.num_cpus", self.num_cpus, 0)

@@ -18,10 +18,10 @@ from ray.serve._private import replica as inside
 
 from mlsys import signatures
 from mlsys.serving import parts
+from mlsys.serving.event_loop import SWITCH_S
 from mlsys.serving.http import app
 from mlsys.serving.http.handler import Handler
 from mlsys.serving.http.jobs import Job
-from mlsys.serving.http.server import SWITCH_S
 from mlsys.serving.modes import Answer, Names, Service
 from mlsys.serving.modes.ray import RayServe
 from mlsys.serving.ray_serve import facts

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-TALLIES = ("responses", "batch_size", "closed", "cycles", "handovers", "steps", "tokens")
+TALLIES = ("responses", "batch_size", "closed", "cycles", "handovers", "steps", "tokens", "decoded")
 COUNTS = ("waiting", "running", "workers")
 KEPT = ("state", "responses", "waiting", "running", "in_flight", "gpu", "pid")
 

@@ -190,6 +190,17 @@ PANELS: tuple[Panel, ...] = (
         unit="share",
     ),
     Panel(
+        name="utilisation",
+        workload="serving",
+        title="What decoding makes of the machine",
+        about="Solid (●): MBU, bytes that steps must move over their time and the peak. Dashed (■): MFU, arithmetic.",
+        kind="line",
+        x="load",
+        y=("decode.mbu", "decode.mfu"),
+        color=SERVER,
+        unit="share",
+    ),
+    Panel(
         name="success",
         workload="serving",
         title="Success rate and goodput",

@@ -1,0 +1,46 @@
+"""What a service counts of its decoding, by batch size: the numbers from which utilisation is computed."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ENGINES, WAITED = "engines", "waited_us"  # what is counted beside sizes
+NAMES = ("steps", "us", "read", "written", "held", "seen")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`steps` that took `us` microseconds in all, read so many tokens of prompts and wrote so many.
+
+    `held`: tokens that each written one saw, summed. `seen`: the same of those that were read as well.
+    """
+
+    steps: int
+    us: int
+    read: int
+    written: int
+    held: int
+    seen: int
+
+
+def size_of(batch: int) -> int:
+    """The power of two that a batch is counted under: 1, 2, 3 to 4, 5 to 8 and so on."""
+    return 1 << max(0, batch - 1).bit_length()
+
+
+def add(tally: Tally[str], batch: int, counts: Counts) -> None:
+    """Count under the batch's size: `32.steps` and so on."""
+    for name in NAMES:
+        tally[f"{size_of(batch)}.{name}"] += getattr(counts, name)
+
+
+def of_batch(prompts: Sequence[int], answers: Sequence[int], seconds: float) -> Counts:
+    """Of a batch in step: prompts and answers of so many tokens. The read gives each answer its first token."""
+    pairs = list(zip(prompts, answers, strict=True))
+    held = sum((a - 1) * p + a * (a - 1) // 2 for p, a in pairs if a)
+    seen = sum(p * (p + 1) // 2 for p in prompts)
+    return Counts(
+        max(answers, default=0), round(1e6 * seconds), sum(prompts), sum(answers), held, held + seen
+    )
