@@ -139,17 +139,14 @@ class Generator:
         return True
 
     async def _measured(self, index: int, level: float) -> tuple[dict[str, Any], Any, list[Row]]:
-        before, began_s = server_counters.read(await self.client.get(server_counters.PATH)), self._clock()
+        before = server_counters.read(await self.client.get(server_counters.PATH))
         async with AsyncExitStack() as around:
             scraper = await around.enter_async_context(self._scraper()) if self._scraper else None
             repeats = [await self._repeat(index, level, turn) for turn in range(self.load.repeats)]
-        ended_s = self._clock()
         after = server_counters.read(await self.client.get(server_counters.PATH))
         found = [row for repeat in repeats for row in repeat.rows]
         values, samples = self._judge(level, repeats)
         values |= server_counters.difference(before, after)
-        always_waiting = "concurrency" in values and not self.load.think_time_s
-        values |= server_counters.decoding(before, after, ended_s - began_s, always_waiting)
         values |= scraper.values(found) if scraper else {}
         return values, samples, found
 

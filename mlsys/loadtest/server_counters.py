@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from mlsys.loadtest.answer import PRINTABLE
 from mlsys.record import Scalar
 from mlsys.roofline import judged
-from mlsys.roofline.counts import ENGINES
 
 PATH = "/stats"
 MOST_FIELDS = 100
@@ -95,14 +94,9 @@ def difference(before: Stats, after: Stats) -> dict[str, Scalar]:
     if (mean_ms := _mean_ms(_since(before.handovers, after.handovers))) is not None:
         found["handover_ms.mean"] = mean_ms
     steps = _since(before.steps, after.steps)
+    found |= judged.level(_since(before.decoded, after.decoded), after.pipeline)
     found |= _upstream(_since(before.upstream, after.upstream))
     return found | _steps(steps, after.pipeline) | _tokens(_since(before.tokens, after.tokens))
-
-
-def decoding(before: Stats, after: Stats, wall_s: float, always_waiting: bool) -> dict[str, Scalar]:
-    """What an engine made of its machine meanwhile (`mlsys.roofline.judged`). Nothing where it does not tell."""
-    counted = {**_since(before.decoded, after.decoded), ENGINES: after.decoded.get(ENGINES, 1)}
-    return judged.level(counted, after.pipeline, wall_s, always_waiting)
 
 
 def _upstream(counts: Mapping[str, int]) -> dict[str, Scalar]:

@@ -6,7 +6,10 @@ from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ENGINES, WAITED = "engines", "waited_us"  # what is counted beside sizes
+PRESENT, WAITED = (
+    "present_us",
+    "waited_us",
+)  # beside sizes: requests were there, a thread waited for a processor
 NAMES = ("steps", "us", "read", "written", "held", "seen")
 
 

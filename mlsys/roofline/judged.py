@@ -2,9 +2,8 @@
 
 The rule, first that holds:
 
-    load      fewer than 0.7 of the time had a step under way, and nobody waited: requests come too slowly to be a limit
-    host      the same with clients that always wait (closed loop), or the engine's thread waited for a processor for
-              more than 0.2 of its steps' time: the program around the steps is the limit
+    host      less than 0.7 of the time that requests were there had a step under way, or the engine's thread waited for
+              a processor for more than 0.2 of its steps' time: the program around the steps is the limit
     memory    MBU is 0.4 or more, and not less than MFU
     compute   MFU is 0.4 or more
     launch    none of these: most of a step is neither bytes nor arithmetic, but launches and small kernels
@@ -18,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlsys.record import Scalar
-from mlsys.roofline.counts import ENGINES, NAMES, WAITED, Counts
+from mlsys.roofline.counts import NAMES, PRESENT, WAITED, Counts
 from mlsys.roofline.work import Work
 
 BUSY, DELAYED, BOUND = 0.7, 0.2, 0.4
@@ -43,12 +42,10 @@ def used(work: Work, counts: Counts, bandwidth_gbps: float | None, tflops: float
     )
 
 
-def bound(share: Used, busy: float, delayed: float, always_waiting: bool) -> str | None:
+def bound(share: Used, busy: float, delayed: float) -> str | None:
     """The word for what bounds the steps, by the rule above; None where the peaks are not known."""
-    if delayed > DELAYED or (busy < BUSY and always_waiting):
+    if delayed > DELAYED or busy < BUSY:
         return "host"
-    if busy < BUSY:
-        return "load"
     if share.mbu is None and share.mfu is None:
         return None
     mbu, mfu = share.mbu or 0.0, share.mfu or 0.0
@@ -57,32 +54,26 @@ def bound(share: Used, busy: float, delayed: float, always_waiting: bool) -> str
     return "memory" if mbu >= mfu else "compute"
 
 
-def level(
-    decoded: Mapping[str, int],
-    pipeline: Mapping[str, Scalar],
-    wall_s: float,
-    always_waiting: bool,
-) -> dict[str, Scalar]:
+def level(decoded: Mapping[str, int], pipeline: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """`decode.mbu`, `decode.mfu`, `decode.bound`, `decode.busy_share`, and the first two by batch size.
 
-    `decoded`: what a service counted meanwhile (`mlsys.roofline.counts`), and how many engines it has. `pipeline`: what
-    it says of itself. `always_waiting`: whether a client waits at any time.
+    `decoded`: what a service counted meanwhile (`mlsys.roofline.counts`), `pipeline`: what it says of itself.
     Nothing where its generator does not tell its work.
     """
     work, by_size = _work(pipeline), _by_size(decoded)
-    if work is None or not by_size or wall_s <= 0:
+    if work is None or not by_size:
         return {}
     peaks = [_number(pipeline.get(f"generator.peak.{name}")) for name in ("bandwidth_gbps", "tflops")]
     total = Counts(*(sum(getattr(one, name) for one in by_size.values()) for name in NAMES))
     if not total.us:
         return {}
     share = used(work, total, *peaks)
-    busy = min(1.0, total.us / 1e6 / wall_s / max(1, decoded.get(ENGINES, 1)))
+    busy = min(1.0, total.us / max(1, decoded.get(PRESENT, total.us)))
     delayed = decoded.get(WAITED, 0) / total.us
     found: dict[str, Scalar] = {
         "decode.mbu": share.mbu,
         "decode.mfu": share.mfu,
-        "decode.bound": bound(share, busy, delayed, always_waiting),
+        "decode.bound": bound(share, busy, delayed),
         "decode.busy_share": busy,
         "decode.delayed_share": delayed,
     }

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from mlsys.roofline import counts
-from mlsys.roofline.counts import ENGINES, WAITED
+from mlsys.roofline.counts import PRESENT, WAITED
 from mlsys.roofline.delays import waited_us
 from mlsys.serving import stopping
 from mlsys.serving.admission import Admission
@@ -51,6 +51,7 @@ class PipelineService(ABC):
         self.meters.gauge("ready", "1 when ready.", lambda: self.state() == "ready")
         self.upstreams = Upstreams(workers)
         self.meters.registry.register(self.upstreams)
+        self._present, self._came_at, self._present_s = 0, 0.0, 0.0
         self.engines: list[int] = []  # threads in which models run, as the system calls them
         self._state = "loading"
 
@@ -173,6 +174,7 @@ class PipelineService(ABC):
             self._settle(other, displaced(self.admission.retry_after_s(self.queued())))
         request.future = asyncio.get_running_loop().create_future()
         self.places.enter(request)
+        self._come()
         self._take(request)
         try:
             async with request.in_time():
@@ -183,6 +185,17 @@ class PipelineService(ABC):
             request.leave()
             self.places.leave(request)
             self._drop(request)
+            self._go()
+
+    def _come(self) -> None:
+        self._present += 1
+        if self._present == 1:
+            self._came_at = self.clock()
+
+    def _go(self) -> None:
+        self._present -= 1
+        if not self._present:
+            self._present_s += self.clock() - self._came_at
 
     async def _run(
         self, worker: Worker, pool: ThreadPoolExecutor, batch: list[Request], cut: Cut
@@ -229,10 +242,11 @@ class PipelineService(ABC):
         }
 
     def _decoded(self) -> dict[str, int]:
-        """What was decoded, by how many engines, and how long their threads waited for a processor."""
+        """What was decoded, and how long requests were there and the engines' threads waited for a processor."""
+        present_s = self._present_s + (self.clock() - self._came_at if self._present else 0.0)
         return {
             **self.meters.decoded,
-            ENGINES: len(self.workers),
+            PRESENT: round(1e6 * present_s * len(self.workers)),
             WAITED: sum(map(waited_us, self.engines)),
         }
 

@@ -24,21 +24,20 @@ def test_shares_of_the_peaks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "busy", "delayed", "closed", "bound"),
+    ("share", "busy", "delayed", "bound"),
     [
-        (Used(0.6, 0.1), 0.9, 0.0, True, "memory"),
-        (Used(0.3, 0.5), 0.9, 0.0, True, "compute"),
-        (Used(0.1, 0.1), 0.9, 0.0, True, "launch"),
-        (Used(0.6, 0.1), 0.5, 0.0, True, "host"),
-        (Used(0.6, 0.1), 0.9, 0.3, True, "host"),
-        (Used(0.6, 0.1), 0.5, 0.0, False, "load"),
-        (Used(None, None), 0.9, 0.0, True, None),
-        (Used(0.1, None), 0.9, 0.0, True, None),
-        (Used(0.5, None), 0.9, 0.0, True, "memory"),
+        (Used(0.6, 0.1), 0.9, 0.0, "memory"),
+        (Used(0.3, 0.5), 0.9, 0.0, "compute"),
+        (Used(0.1, 0.1), 0.9, 0.0, "launch"),
+        (Used(0.6, 0.1), 0.5, 0.0, "host"),
+        (Used(0.6, 0.1), 0.9, 0.3, "host"),
+        (Used(None, None), 0.9, 0.0, None),
+        (Used(0.1, None), 0.9, 0.0, None),
+        (Used(0.5, None), 0.9, 0.0, "memory"),
     ],
 )
-def test_the_rule(share: Used, busy: float, delayed: float, closed: bool, bound: str | None) -> None:
-    assert judged.bound(share, busy, delayed, closed) == bound
+def test_the_rule(share: Used, busy: float, delayed: float, bound: str | None) -> None:
+    assert judged.bound(share, busy, delayed) == bound
 
 
 def test_a_batch_in_step_is_counted_by_its_size() -> None:
@@ -56,18 +55,18 @@ def test_a_level_tells_its_shares_by_batch_size() -> None:
     tally = Counter[str]()
     counts.add(tally, 1, Counts(100, 200_000, 0, 100, 0, 0))
     counts.add(tally, 4, Counts(100, 300_000, 0, 400, 0, 0))
-    found = judged.level({**tally, "engines": 1, "waited_us": 50_000}, PIPELINE, 0.625, always_waiting=True)
+    found = judged.level({**tally, "present_us": 625_000, "waited_us": 50_000}, PIPELINE)
     assert found["decode.mbu"] == pytest.approx((200 * 1_000_000 + 500 * 100) / 0.5 / 1e9)
     assert found["decode.batch_1.mbu"] == pytest.approx(100 * 1_000_100 / 0.2 / 1e9)
     assert found["decode.batch_4.mfu"] == pytest.approx(2 * 600_000 * 400 / 0.3 / 1e10)
     assert found["decode.batch_4.step_ms"] == pytest.approx(3.0)
     assert (found["decode.busy_share"], found["decode.delayed_share"]) == (0.8, 0.1)
     assert found["decode.bound"] == "memory"
-    assert judged.level({**tally, "engines": 2}, PIPELINE, 0.625, True)["decode.bound"] == "host"
+    assert judged.level({**tally, "present_us": 1_250_000}, PIPELINE)["decode.bound"] == "host"
 
 
 def test_an_engine_that_does_not_tell_its_work_has_none() -> None:
     tally = Counter[str]()
     counts.add(tally, 1, Counts(1, 1, 1, 1, 1, 1))
-    assert judged.level(tally, {}, 1.0, True) == {}
-    assert judged.level({}, PIPELINE, 1.0, True) == {}
+    assert judged.level(tally, {}) == {}
+    assert judged.level({}, PIPELINE) == {}

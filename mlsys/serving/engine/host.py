@@ -90,7 +90,8 @@ class Host:
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._frames, sock=end)
         starting = asyncio.ensure_future(self.service.start())
-        await asyncio.wait({starting, self.ended}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {starting, self.ended}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             return False
         starting.result()

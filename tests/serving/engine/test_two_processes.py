@@ -44,7 +44,7 @@ class Beside:
     async def ending(self) -> Exception:
         assert self.running is not None
         await asyncio.wait({self.running})
-        return self.running.exception() or ProcessEnded("it has ended")
+        return ProcessEnded(str(self.running.exception() or "it has ended"))
 
     async def stop(self, drained: bool) -> None:
         assert self.running is not None
@@ -231,7 +231,7 @@ async def test_an_engine_that_says_nothing_is_stalled_and_one_that_is_gone_is_do
 async def test_texts_gather_while_the_other_process_does_not_read() -> None:
     host = Host(Scheduler(made("server/batch"), [FakePipeline()], made("batching/hybrid")))
     sent_off: list[dict[str, Any]] = []
-    host._frames.send = sent_off.append  # type: ignore[method-assign]
+    host._frames.send = sent_off.append  # type: ignore[assignment, method-assign]
     host._frames.pause_writing()
     for text in ("one", " two", " three"):
         host.write(7, text, 1)
