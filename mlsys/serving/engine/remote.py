@@ -75,10 +75,13 @@ class Remote:
             return "down"
         return "stalled" if time.monotonic() - self._heard_at > SILENT_S else self._engines
 
-    def check(self) -> None:
-        """Raise Unavailable or Refused if nothing could enter, as far as the engine has told."""
+    def check(self, client: str = "") -> None:
+        """Raise Unavailable or Refused if nothing could enter, as far as the engine has told a moment ago.
+
+        A client with a name may take another one's place, which the engine alone can tell.
+        """
         self._enterable()
-        if self._waiting + self._sent - self._taken >= self.options.max_queue:
+        if not client and self._waiting + self._sent - self._taken >= self.options.max_queue:
             raise Refused(f"the queue is full: server.max_queue={self.options.max_queue} requests wait", 1)
 
     def _enterable(self) -> None:
