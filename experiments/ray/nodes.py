@@ -20,8 +20,9 @@ from kills import CLIENTS, seen
 from mlsys.errors import one_line
 from mlsys.loadtest.benchmark import ServingBenchmark
 from mlsys.loadtest.children import environment
+from mlsys.serving.process import ChildProcess
 
-AFTER_S, SECONDS = 5.0, 40.0
+AFTER_S, AWAY_S, SECONDS, GONE_S = 5.0, 2.0, 40.0, 60.0
 LOAD = (
     *("server=ray", "server.replicas=2", "generator=simulated", "generator.base_ms=100"),
     *("generator.per_token_ms=0", "loadtest=closed", f"loadtest.concurrency={CLIENTS}"),
@@ -41,11 +42,11 @@ print(json.dumps({"nodes": alive, "applications": applications}))
 
 
 class Killer(threading.Thread):
-    """Takes a node away once there has been load for a while, and gives another one after `away_s`."""
+    """Takes a node away once there has been load for a while, and starts another one after a moment."""
 
-    def __init__(self, directory: Path, cluster: Any, node: Any, away_s: float) -> None:
+    def __init__(self, directory: Path, cluster: Any, node: Any, another: ChildProcess) -> None:
         super().__init__(daemon=True)
-        self.directory, self.cluster, self.node, self.away_s = directory, cluster, node, away_s
+        self.directory, self.cluster, self.node, self.another = directory, cluster, node, another
         self.at: float | None = None
 
     def run(self) -> None:
@@ -55,8 +56,8 @@ class Killer(threading.Thread):
         time.sleep(AFTER_S)
         self.at = time.time()
         self.cluster.remove_node(self.node, allow_graceful=False)
-        time.sleep(self.away_s)
-        self.cluster.add_node(num_cpus=1)
+        time.sleep(AWAY_S)
+        self.another.start()
 
 
 def state(address: str) -> dict[str, Any]:
@@ -67,24 +68,38 @@ def state(address: str) -> dict[str, Any]:
     return found
 
 
+def left(address: str) -> dict[str, Any]:
+    """The same, once the application has gone, and how long that took."""
+    began = time.monotonic()
+    while (found := state(address))["applications"] and time.monotonic() < began + GONE_S:
+        time.sleep(0.5)
+    return {**found, "gone_s": time.monotonic() - began}
+
+
 def lost(directory: Path, common: tuple[str, ...], composed: Callable[..., dict[str, Any]]) -> str:
     """Markdown; `nodes.json` beside it."""
     from ray.cluster_utils import Cluster
 
     place = directory / "nodes"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    ray = Path(sys.executable).with_name("ray")  # a thread cannot start a node by the cluster's own way
+    argv = [str(ray), "start", f"--address={cluster.address}", "--num-cpus=1", "--block"]
+    another = ChildProcess(argv, environment(), directory / "another.log")
+    killer: Killer | None = None
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        killer = Killer(place, cluster, nodes[1], away_s=2.0)
+        killer = Killer(place, cluster, nodes[1], another)
         words = (word for word in common if "duration" not in word)
         plain = composed(*words, *LOAD, f"server.address={cluster.address}")
         killer.start()
         list(ServingBenchmark(plain, place).measure())
         killer.join()
-        found = {**seen(place, killer.at or time.time(), 2), **state(cluster.address)}
+        found = {**seen(place, killer.at or time.time(), 2), **left(cluster.address)}
     except Exception as error:
         found = {"error": one_line(error)}
     finally:
+        if killer is not None and killer.at is not None:
+            another.kill()
         cluster.shutdown()
     (directory / "nodes.json").write_text(json.dumps(found, indent=1) + "\n")
     names = ("requests", "lost", "last_lost_s", "longest_silence_s", "whole_s")
@@ -96,7 +111,8 @@ def lost(directory: Path, common: tuple[str, ...], composed: Callable[..., dict[
         "|---" * 5 + "|",
         "| " + " | ".join(shown) + " |",
         "",
-        f"Afterwards: {found.get('nodes')} nodes, applications {found.get('applications')}. {found.get('error', '')}",
+        found.get("error")
+        or f"{found['gone_s']:.0f} s after the service: {found['nodes']} nodes, applications {found['applications']}.",
     ]
     print("\n".join(lines), flush=True)
     return "\n".join([*lines, ""])
