@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from recipes import recipes
 from mlsys.defaults import ROOT
 
 pytestmark = pytest.mark.slow
+Typed = Callable[..., "tuple[int, str, list[str]]"]
 
 WRONG = '''
 """l1 times two, in all its forms."""
@@ -57,17 +59,18 @@ class Wrong(Metric):
 '''
 
 
-def measured(home: Path, outputs: Path, metric: str, text: str) -> dict[str, dict[str, Any]]:
-    """What the records of the metric say of each reduction, in one sweep."""
+def written(home: Path, metric: str, text: str) -> list[str]:
+    """A metric's two files, and the words of a sweep over its reductions."""
     (home / "own" / "metric").mkdir(parents=True)
     (home / f"{metric}.py").write_text(text)
     section = f"_target_: {metric}.{metric.title()}\nname: {metric}\n"
     (home / "own" / "metric" / f"{metric}.yaml").write_text(section)
-    line = [sys.executable, str(ROOT / "run.py"), f"--config-dir={home}/own", "-m", f"metric={metric}"]
-    line += ["reduction=blocked,single_pass", "tracking=off", "size=3000", "repeats=2", "warmup=1"]
-    line += ["baselines=[numpy,torch_dot]"]
-    environment = {**os.environ, "PYTHONPATH": f"{home}:{ROOT}", "TRITON_INTERPRET": "1"}
-    subprocess.run(line, env=environment, capture_output=True, check=True)
+    sizes = ["size=3000", "repeats=2", "warmup=1", "baselines=[numpy,torch_dot]"]
+    return [f"--config-dir={home}/own", "-m", f"metric={metric}", "reduction=blocked,single_pass", *sizes]
+
+
+def measured(outputs: Path, metric: str) -> dict[str, dict[str, Any]]:
+    """What the records of the metric say of each reduction."""
     entries = [json.loads(path.read_text()) for path in outputs.rglob("record.json")]
     assert {entry["config"]["metric"]["name"] for entry in entries} == {metric}
     return {entry["results"]["reduction"]: entry["results"] for entry in entries}
@@ -75,7 +78,10 @@ def measured(home: Path, outputs: Path, metric: str, text: str) -> dict[str, dic
 
 def test_a_metric_needs_no_place_in_the_checkout(tmp_path: Path, outputs: Path) -> None:
     (text,) = (block.text for block in recipes()["A metric"] if block.title.startswith("mlsys/"))
-    found = measured(tmp_path, outputs, "canberra", text)
+    line = [sys.executable, str(ROOT / "run.py"), *written(tmp_path, "canberra", text), "tracking=off"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "TRITON_INTERPRET": "1"}
+    subprocess.run(line, env=environment, capture_output=True, check=True)
+    found = measured(outputs, "canberra")
     assert set(found) == {"blocked", "single_pass"}
     for results in found.values():
         assert results["relative_error"] <= 1e-6
@@ -83,9 +89,12 @@ def test_a_metric_needs_no_place_in_the_checkout(tmp_path: Path, outputs: Path) 
 
 
 def test_a_metric_that_is_wrong_in_all_its_forms_has_its_error_in_the_record(
-    tmp_path: Path, outputs: Path
+    tmp_path: Path, outputs: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = measured(tmp_path, outputs, "wrong", WRONG)
+    monkeypatch.syspath_prepend(tmp_path)
+    code, _, err = typed(*written(tmp_path, "wrong", WRONG))
+    assert code == 0, err
+    found = measured(outputs, "wrong")
     assert set(found) == {"blocked", "single_pass"}
     for results in found.values():
         assert 0.5 <= results["relative_error"] <= 1.01

@@ -29,7 +29,7 @@ SMALL = [
 SMALL += ["loadtest.engine_ceiling=false", "loadtest.quality_questions=0"]
 
 
-TRIED = {"batching.max_size": [1, 4], "batching.timeout_ms": [5], "loadtest.concurrency": [5]}
+TRIED = {"batching.max_size": [4], "batching.timeout_ms": [5], "loadtest.concurrency": [5]}
 
 
 def commands() -> list[dict[str, Any]]:

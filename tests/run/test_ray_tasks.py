@@ -70,6 +70,8 @@ def test_a_sweep_on_ray_gathers_its_records_and_resumes(outputs: Path, tmp_path:
     (failed,) = [entry for entry in records(sweep) if entry["status"] != "ok"]
     assert failed["error"] == "UserError: size=0 must be at least 1"
     assert not list(sweep.glob(".ray-*"))
+    if disk == "own":
+        return
     again = start(program, *(word.replace("1e3,0", "1e3") for word in words))
     _, errors = again.communicate()
     assert "size=1000.0" in errors
