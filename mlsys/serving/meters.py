@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from mlsys.serving.histograms import Counts, Histogram
 
 from mlsys.roofline import counts
 from mlsys.roofline.counts import Counts
@@ -27,21 +29,24 @@ class Meters:
         self.decoded: Tally[str] = Tally()
         self._requests = self.counter("requests", "RAG requests answered, by HTTP status.", ("code",))
         self._batches = self.counter("batches", "Batches closed, by reason.", ("reason",))
+        self._closed: dict[str, Counter] = {}
         self._duration = self.histogram("request_duration_seconds", "Arrival to answer.", SECONDS)
         self._size = self.histogram("batch_size", "Requests generated together.", SIZES)
-        self._parts: dict[str, Histogram] = {}
         self._stages = Histogram(
-            "mlsys_stage_duration_seconds", "Time a request spent in each part.", ("stage",),
-            buckets=SECONDS, registry=self.registry,
-        )  # fmt: skip
+            "mlsys_stage_duration_seconds",
+            "Time a request spent in each part.",
+            SECONDS,
+            self.registry,
+            "stage",
+        )
 
     def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         """A new counter; `_total` is appended to its name."""
         return Counter(f"mlsys_{name}", text, labels, registry=self.registry)
 
-    def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        """A new histogram."""
-        return Histogram(f"mlsys_{name}", text, buckets=buckets, registry=self.registry)
+    def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Counts:
+        """A new histogram; one thread counts in it."""
+        return Histogram(f"mlsys_{name}", text, buckets, self.registry).of()
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A new gauge whose value is read when it is asked for."""
@@ -56,16 +61,16 @@ class Meters:
     def parts(self, parts_s: dict[str, float]) -> None:
         """Where an answered request's time went."""
         for part, seconds in parts_s.items():
-            if part not in self._parts:
-                self._parts[part] = self._stages.labels(part)
-            self._parts[part].observe(seconds)
+            self._stages.of(part).observe(seconds)
 
     def batch(self, size: int, reason: str) -> None:
         """A batch of `size` was generated; it had been closed for `reason`."""
         self.sizes[size] += 1
         self.closed[reason] += 1
         self._size.observe(size)
-        self._batches.labels(reason).inc()
+        if (closed := self._closed.get(reason)) is None:
+            closed = self._closed[reason] = self._batches.labels(reason)
+        closed.inc()
 
     def cycle(self, seconds: float) -> None:
         """An engine that had requests waiting began its next batch so long after the one before."""

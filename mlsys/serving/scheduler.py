@@ -11,7 +11,7 @@ from mlsys.serving.batching import Close, Gate, Policy
 from mlsys.serving.fairness import Line
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PipelineService
-from mlsys.serving.request import FOREVER, Clock, Refused, Request
+from mlsys.serving.request import Clock, Refused, Request
 from mlsys.serving.worker import Pipeline, Worker
 
 
@@ -50,8 +50,9 @@ class Scheduler(PipelineService):
         self._changed.set()
 
     def _drop(self, request: Request) -> None:
-        with contextlib.suppress(ValueError):
-            self.waiting.remove(request)
+        if not _answered(request):  # who is answered has left the line
+            with contextlib.suppress(ValueError):
+                self.waiting.remove(request)
 
     async def _work(self, worker: Worker, pool: ThreadPoolExecutor) -> None:
         began: float | None = None
@@ -83,8 +84,11 @@ class Scheduler(PipelineService):
                     return self.waiting.take(decision.count), decision.reason
                 until = None if decision.until is None else max(0.0, decision.until - now)
             self._changed.clear()
+            if until is None:
+                await self._changed.wait()
+                continue
             with contextlib.suppress(TimeoutError):
-                async with FOREVER if until is None else asyncio.timeout(until):
+                async with asyncio.timeout(until):
                     await self._changed.wait()
 
     async def close(self, drained: bool) -> None:

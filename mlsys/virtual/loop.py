@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextvars import Context
+from contextvars import Context, copy_context
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
@@ -25,6 +25,52 @@ MANY_TIMERS = 1000
 
 class NothingHappens(RuntimeError):
     """All wait for each other, and there is no timer: in real time this would be a hang."""
+
+
+def _nothing() -> None:
+    """What was cancelled does, and keeps."""
+
+
+class Handle(asyncio.Handle):
+    """As every loop's, without what is for debugging alone: there are a dozen for each request."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: VirtualLoop,
+        context: Context | None,
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._repr, self._source_traceback = False, None, None
+
+
+class Timer(asyncio.TimerHandle):
+    """The same of one that waits."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: VirtualLoop,
+        context: Context | None,
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._repr, self._source_traceback = False, None, None
+        self._when, self._scheduled = when, True
+
+    def cancel(self) -> None:
+        """As every loop's."""
+        if not self._cancelled:
+            self._cancelled, self._callback, self._args = True, _nothing, ()
+            self._loop._idle_timers += 1
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -54,7 +100,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As every loop's."""
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = Timer(when, callback, args, self, context)
         heappush(self._timers, (when, next(self._numbers), timer))
         return timer
 
@@ -62,7 +108,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """As every loop's."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
@@ -75,9 +121,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.TimerHandle:
         """As every loop's."""
         return self.call_at(self._now_s + delay, callback, *args, context=context)
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        self._idle_timers += 1
 
     def _run_once(self) -> None:
         """Call what is ready, or else let time pass until something is."""
@@ -124,7 +167,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self._told is None:
             return self.call_soon(callback, *args, context=context)
         self._tell(callback, args)
-        return asyncio.Handle(callback, args, self, context)
+        return Handle(callback, args, self, context)
 
     def _tell(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         told = self._told

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mlsys.serving.balancer import C
 from mlsys.serving.balancer.standing import Turns, in_flight
+
+TURNS = 40  # bits: more turns than any service has
 
 
 class LeastInFlight:
@@ -22,6 +22,5 @@ class LeastInFlight:
 
     def choose(self, candidates: Sequence[C]) -> C:
         """One of those with the fewest in flight."""
-        counts = in_flight(candidates)
-        equal = np.flatnonzero(counts == counts.min())
-        return self._turns.take(candidates, int(equal[self._turns.of(candidates)[equal].argmin()]))
+        order = (in_flight(candidates) << TURNS) + self._turns.of(candidates)
+        return self._turns.take(candidates, int(order.argmin()))

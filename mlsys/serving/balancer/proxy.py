@@ -55,11 +55,9 @@ class Proxy:
                         calls[self._call(backend, request)] = backend
                     elif not calls:
                         break
-                done, _ = await asyncio.wait(
-                    calls, timeout=self._patience_s(calls.values()), return_when=asyncio.FIRST_COMPLETED
-                )
+                await _any(calls, self._patience_s(calls.values()))
                 self.backends.doubt()
-                for call in done:
+                for call in [one for one in calls if one.done()]:
                     asked = calls.pop(call)
                     try:
                         answer = _result(call, asked)
@@ -117,6 +115,28 @@ class Proxy:
         if answer.status == 200:
             self.backends.answered(backend, self._clock() - began)
         return answer
+
+
+async def _any(calls: Iterable[asyncio.Task[Answer]], within_s: float | None) -> None:
+    """Until one of them is done, or time is up: `asyncio.wait` without what it takes for sets of anything."""
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def end(_: object = None) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    for call in calls:
+        call.add_done_callback(end)
+    timer = None if within_s is None else loop.call_later(within_s, end)
+    try:
+        await ended
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for call in calls:
+            if not call.done():
+                call.remove_done_callback(end)
 
 
 def _begun(request: Request) -> str | None:
