@@ -31,6 +31,9 @@ class Scene(Protocol):
     def in_rotation(self, target: str) -> bool:
         """Whether requests are sent to it."""
 
+    def clock(self) -> float:
+        """Seconds, for what goes on and off."""
+
 
 class Fault:
     """What every fault has. Each says what it does in `strike`, and what was done in `what`.
@@ -45,6 +48,7 @@ class Fault:
     process: ClassVar[bool] = True  # whether it hits a process, which then must be ours
     replicas_only: ClassVar[bool] = False
     ends_it: ClassVar[bool] = False  # whether the process it hits is gone
+    virtual: ClassVar[bool] = True  # whether it can be done to what is simulated
     noticeable: ClassVar[bool] = True  # whether a balancer should do something about it
     did: ClassVar[str] = ""  # "{} was …": what the record and the page say
 

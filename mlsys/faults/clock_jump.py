@@ -16,6 +16,7 @@ from mlsys.faults import Fault, Scene, wall_clock
 class ClockJump(Fault):
     """`jump_s`: forwards, or backwards where it is negative; after `for_s` the clock is right again."""
 
+    virtual = False
     did = "the clock of {} was wrong"
 
     def __init__(self, name: str, at_s: float, for_s: float, target: str, seed: int, jump_s: float) -> None:

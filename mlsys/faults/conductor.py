@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 import psutil
 
@@ -47,6 +49,32 @@ class Course:
     holds: list[tuple[float, Held]] = field(default_factory=list)
 
 
+class Beside(Protocol):
+    """What runs beside the load: threads, and the time that they wait for."""
+
+    clock: Callable[[], float]
+
+    def event(self) -> threading.Event:
+        """A flag that such threads wait for."""
+
+    def thread(self, work: Callable[[], None], name: str) -> threading.Thread:
+        """A thread that is not yet started."""
+
+
+class Real:
+    """The machine's."""
+
+    clock: Callable[[], float] = staticmethod(time.time)
+
+    def event(self) -> threading.Event:
+        """A thread's event."""
+        return threading.Event()
+
+    def thread(self, work: Callable[[], None], name: str) -> threading.Thread:
+        """A thread that keeps no process alive."""
+        return threading.Thread(target=work, name=name, daemon=True)
+
+
 class Conductor:
     """`faults` in the order of their beginning. `begin` with a level's load, `finish` when all is answered."""
 
@@ -54,11 +82,13 @@ class Conductor:
         self,
         faults: Sequence[Fault],
         scene: Scene,
-        clock: Callable[[], float] = time.time,
+        beside: Beside | None = None,
         settle_s: float = SETTLE_S,
     ) -> None:
-        self._faults, self.scene, self._clock, self._settle_s = faults, scene, clock, settle_s
-        self._over, self._threads = threading.Event(), list[threading.Thread]()
+        self._beside = beside or Real()
+        self._faults, self.scene, self._clock, self._settle_s = faults, scene, self._beside.clock, settle_s
+        self._over, self._threads = self._beside.event(), list[threading.Thread]()
+        self._pause = self._beside.event()
         self.ended_it = False  # whether a fault has ended the service's own process
         self.course = Course(0.0)
 
@@ -66,10 +96,9 @@ class Conductor:
         """Time 0 of every `at_s` is now."""
         self._over.clear()
         self.course = Course(self._clock())
-        self._threads = [threading.Thread(target=self._watch, name="watch", daemon=True)]
+        self._threads = [self._beside.thread(self._watch, "watch")]
         self._threads += [
-            threading.Thread(target=self._run, args=(fault,), name=fault.name, daemon=True)
-            for fault in self._faults
+            self._beside.thread(partial(self._run, fault), fault.name) for fault in self._faults
         ]
         self._hold()
         for thread in self._threads:
@@ -140,4 +169,4 @@ class Conductor:
                 ended_at = ended_at or now
                 if well or self.ended_it or now > ended_at + self._settle_s:
                     return
-            time.sleep(LOOK_S)
+            self._pause.wait(LOOK_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 
 from mlsys.faults import Fault, Scene, at_least
@@ -25,7 +24,7 @@ class Flap(Fault):
 
     def strike(self, scene: Scene, targets: Sequence[str], over: threading.Event) -> None:
         """Down and up until the time is over; it ends well."""
-        end = time.monotonic() + self.for_s
-        while (left_s := end - time.monotonic()) > 0 and not over.is_set():
+        end = scene.clock() + self.for_s
+        while (left_s := end - scene.clock()) > 0 and not over.is_set():
             pause(scene, targets, min(self.down_s, left_s), over)
             over.wait(self.up_s)

@@ -12,6 +12,7 @@ from mlsys.faults import Fault, Scene
 class Limited(Fault):
     """`resource`: the number of the limit. Only the soft one is moved, which needs no rights to be moved back."""
 
+    virtual = False
     resource: ClassVar[int]
 
     def allowed(self, scene: Scene, target: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Sequence
 
 from mlsys.faults import ALL, Fault, Scene, at_least
@@ -29,7 +28,7 @@ class RestartRolling(Fault):
         for target in targets:
             scene.signal(target, signal.SIGTERM)
             for wanted in (False, True):
-                end = time.monotonic() + self.most_s
-                while scene.in_rotation(target) != wanted and time.monotonic() < end and not over.is_set():
-                    time.sleep(POLL_S)
+                end = scene.clock() + self.most_s
+                while scene.in_rotation(target) != wanted and scene.clock() < end and not over.is_set():
+                    over.wait(POLL_S)
             over.wait(self.pause_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import random
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -93,6 +94,10 @@ class Scene:
         found = [match for line in lines if (match := METER.match(line))]
         self.meters = {(match[1], match[2] or ""): float(match[3]) for match in found}
         return self.meters
+
+    def clock(self) -> float:
+        """The machine's."""
+        return time.monotonic()
 
     def in_rotation(self, target: str) -> bool:
         """Whether requests are sent to it, as the balancer says; without one, whether its process runs."""

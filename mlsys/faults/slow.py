@@ -6,7 +6,6 @@ A cgroup's CPU quota does the same: it lets a process run for a part of each per
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 
 from mlsys.faults import Fault, Scene, between
@@ -27,7 +26,7 @@ class Slow(Fault):
 
     def strike(self, scene: Scene, targets: Sequence[str], over: threading.Event) -> None:
         """Stop and go, period after period."""
-        end = time.monotonic() + self.for_s
-        while time.monotonic() < end and not over.is_set():
+        end = scene.clock() + self.for_s
+        while scene.clock() < end and not over.is_set():
             pause(scene, targets, PERIOD_S * (1 - self.share), over)
             over.wait(PERIOD_S * self.share)

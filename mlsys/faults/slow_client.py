@@ -10,7 +10,7 @@ class SlowClient(Bent):
     """`share` of the connections, drawn by `seed`, carry `bytes_per_s` each way."""
 
     way = "client"
-    noticeable = False
+    virtual = noticeable = False
     did = "a share of the clients was slow"
 
     def __init__(

@@ -31,8 +31,6 @@ def planned(config: Mapping[str, Any]) -> list[Fault]:
     faults: list[Fault] = signatures.make("fault", section).plan()
     for fault in faults:
         check(fault, config)
-    if config.get("clock") == "virtual":
-        raise UserError(f"fault={section['name']} breaks processes and connections: clock=virtual has none")
     loadtest = config["loadtest"]
     if loadtest["name"] == "none":
         raise UserError(f"fault={section['name']} needs a load: loadtest=none sends none")

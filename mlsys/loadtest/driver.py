@@ -43,13 +43,19 @@ class Driver:
     """Runs levels one after the other with the same client. `answered` is called after each request.
 
     `hang_up`: do not wait for cool-down requests, but close connections a moment after the last measured
-    answer (a service that notices frees their places at once).
+    answer (a service that notices frees their places at once). `wall`: the time of day, in s.
     """
 
     def __init__(
-        self, client: Asks, answered: Callable[[], None], hang_up: bool = False, watch: type[Watch] = Watch
+        self,
+        client: Asks,
+        answered: Callable[[], None],
+        hang_up: bool = False,
+        watch: type[Watch] = Watch,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._answered, self._hang_up, self._watch = client, answered, hang_up, watch
+        self._wall = wall
 
     async def run(
         self,
@@ -66,6 +72,7 @@ class Driver:
         What arrives is a session: its later questions are due `think_time_s` after the answers before them.
         """
         level = _Running(self._client, self._answered, process, phases, questions, blank, think_time_s)
+        level.started_at = self._wall()
         if begin_s is not None:
             await level.wait_for(begin_s)
         async with self._watch() as watch:
@@ -88,10 +95,11 @@ class _Running:
         self.questions, self.blank, self.think_time_s = questions, blank, think_time_s
         self.rows: list[Row] = []
         self.sessions = self.in_flight = 0
+        self.hang_up = False
         self.tasks: set[asyncio.Task[None]] = set()
         self.freed = asyncio.Event()
         self.loop = asyncio.get_running_loop()
-        self.started, self.started_at = self.loop.time(), time.time()
+        self.started, self.started_at = self.loop.time(), 0.0
 
     def clock(self) -> float:
         return self.loop.time() - self.started
@@ -102,9 +110,10 @@ class _Running:
         await asyncio.sleep(max(-self.clock(), 0.0))
 
     async def send_all(self, hang_up: bool) -> None:
+        self.hang_up = hang_up and self.phases.keep_load
         async with asyncio.TaskGroup() as group:
             await self._send_due(group)
-            if hang_up and self.tasks and self.phases.keep_load:
+            if self.tasks:
                 await asyncio.sleep(BATCH_MATES_S)
                 for task in list(self.tasks):
                     task.cancel()
@@ -130,8 +139,9 @@ class _Running:
             self.in_flight += 1
             self.process.sent()
             task = group.create_task(self._session(row, question))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            if self.hang_up:
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
 
     def _row(self, question: Question, phase: str, due_s: float) -> Row:
         row = self.blank(len(self.rows))

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 POLL_S = 0.005
+AFTER = -1  # the gate behind the last level
 
 
 def open_for(directory: Path, level: int) -> None:

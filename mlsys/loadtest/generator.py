@@ -71,6 +71,7 @@ class Generator:
         watch: type[Watch] = Watch,
         scraper: Callable[[], Scraper] | None = None,
         clients: Clients | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._scraper, self._clients = scraper, clients
         self.spec, self.client, self._say, self._clock = spec, client, say, clock
@@ -78,7 +79,7 @@ class Generator:
         self.progress, self.rows = Progress(say), list[Row]()
         self._processes = self.load.processes if isinstance(self.load.processes, int) else 1
         asking = leaving.Leaving(client, spec.leavers) if spec.leavers else client
-        self.driver = Driver(asking, self.progress.answered, spec.hang_up, watch)
+        self.driver = Driver(asking, self.progress.answered, spec.hang_up, watch, wall)
 
     async def run(self) -> None:
         """Measure every level, saying each as it ends."""

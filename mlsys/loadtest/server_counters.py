@@ -113,12 +113,21 @@ def _upstream(counts: Mapping[str, int]) -> dict[str, Scalar]:
 
 
 def _steps(steps: Mapping[str, int], pipeline: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """`steps`, `step_ms.mean`, and `kv_usage.mean`: the share of the slots' tokens that were held, over all steps."""
+    """`steps`, `step_ms.mean`, and `kv_usage.mean`: the share of the slots' tokens that were held, over all steps.
+
+    `steps.reading`, `step_ms.reading`, `steps.reading_sequences`: those that read prompts, their mean, and how many
+    tokens they gave. `step_gap_ms.mean`: from one step's end to the next one's beginning, where sequences went on.
+    """
     if not (count := steps.get("count", 0)):
         return {}
     found: dict[str, Scalar] = {"steps": count}
     if (mean_ms := _mean_ms(steps)) is not None:
         found["step_ms.mean"] = mean_ms
+    if (reading := steps.get("reading", 0)) and "reading_us" in steps and "reading_sequences" in steps:
+        found["steps.reading"], found["step_ms.reading"] = reading, steps["reading_us"] / reading / 1e3
+        found["steps.reading_sequences"] = steps["reading_sequences"]
+    if (gaps := steps.get("gaps", 0)) and "gaps_us" in steps:
+        found["step_gap_ms.mean"] = steps["gaps_us"] / gaps / 1e3
     slots, each = (pipeline.get(f"stepper.{name}") for name in ("slots", "slot_tokens"))
     if "held_tokens" in steps and isinstance(slots, int) and isinstance(each, int) and slots * each > 0:
         found["kv_usage.mean"] = steps["held_tokens"] / (count * slots * each)

@@ -13,7 +13,7 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 
-class Counts:
+class Buckets:
     """How many values lay at or below each bound and above the one before. Only one thread may `observe`."""
 
     __slots__ = ("_bounds", "_counts", "_total")
@@ -44,14 +44,14 @@ class Histogram(Collector):
         self, name: str, text: str, bounds: Sequence[float], registry: CollectorRegistry, label: str = ""
     ) -> None:
         self._name, self._text, self._bounds, self._label = name, text, bounds, label
-        self._of = dict[str, Counts]() if label else {"": Counts(bounds)}
+        self._of = dict[str, Buckets]() if label else {"": Buckets(bounds)}
         registry.register(self)
 
-    def of(self, value: str = "") -> Counts:
+    def of(self, value: str = "") -> Buckets:
         """The counts of this value of the label."""
         found = self._of.get(value)
         if found is None:
-            found = self._of[value] = Counts(self._bounds)
+            found = self._of[value] = Buckets(self._bounds)
         return found
 
     def describe(self) -> Iterator[Metric]:

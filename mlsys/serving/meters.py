@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from mlsys.serving.histograms import Counts, Histogram
-
 from mlsys.roofline import counts
 from mlsys.roofline.counts import Counts
+from mlsys.serving.histograms import Buckets, Histogram
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -44,7 +43,7 @@ class Meters:
         """A new counter; `_total` is appended to its name."""
         return Counter(f"mlsys_{name}", text, labels, registry=self.registry)
 
-    def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Counts:
+    def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Buckets:
         """A new histogram; one thread counts in it."""
         return Histogram(f"mlsys_{name}", text, buckets, self.registry).of()
 

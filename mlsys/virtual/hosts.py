@@ -11,27 +11,31 @@ from typing import Any
 
 from mlsys.serving.balancer.backend import Backend
 from mlsys.serving.balancer.calls import Broken, Heard
+from mlsys.serving.balancer.hosts import WATCH_S
 from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.modes import Answer, Service
 from mlsys.serving.request import Clock, Request, ServiceError
 from mlsys.serving.stream import Stream
 from mlsys.virtual.cost import Overheads
 from mlsys.virtual.transport import Told, Turns
+from mlsys.virtual.way import STRAIGHT, Way
 
-Build = Callable[[Mapping[str, Any]], Service]
+Build = Callable[[Mapping[str, Any], Turns], Service]  # of a configuration, and of its process's event loop
 STARTING = "virtual://"
 
 
 class VirtualProcess:
     """One replica. It is `ready` when `start_s` have passed and its service has started.
 
-    `signal` takes what a process of the system would: SIGKILL and SIGTERM end it, SIGSTOP and SIGCONT hold it.
+    `signal` takes what a process of the system would: SIGKILL ends it, SIGTERM when what is inside has its answer,
+    SIGSTOP and SIGCONT hold it. A batch that has begun ends in its time all the same; its answers are held.
     """
 
     def __init__(
         self, name: str, config: Mapping[str, Any], build: Build, clock: Clock, costs: Overheads
     ) -> None:
-        self.name, self._config, self._build = name, config, build
+        self.name, self._config, self._build, self._clock = name, config, build, clock
+        self.inside = 0  # requests that have no answer yet
         self.line = Turns(clock, costs.loop_ms / 1e3)
         self._start_s = costs.start_s
         self.service: Service | None = None
@@ -48,7 +52,7 @@ class VirtualProcess:
     async def _serve(self) -> None:
         if self._start_s:
             await asyncio.sleep(self._start_s)
-        self.service = self._build(self._config)
+        self.service = self._build(self._config, self.line)
         await self.service.start()
         self.ready = True
 
@@ -78,15 +82,32 @@ class VirtualProcess:
         elif number == signal.SIGCONT:
             self.running.set()
         elif self.alive:
-            self._ended_by = number
             self.ready = False
-            self._over.set()
-            if self.service is not None:
-                self._later(self.service.close(drained=False))
+            if number == signal.SIGTERM:
+                self._later(self._drained())
+            else:
+                self._end(number)
+
+    async def _drained(self) -> None:
+        until = self._clock() + self._config["server"]["drain_timeout_s"]
+        if self.service is not None:
+            self.service.drain()
+        while self.inside and self._clock() < until:
+            await asyncio.sleep(WATCH_S)
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> None:
+        if not self.alive:
+            return
+        self._ended_by = number
+        self._over.set()
+        if self.service is not None:
+            self._later(self.service.close(drained=False))
 
     def terminate(self, timeout_s: float) -> int:
-        """As the end of a run does."""
-        self.signal(signal.SIGTERM)
+        """As the end of a run does, when nothing is inside."""
+        self.ready = False
+        self._end(signal.SIGTERM)
         return 0
 
     def kill(self) -> int:
@@ -101,11 +122,12 @@ class VirtualProcess:
 
 
 class VirtualHosts:
-    """All replicas of one balancer, by address. `build` makes the service of a configuration."""
+    """All replicas of one balancer, by address, and the ways to them, by name. `build` makes a replica's service."""
 
     def __init__(self, build: Build, clock: Clock, costs: Overheads) -> None:
         self.clock, self._build, self._costs = clock, build, costs
         self.processes: dict[str, VirtualProcess] = {}
+        self.ways: dict[str, Way] = {}
 
     def calls(self, options: Balancing) -> VirtualCalls:
         """Directly."""
@@ -117,6 +139,7 @@ class VirtualHosts:
         """The latest of this name is the one that is asked."""
         made = VirtualProcess(name, config, self._build, self.clock, self._costs)
         self.processes[STARTING + name] = made
+        self.ways.setdefault(name, Way(name))
         return made
 
     def reached(self, backend: Backend) -> tuple[VirtualProcess, Service]:
@@ -144,7 +167,21 @@ class VirtualCalls:
     async def ask(self, backend: Backend, request: Request, heard: Heard) -> Answer:
         """A request of the replica's own, as it would make one of what it reads."""
         process, service = self._hosts.reached(backend)
-        await process.line.half()
+        way = self._hosts.ways[backend.name]
+        if way.rule is not STRAIGHT:
+            await way.passes(answer=False)
+        process.inside += 1
+        try:
+            answer = await self._asked(process, service, backend, request, heard)
+        finally:
+            process.inside -= 1
+        if way.rule is not STRAIGHT:
+            await way.passes(answer=True)
+        return answer
+
+    async def _asked(
+        self, process: VirtualProcess, service: Service, backend: Backend, request: Request, heard: Heard
+    ) -> Answer:
         if not process.running.is_set():
             await process.running.wait()
         remaining_s = request.remaining_s
@@ -166,18 +203,24 @@ class VirtualCalls:
             return Answer(b"", error.status, backend.name, after)
         if not process.running.is_set():
             await process.running.wait()
+        if process.line.takes_s:
+            await process.line.take()
         heard(answer.passages)
-        if stream is not None and isinstance(request.form, Told):
+        if isinstance(request.form, Told):
             request.form.request = asked
-        await process.line.half()
         return Answer(answer.body, 200, backend.name, passages=answer.passages)
 
     async def check(self, backend: Backend, path: str, timeout_s: float) -> int:
         """Its service's state."""
         process, service = self._hosts.reached(backend)
-        if not process.running.is_set():
-            async with asyncio.timeout(timeout_s):
+        way = self._hosts.ways[backend.name]
+        if process.running.is_set() and way.rule is STRAIGHT:
+            return 200 if service.state() == "ready" else 503
+        async with asyncio.timeout(timeout_s):
+            await way.passes(answer=False)
+            if not process.running.is_set():
                 await process.running.wait()
+            await way.passes(answer=True, posted=False)
         return 200 if service.state() == "ready" else 503
 
     async def probe(self, backend: Backend, question: dict[str, Any], timeout_s: float) -> int:

@@ -25,12 +25,19 @@ from mlsys.virtual.cost import Overheads
 Sleep = Callable[[float], None]
 
 
+def _nobody(seconds: float) -> None:
+    """Nobody waits for it."""
+
+
 class Library:
     """What a corpus has, loaded without its models: questions and the passages that a search would find."""
 
     def __init__(self, questions: Sequence[Question], passages: Sequence[Passage] = ()) -> None:
         self.questions, self._passages = list(questions), passages
         self._known = {question.text: question.passage_id for question in questions}
+        self.built = dict[
+            tuple[str, int, int], Item
+        ]()  # prompts by question, passages and most tokens: written once
 
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> Library:
@@ -50,16 +57,25 @@ class Library:
 
 
 class Bare:
-    """The stages `prompt`, which takes what `overheads` say of a batch, and `generate`."""
+    """The stages `prompt`, which takes what `overheads` say of a batch, and `generate`.
+
+    `hold` is told, as a batch begins, for how long its thread computes before it generates.
+    """
 
     device = "virtual"
 
     def __init__(
-        self, generator: Generator, library: Library, overheads: Overheads, sleep: Sleep, ahead: bool = False
+        self,
+        generator: Generator,
+        library: Library,
+        overheads: Overheads,
+        sleep: Sleep,
+        ahead: bool = False,
+        hold: Sleep = _nobody,
     ) -> None:
         self.generator = generator
         self.stages: tuple[Stage, ...] = (
-            _Prompt(generator, library, overheads, sleep),
+            _Prompt(generator, library, overheads, sleep, hold),
             GenerateStage(generator),
         )
         if ahead:  # as on a device that computes while its thread goes on
@@ -85,21 +101,24 @@ class Bare:
 
 
 class _Prompt:
-    """Builds each question's prompt once, as `PromptStage` does."""
+    """Builds prompts as `PromptStage` does, each question's once for all replicas."""
 
     name = "prompt"
 
-    def __init__(self, generator: Generator, library: Library, overheads: Overheads, sleep: Sleep) -> None:
-        self._build, self._library, self._sleep = PromptStage(generator), library, sleep
+    def __init__(
+        self, generator: Generator, library: Library, overheads: Overheads, sleep: Sleep, hold: Sleep
+    ) -> None:
+        self._build, self._library, self._most = PromptStage(generator), library, generator.max_prompt_tokens
+        self._sleep, self._hold = sleep, hold
         self._base_s, self._each_s = overheads.batch_ms / 1e3, overheads.batch_request_ms / 1e3
-        self._built: dict[tuple[str, int], Item] = {}
 
     def __call__(self, items: list[Item]) -> None:
         """Set what `PromptStage` sets, and `passages`."""
         if seconds := self._base_s + self._each_s * len(items):
+            self._hold(seconds)
             self._sleep(seconds)
         for item in items:
-            made = self._built.get((item.query, item.k)) or self._made(item.query, item.k)
+            made = self._library.built.get((item.query, item.k, self._most)) or self._made(item.query, item.k)
             item.passages, item.prompt_passages = made.passages, made.prompt_passages
             item.prompt, item.prompt_ids, item.prompt_tokens = (
                 made.prompt,
@@ -108,7 +127,7 @@ class _Prompt:
             )
 
     def _made(self, query: str, k: int) -> Item:
-        item = self._built[query, k] = Item(query, k)
+        item = self._library.built[query, k, self._most] = Item(query, k)
         item.passages = self._library.find(query, k)
         self._build([item])
         return item

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlsys import signatures
 from mlsys.errors import UserError
-from mlsys.loadtest import question_file
+from mlsys.loadtest import gate, question_file
 from mlsys.loadtest.client_health import Watch
 from mlsys.loadtest.generator import Generator
 from mlsys.loadtest.options import split
@@ -36,6 +36,7 @@ MANY_OBJECTS = 200_000
 NO_LIMIT_S = 1e12
 Event = dict[str, Any]
 During = Callable[[VirtualHosts], Coroutine[Any, Any, None]]
+Staged = Callable[[VirtualLoop, Service, VirtualHosts], None]
 
 
 def simulate(
@@ -77,9 +78,19 @@ def _library(section: str) -> Library:
     return Library.of(json.loads(section))
 
 
-def events(config: Mapping[str, Any], spec: Spec, during: During | None = None) -> Iterator[Event]:
-    """The events of the load generator (`mlsys.loadtest.generator`), as they come."""
+def events(
+    config: Mapping[str, Any], spec: Spec, during: During | None = None, staged: Staged | None = None
+) -> Iterator[Event]:
+    """The events of the load generator (`mlsys.loadtest.generator`), as they come.
+
+    `staged` is told of a service that has started. Then all of it stays until the gate after the last level is opened.
+    """
     check(config)
+    fault = (config.get("fault") or {}).get("name", "none")
+    if fault != "none" and staged is None:
+        raise UserError(
+            f"fault={fault}: a simulation within a program is broken by what it is given as `during`"
+        )
     heard: list[Event] = []
 
     def work(loop: VirtualLoop) -> Coroutine[Any, Any, None]:
@@ -87,7 +98,7 @@ def events(config: Mapping[str, Any], spec: Spec, during: During | None = None) 
             heard.append({"event": event, **content})
             loop.stop()
 
-        return _World(config, spec, loop).run(say, during)
+        return _World(config, spec, loop).run(say, during, staged)
 
     with _few_collections():
         for _ in step_by_step(work):
@@ -120,9 +131,6 @@ def check(config: Mapping[str, Any]) -> None:
             f"clock=virtual generator={generator}: what it costs is not known; cost.from=RECORD takes it from a real "
             "run, generator=simulated states it"
         )
-    fault = (config.get("fault") or {}).get("name", "none")
-    if fault != "none":
-        raise UserError(f"fault={fault} clock=virtual: faults are done to processes, and here are none")
     overheads(config.get("cost") or {})
 
 
@@ -135,15 +143,15 @@ class _World:
         self.costs: Overheads = overheads(config.get("cost") or {})
         self.hosts = VirtualHosts(self.service, loop.time, self.costs)
 
-    def service(self, config: Mapping[str, Any]) -> Service:
-        """As `mlsys.serving.__main__` builds it, of parts that live in virtual time."""
+    def service(self, config: Mapping[str, Any], line: Turns) -> Service:
+        """As `mlsys.serving.__main__` builds it, of parts that live in virtual time. `line`: its event loop."""
         mode = signatures.make("server", config["server"])
         if mode.engine_process:
             raise UserError("server.engine_process=true: with clock=virtual there are no processes")
         if mode.max_tokens is None:
             mode.max_tokens = config["generator"]["max_new_tokens"]
         parts = Parts(
-            pipeline=self._pipeline,
+            pipeline=lambda: self._pipeline(line),
             batching=lambda: self._made("batching"),
             scheduling=lambda: self._made("scheduling"),
             balancer=lambda: self._made("balancer"),
@@ -155,12 +163,13 @@ class _World:
         service: Service = mode.service(parts)
         return service
 
-    def _pipeline(self) -> Bare:
+    def _pipeline(self, line: Turns) -> Bare:
         made = dict(self.config["generator"]) | {"_target_": f"{Engine.__module__}.{Engine.__name__}"}
         engine = signatures.make("generator", made | {"sleep": self.loop.sleep, "clock": self.loop.time})
         engine.load("virtual", self.config["seed"])
-        engine.spread = self.costs.spread
-        return Bare(engine, self.library, self.costs, self.loop.sleep, self.config["device"] == "cuda")
+        engine.follow(self.costs)
+        ahead = self.config["device"] == "cuda"
+        return Bare(engine, self.library, self.costs, self.loop.sleep, ahead, line.hold)
 
     def _made(self, group: str) -> Any:
         """A policy; one that has a clock of its own gets the loop's."""
@@ -168,28 +177,36 @@ class _World:
         takes = inspect.signature(signatures.named(group, section)).parameters
         return signatures.make(group, section | ({"clock": self.loop.time} if "clock" in takes else {}))
 
-    async def run(self, say: Callable[..., None], during: During | None) -> None:
+    async def run(self, say: Callable[..., None], during: During | None, staged: Staged | None) -> None:
         """Start everything, send the load, stop everything."""
-        service = self.service(self.config)
+        balanced = "balancer_ms" if self.config["server"].get("replicas") else "loop_ms"
+        line = Turns(self.loop.time, getattr(self.costs, balanced) / 1e3)
+        service = self.service(self.config, line)
         await service.start()
         beside = [] if during is None else [asyncio.ensure_future(during(self.hosts))]
-        await Generator(self.spec, self._client(service), say, self.loop.time, Unwatched).run()
+        if staged is not None:
+            staged(self.loop, service, self.hosts)
+        client, clock = self._client(service, line), self.loop.time
+        await Generator(self.spec, client, say, clock, Unwatched, wall=clock).run()
+        if staged is not None:
+            await gate.passed(Path(self.spec.directory), gate.AFTER)
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         await service.close(drained=True)
 
-    def _client(self, service: Service) -> InProcess:
+    def _client(self, service: Service, line: Turns) -> InProcess:
         load, costs = self.spec.load, self.costs
-        balanced = "balancer_ms" if self.config["server"].get("replicas") else "loop_ms"
         return InProcess(
             service,
             self.loop.time,
             load["k"],
             load["timeout_s"],
             load["stream"],
-            Turns(self.loop.time, getattr(costs, balanced) / 1e3),
+            line,
+            Turns(self.loop.time, costs.client_ms / 1e3),
             costs.request_ms / 1e3,
+            costs.dispatch_ms / 1e3,
             self.config["server"].get("default_timeout_ms"),
         )
 

@@ -1,13 +1,14 @@
 """Clients without sockets: what is asked over HTTP in real time is asked directly.
 
-What HTTP would have cost is let pass: `request_ms` on a request's way, and the event loop of the process that takes it,
-half as the request comes and half as its answer goes, one request after the other.
+What HTTP would have cost is let pass as an answer goes: the event loop of the process that gives it, one request after
+the other, then `request_ms`, which nobody else waits for, then the clients' event loop before the next question goes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,24 +22,36 @@ from mlsys.serving.stream import Piece, Stream
 from mlsys.stages import STAGES
 
 MEANS = {stage: f"{stage}_ms" for stage in STAGES}
-HALF = 0.5
 
 
 class Turns:
     """What does one thing at a time, in the order of coming: an event loop that handles requests."""
 
     def __init__(self, clock: Clock, takes_s: float) -> None:
-        self._clock, self._half_s, self._free_at = clock, HALF * takes_s, float("-inf")
+        self._clock, self.takes_s, self._free_at = clock, takes_s, float("-inf")
+        self._held = deque[tuple[float, float]]()
 
-    async def half(self, more_s: float = 0.0) -> None:
-        """Take half of a request's time when it is one's turn, and let `more_s` pass."""
-        wait_s = more_s
-        if self._half_s:
+    def hold(self, seconds: float) -> None:
+        """A thread of its process computes from now on for so long, and it does not get on meanwhile."""
+        if self.takes_s:
             now = self._clock()
-            self._free_at = max(now, self._free_at) + self._half_s
-            wait_s += self._free_at - now
-        if wait_s:
-            await asyncio.sleep(wait_s)
+            self._held.append((now, now + seconds))
+
+    async def take(self, more_s: float = 0.0) -> None:
+        """Have a turn, and let `more_s` pass. A thread that begins to compute at the same time comes first."""
+        if self.takes_s:
+            await asyncio.sleep(0)
+            now = self._clock()
+            begin = max(now, self._free_at)
+            while self._held and self._held[0][1] <= now:
+                self._held.popleft()
+            for start, end in self._held:
+                if start <= begin < end:
+                    begin = end
+            self._free_at = begin + self.takes_s
+            more_s += self._free_at - now
+        if more_s:
+            await asyncio.sleep(more_s)
 
 
 class Told:
@@ -100,7 +113,10 @@ class Stamped(Stream):
 
 
 class InProcess:
-    """Asks `service`, `line` is its event loop. The answer counts as one that came over HTTP."""
+    """Asks `service`, whose event loop is `line`, for `clients` with one of theirs. Answers count as if over HTTP.
+
+    `request_s` and `dispatch_s`: see `mlsys.virtual.cost.Overheads`.
+    """
 
     def __init__(
         self,
@@ -110,15 +126,26 @@ class InProcess:
         timeout_s: float,
         stream: bool = False,
         line: Turns | None = None,
+        clients: Turns | None = None,
         request_s: float = 0.0,
+        dispatch_s: float = 0.0,
         default_timeout_ms: float | None = None,
     ) -> None:
         self._service, self._clock, self._k, self._timeout_s = service, clock, k, timeout_s
-        self._stream, self._line, self._request_s = stream, line or Turns(clock, 0.0), request_s
+        self._stream, self._request_s, self._dispatch_s = stream, request_s, dispatch_s
+        self._line, self._clients = line or Turns(clock, 0.0), clients or Turns(clock, 0.0)
         self._default_timeout_ms = default_timeout_ms
 
     async def ask(self, row: Row, question: Question, clock: Callable[[], float]) -> None:
         """Ask the question, fill in the row, failures too. `clock` gives s since the level began."""
+        if self._dispatch_s and row.concurrency is None:
+            await asyncio.sleep(self._dispatch_s)
+            row.sent_s = clock()
+        await self._asked(row, question, clock)
+        if self._clients.takes_s:
+            await self._clients.take()
+
+    async def _asked(self, row: Row, question: Question, clock: Callable[[], float]) -> None:
         told = Told()
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -141,7 +168,6 @@ class InProcess:
             judge(row, question, None, None)
 
     async def _send(self, row: Row, question: Question, clock: Callable[[], float], told: Told) -> None:
-        await self._line.half()
         wish = Wish(max_tokens=row.max_tokens, exact_tokens=True) if row.max_tokens else Wish()
         stream = Stamped(row, clock) if self._stream else None
         request = Request(
@@ -153,7 +179,8 @@ class InProcess:
         row.status, row.replica = answer.status, answer.replica
         if answer.retry_after is not None:
             row.retry_after_s = float(answer.retry_after)
-        await self._line.half(self._request_s)
+        if self._line.takes_s or self._request_s:
+            await self._line.take(self._request_s)
 
     async def get(self, path: str) -> Any:
         """What the service says of itself."""
