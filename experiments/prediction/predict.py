@@ -1,11 +1,12 @@
 """Real runs, and what a simulation says of each of them that was fitted to the others.
 
-    python experiments/prediction/predict.py OUT              runs all of RUNS (about eight minutes on two quiet cores)
+    python experiments/prediction/predict.py OUT              runs all of RUNS (about seven minutes on two quiet cores)
     python experiments/prediction/predict.py OUT --quick      a few short ones, to see that it works
     python experiments/prediction/predict.py --records DIR…   records that are there already, from whatever machine
 
 Writes `OUT/predictions.md` and `OUT/predictions.csv`: throughput, p50, p95 of each load level, measured and predicted.
-A level is predicted from levels of the same engine in other runs, or with `--records` from all other levels given.
+A level is predicted from levels of the same engine in other runs, or with `--records` from all other levels given. What
+lies around an engine (event loops, clients, late timers) is fitted to the other runs of all engines.
 """
 
 from __future__ import annotations
@@ -34,23 +35,27 @@ COMMON = (
 )
 SIMULATED = "generator=simulated generator.base_ms=12 generator.per_request_ms=1 generator.max_new_tokens=16"
 SMALL = "generator=random generator.shape=tiny generator.max_new_tokens=32"
-POISSON = "loadtest=poisson loadtest.duration_s=12 loadtest.request_rate="
-CLOSED = "loadtest=closed loadtest.duration_s=6 loadtest.concurrency="
+POISSON = "loadtest=poisson loadtest.duration_s=10 loadtest.request_rate="
+CLOSED = "loadtest=closed loadtest.duration_s=4 loadtest.concurrency="
 RUNS = {
     "simulated-baseline": f"{SIMULATED} server=baseline {POISSON}[15,30]",
     "simulated-queue": f"{SIMULATED} server=queue {POISSON}[15,30]",
     "simulated-two-workers": f"{SIMULATED} server=queue server.workers=2 {POISSON}[60]",
     "simulated-batch": f"{SIMULATED} server=batch {POISSON}[50,150]",
     "simulated-small-batches": f"{SIMULATED} server=batch batching.max_size=4 {POISSON}[100]",
+    "simulated-batch-sizes": f"{SIMULATED} server=batch {CLOSED}[2,16]",
     "simulated-batch-closed": f"{SIMULATED} server=batch {CLOSED}[1,8,24]",
     "simulated-continuous": f"{SIMULATED} server=continuous {POISSON}[30,100]",
+    "simulated-continuous-sizes": f"{SIMULATED} server=continuous {CLOSED}[2,16]",
     "simulated-continuous-closed": f"{SIMULATED} server=continuous {CLOSED}[1,8,24]",
     "simulated-replicas": f"{SIMULATED} server=lb server.replicas=2 {POISSON}[80]",
     "simulated-three-replicas": f"{SIMULATED} server=lb server.replicas=3 balancer=least_in_flight {POISSON}[120]",
     "small-queue": f"{SMALL} server=queue {POISSON}[5,10]",
     "small-batch": f"{SMALL} server=batch {POISSON}[15]",
+    "small-batch-sizes": f"{SMALL} server=batch {CLOSED}[1,2,8,16]",
     "small-batch-closed": f"{SMALL} server=batch {CLOSED}[1,4,12]",
     "small-continuous": f"{SMALL} server=continuous {POISSON}[15]",
+    "small-continuous-sizes": f"{SMALL} server=continuous {CLOSED}[1,2,8,16]",
     "small-continuous-closed": f"{SMALL} server=continuous {CLOSED}[1,4,12]",
 }
 QUICK = ("simulated-queue", "simulated-batch-closed")
@@ -74,10 +79,10 @@ def steps(level: dict[str, Scalar]) -> bool:
     return "step_ms.mean" in level
 
 
-def predict(target: Source, others: Sequence[Source]) -> dict[str, Any]:
-    """One level: what was measured, and what the simulation says that is fitted to `others`."""
+def predict(target: Source, others: Sequence[Source], also: Sequence[Source] = ()) -> dict[str, Any]:
+    """One level: what was measured, and what the simulation says that is fitted to `others`, around them to `also`."""
     record, level = target
-    config = of_levels(others).applied(renewed(record.config))
+    config = of_levels(others, also=also).applied(renewed(record.config))
     load = "concurrency" if level.get("concurrency") else "request_rate"
     value = level.get("concurrency") or level.get("offered_rate_rps")
     longest = level.get("output_tokens.max")
@@ -101,16 +106,21 @@ def table(runs: Sequence[tuple[Path, Record]], leave_out_run: bool) -> pd.DataFr
     rows = []
     for place, record in runs:
         for number, level in enumerate(record.levels):
-            others = [
+            allowed = [
                 (other, one)
                 for where, other in runs
                 for index, one in enumerate(other.levels)
                 if (where != place if leave_out_run else (where, index) != (place, number))
-                and steps(one) == steps(level)
+            ]
+            others = [
+                (other, one)
+                for other, one in allowed
+                if steps(one) == steps(level)
                 and other.config["generator"]["name"] == record.config["generator"]["name"]
             ]
+            also = [one for one in allowed if one not in others]
             try:
-                rows.append({"run": place.name} | predict((record, level), others))
+                rows.append({"run": place.name} | predict((record, level), others, also))
             except UserError as error:
                 print(f"{place.name}, level {number}: {error}", file=sys.stderr)
     return pd.DataFrame(rows)

@@ -18,6 +18,7 @@ from mlsys.errors import UserError
 from mlsys.plan.objective import Objective
 from mlsys.record import Record
 from mlsys.report.rows import finite
+from mlsys.virtual.cost import overheads
 from mlsys.virtual.renewed import renewed
 from mlsys.virtual.simulate import fitted, simulate
 
@@ -57,9 +58,9 @@ class Known:
 
     def cost_ms(self, size: int) -> float:
         """What a batch keeps the worker busy, by the fit, at least."""
-        cost = self.config.get("cost") or {}
+        around = overheads(self.config.get("cost") or {})
         engine = signatures.make("generator", self.config["generator"]).cost_ms(size)
-        return float(engine + (cost.get("batch_ms") or 0.0) + (cost.get("batch_request_ms") or 0.0) * size)
+        return float(engine * around.factor(size) + around.batch_ms + around.batch_request_ms * size)
 
 
 def read(paths: Sequence[Path], objective: Objective) -> list[Known]:

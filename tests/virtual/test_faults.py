@@ -16,7 +16,7 @@ from mlsys.virtual.benchmark import VirtualBenchmark
 
 LOAD = {"request_rate": 60.0, "requests": 360, "warmup_requests": 0, "timeout_s": 30.0}
 COSTS = {"base_ms": 10.0, "per_request_ms": 1.0, "per_token_ms": 0.0, "max_new_tokens": 4}
-SPAN = {"at_s": 2.0, "for_s": 1.5, "target": "replica-1"}
+SPAN: dict[str, Any] = {"at_s": 2.0, "for_s": 1.5, "target": "replica-1"}
 
 
 @pytest.fixture(autouse=True)

@@ -23,12 +23,17 @@ ENGINE = {
     "per_sequence_ms": 0.25,
     "max_new_tokens": 8,
 }
-COST = {"request_ms": 2.0, "loop_ms": 0.4, "batch_ms": 3.0, "batch_request_ms": 0.5}
+COST = {"request_ms": 2.0, "loop_ms": 0.4, "client_ms": 0.6, "batch_ms": 3.0, "batch_request_ms": 0.5}
 
 
-def measured(server: str, **sections: dict[str, Any]) -> tuple[Record, list[Level]]:
-    clients = {"concurrency": [1, 4, 16], "requests": 200}
-    config = simulated(server, generator=ENGINE, loadtest=clients, **sections) | {"cost": COST}
+def measured(
+    server: str, cost: dict[str, Any] | None = None, **sections: dict[str, Any]
+) -> tuple[Record, list[Level]]:
+    load = {"requests": 200} | sections.pop("loadtest", {"concurrency": [1, 4, 16]})
+    kind = "poisson" if "request_rate" in load else "closed"
+    engine = ENGINE | sections.pop("generator", {})
+    config = simulated(server, kind, generator=engine, loadtest=load, **sections)
+    config |= {"cost": COST | (cost or {})}
     record = Record("serving", [], config, "", {}, "", status="ok", error=None)
     levels = simulate(config, ASKED)
     for level in levels:
@@ -48,6 +53,7 @@ def test_whole_batches_tell_what_a_batch_takes_and_what_each_request_adds() -> N
     assert fitted.cost["batch_request_ms"] == pytest.approx(0.5, rel=0.05)
     assert fitted.cost["request_ms"] == pytest.approx(2.0, rel=0.15)
     assert fitted.cost["loop_ms"] == pytest.approx(0.4, rel=0.25)
+    assert fitted.cost["client_ms"] == pytest.approx(0.6, rel=0.1)
     assert max(map(abs, fitted.off)) < 0.02
 
 
@@ -56,6 +62,38 @@ def test_steps_tell_what_a_step_takes_and_each_sequence_in_it() -> None:
     assert fitted.generator["per_token_ms"] == pytest.approx(2.0, rel=0.1)
     assert fitted.generator["per_sequence_ms"] == pytest.approx(0.25, rel=0.1)
     assert max(map(abs, fitted.off)) < 0.05
+
+
+def test_clients_that_are_faster_than_the_service_are_found_too() -> None:
+    fitted = found(measured("batch", cost={"loop_ms": 0.8, "client_ms": 0.1})[0])
+    assert fitted.cost["loop_ms"] == pytest.approx(0.8, rel=0.1)
+    assert fitted.cost["client_ms"] == pytest.approx(0.1, rel=0.25)
+
+
+def test_reading_prompts_is_told_apart_from_writing_where_steps_that_read_are_counted() -> None:
+    engine = {"base_ms": 12.0, "per_request_ms": 1.0, "per_token_ms": 0.5, "per_sequence_ms": 0.05}
+    fitted = found(measured("continuous", generator=engine)[0])
+    for knob, truth in engine.items():
+        assert fitted.generator[knob] == pytest.approx(truth, rel=0.05), knob
+
+
+def test_an_engine_that_is_no_straight_line_is_followed_from_size_to_size() -> None:
+    shape = [[1.0, 0.7], [4.0, 1.3], [16.0, 1.0]]
+    fitted = found(measured("batch", cost={"shape": shape})[0])
+    config = simulated("batch", generator=ENGINE, loadtest={"concurrency": 4, "requests": 200})
+    (truth,) = simulate(config | {"cost": COST | {"shape": shape}}, ASKED)
+    (predicted,) = simulate(fitted.applied(config), ASKED)
+    assert len(fitted.cost["shape"]) == 3
+    for figure in ("throughput_rps", "e2e_ms.p50", "stage_ms.generate.mean"):
+        assert predicted.values[figure] == pytest.approx(number(truth.values[figure]), rel=0.02)
+
+
+def test_what_a_pause_costs_is_found_in_how_often_batches_follow_at_once() -> None:
+    levels = [
+        measured("queue", loadtest={"request_rate": rate}, cost={"idle_ms": 12.0})[0] for rate in (3.0, 20.0)
+    ]
+    fitted = of_levels([(record, level) for record in levels for level in record.levels])
+    assert fitted.cost["idle_ms"] == pytest.approx(12.0, rel=0.15)
 
 
 def test_a_run_is_predicted_from_another_one() -> None:

@@ -85,6 +85,30 @@ def test_what_http_would_cost_is_waited_for_one_request_after_the_other() -> Non
     assert found.values["outside_ms.mean"] == pytest.approx(5.0)
 
 
+def test_an_event_loop_stands_still_while_its_worker_prepares_the_batch_that_follows() -> None:
+    config = experiment("queue", "closed", loadtest={"concurrency": 2, "requests": 20})
+    config["cost"] = {"loop_ms": 1.0, "batch_ms": 4.0}
+    (found,) = simulate(config, ASKED)
+    assert number(found.values["outside_ms.mean"]) == pytest.approx(4.0 + 1.0)
+
+
+def test_clients_take_their_time_between_an_answer_and_the_next_question() -> None:
+    config = experiment(
+        "batch", "closed", loadtest={"concurrency": 4, "requests": 100}, batching={"linger_ms": 9.0}
+    )
+    config["cost"] = {"client_ms": 2.0}
+    (found,) = simulate(config, ASKED)
+    assert number(found.values["throughput_rps"]) == pytest.approx(4e3 / (25.0 + 4 * 2.0), rel=0.02)
+
+
+def test_a_question_that_is_due_at_a_time_is_sent_late() -> None:
+    config = experiment("queue", "poisson", loadtest=poisson(5.0, 100))
+    config["cost"] = {"dispatch_ms": 0.75}
+    (found,) = simulate(config, ASKED)
+    assert number(found.values["dispatch_delay_ms.mean"]) == pytest.approx(0.75)
+    assert number(found.values["e2e_ms.p50"]) == pytest.approx(22.75)
+
+
 async def kill_one(hosts: VirtualHosts) -> None:
     await asyncio.sleep(2.0)
     hosts.processes["virtual://replica-1"].signal(signal.SIGKILL)

@@ -23,7 +23,17 @@ class TokenMeters:
 
     def __init__(self, meters: Meters, loop: Loop) -> None:
         self._loop, self._meters = loop, meters
-        self.steps: Tally[str] = Tally(count=0, total_us=0, held_tokens=0)
+        self.steps: Tally[str] = Tally(
+            count=0,
+            total_us=0,
+            held_tokens=0,
+            reading=0,
+            reading_us=0,
+            reading_sequences=0,
+            gaps=0,
+            gaps_us=0,
+        )
+        self._ended_at: float | None = None  # of the last step, where somebody was left to go on with
         self.tokens: Tally[str] = Tally(prompt=0, generation=0)
         planner, cache, stepper = loop.planner, loop.planner.cache, loop.stepper
         room = max(1, planner.slots * stepper.slot_tokens)
@@ -65,6 +75,11 @@ class TokenMeters:
         self.steps["count"] += 1
         self.steps["total_us"] += round(1e6 * seconds)
         self.steps["held_tokens"] += self._held()
+        if plan.reads:
+            self.steps["reading"] += 1
+            self.steps["reading_us"] += round(1e6 * seconds)
+            self.steps["reading_sequences"] += wrote
+        self._between(plan, seconds)
         self._meters.sizes[len(plan.members)] += 1
         self._meters.decoding(len(plan.members), _counts(plan, read, sequences, seconds))
         self._step_s.observe(seconds)
@@ -73,6 +88,13 @@ class TokenMeters:
             if total > self._counted[name]:
                 self._counters[name].inc(total - self._counted[name])
                 self._counted[name] = total
+
+    def _between(self, plan: Plan, seconds: float) -> None:
+        """What passed since the step before, where that left somebody to go on with: planning, telling, texts."""
+        if self._ended_at is not None:
+            self.steps["gaps"] += 1
+            self.steps["gaps_us"] += max(0, round(1e6 * (plan.launched_at - self._ended_at)))
+        self._ended_at = plan.launched_at + seconds if self._loop.planner.running else None
 
     def counts(self) -> dict[str, int]:
         """Totals since the start, by vLLM's names."""
