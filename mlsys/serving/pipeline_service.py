@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from mlsys.rag import stopping
 from mlsys.roofline import counts
 from mlsys.roofline.counts import PRESENT, WAITED
 from mlsys.roofline.delays import waited_us
-from mlsys.serving import stopping
 from mlsys.serving.admission import Admission
 from mlsys.serving.fairness import Places, displaced
 from mlsys.serving.http import schema

@@ -236,5 +236,5 @@ async def test_an_embedder_that_fails_is_not_asked_once_more_for_each_of_its_bat
 
 
 def test_what_that_server_decides_cannot_be_chosen_here() -> None:
-    with pytest.raises(UserError, match="scheduling=fair: generator=openai is scheduled by the server"):
+    with pytest.raises(UserError, match="scheduling=fair: generator=openai schedules by itself"):
         service("continuous", "http://127.0.0.1:9", scheduling="fair")

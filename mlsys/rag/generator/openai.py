@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any, Unpack
 
 from mlsys.errors import UserError
@@ -44,11 +45,14 @@ class OpenAI:
         for knob, value in (("max_new_tokens", max_new_tokens), ("max_prompt_tokens", max_prompt_tokens)):
             if value < 1:
                 raise UserError(f"generator.{knob}={value} must be at least 1")
-        self.upstream = Upstream("generator", MODELS, "/v1", **knobs)
+        self.upstream = self._upstream(**knobs)
         self.name, self.model, self.stream = name, model, stream
         self.max_new_tokens, self.fixed_length = max_new_tokens, fixed_length
         self._max_prompt_tokens = max_prompt_tokens
         self._served: Served | None = None
+
+    def _upstream(self, **knobs: Unpack[Knobs]) -> Upstream:
+        return Upstream("generator", MODELS, "/v1", **knobs)
 
     def allow(self, max_tokens: int) -> None:
         """The server says how long answers may be."""
@@ -97,6 +101,26 @@ class OpenAI:
             return await self.answer(prompt, wanted)
         except UpstreamError as error:
             return Completion("", None, failure=error)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests have none of `max_in_flight` places."""
+        return self.upstream.waiting
+
+    @property
+    def in_flight(self) -> int:
+        """How many have one."""
+        return self.upstream.in_flight
+
+    def begin(
+        self,
+        prompt: Prompt,
+        wanted: Wanted,
+        begins: Callable[[], None] | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> Future[Completion]:
+        """From any thread: one answer, which may raise UpstreamError. Cancelling the future ends the request."""
+        return self.upstream.submit(self.answer(prompt, wanted, begins, tell))
 
     async def answer(
         self,
@@ -158,7 +182,7 @@ class OpenAI:
 
     def stepper(self, slots: int | None, kv_memory: int | None, prefix_share: float, longest: int) -> Stepper:
         """Raises UserError: that server runs the steps."""
-        raise UserError(f"generator={self.name} has no steps here: the server at generator.url runs them")
+        raise UserError(f"generator={self.name} has no steps here: its server runs them")
 
     def describe(self) -> dict[str, Scalar]:
         """The server and its model, as it calls them."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mlsys.rag.generator import Generator
+from mlsys.rag.generator.text import Text
 from mlsys.serving.continuous.sequence import Sequence
-from mlsys.serving.continuous.text import Text
 from mlsys.serving.request import Request
 
 

@@ -1,49 +1,60 @@
-"""The service of an engine at an address: each answer begins there as soon as its prompt is ready, and is passed on.
+"""The service of an engine that schedules by itself: each answer begins there as soon as its prompt is ready.
 
-That server schedules the tokens, so there are no steps here and no policy. Text goes to the client as it comes. Reading
-(`prefill`) ends with the first text: until then the answer may have waited there, which nobody here can tell apart.
+So there are no steps here and no policy. Text goes to the client as it comes. Reading (`prefill`) ends with the first
+text: until then the answer may have waited in the engine, which nobody here can tell apart.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from mlsys.rag.generator import Completion, Prompt, Wanted
 from mlsys.rag.stages import GenerateStage, prompt, wanted
-from mlsys.rag.upstream import Upstream
 from mlsys.serving.continuous.prepared import Prepared
 from mlsys.serving.options import Server
 from mlsys.serving.pipeline_service import PROBE
 from mlsys.serving.request import Request, Wish
 from mlsys.serving.worker import Pipeline, failure
 
-T = TypeVar("T")
 PROBE_TOKENS = 2
 
 
 @runtime_checkable
 class Answering(Protocol):
-    """A generator whose server answers many at once, and tells each answer as it is written."""
+    """A generator whose engine answers many at once, and tells each answer as it is written. `stream`: in pieces."""
 
     stream: bool
-    upstream: Upstream
 
-    def answer(
+    @property
+    def waiting(self) -> int:
+        """How many answers have not begun."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """How many are being written."""
+        ...
+
+    def begin(
         self,
         prompt: Prompt,
         wanted: Wanted,
         begins: Callable[[], None] | None = None,
         tell: Callable[[str], None] | None = None,
-    ) -> Coroutine[Any, Any, Completion]:
-        """Raises UpstreamError. The callbacks come in the upstream's thread."""
+    ) -> Future[Completion]:
+        """From any thread: one answer. Cancelling the future ends it.
+
+        `begins` is called when the engine takes it in, `tell` with each piece of text, both in the engine's thread.
+        """
         ...
 
 
 class PassThrough(Prepared):
-    """One pipeline, whose generator is at an address."""
+    """One pipeline, whose generator schedules by itself."""
 
     def __init__(self, options: Server, pipeline: Pipeline, generator: Answering) -> None:
         super().__init__(options, pipeline)
@@ -53,14 +64,14 @@ class PassThrough(Prepared):
 
     def queued(self) -> int:
         """How many have not been sent."""
-        return super().queued() + self.generator.upstream.waiting
+        return super().queued() + self.generator.waiting
 
     def in_workers(self) -> int:
         """How many are being answered there."""
-        return self.generator.upstream.in_flight
+        return self.generator.in_flight
 
     async def start(self) -> None:
-        """Load, wait for the server, answer one real request."""
+        """Load, warm, answer one real request."""
         self._events = asyncio.get_running_loop()
         (worker,), (pool,) = self.workers, self.pools
         await self._events.run_in_executor(pool, worker.pipeline.load)
@@ -91,7 +102,7 @@ class PassThrough(Prepared):
 
     async def _carry(self, request: Request) -> None:
         """Send it, pass its text on, fill its item in."""
-        item, upstream = request.item, self.generator.upstream
+        item, generator = request.item, self.generator
         parts = ("prefill", "decode") if self.generator.stream else ("generate", "generate")
         together = 1
         waits = True
@@ -99,7 +110,7 @@ class PassThrough(Prepared):
         def begun() -> None:
             nonlocal together
             request.mark("queue")
-            together = upstream.in_flight
+            together = generator.in_flight
 
         def told(text: str) -> None:
             nonlocal waits
@@ -110,21 +121,19 @@ class PassThrough(Prepared):
                 request.stream.write(text, None)
 
         answer = await asyncio.wrap_future(
-            upstream.submit(
-                self.generator.answer(
-                    prompt(item),
-                    wanted(item),
-                    lambda: self._later(begun),
-                    lambda text: self._later(partial(told, text)),
-                )
+            generator.begin(
+                prompt(item),
+                wanted(item),
+                lambda: self._later(begun),
+                lambda text: self._later(partial(told, text)),
             )
         )
         request.mark(parts[0] if waits else parts[1])
-        request.batch_size = round((together + upstream.in_flight + 1) / 2)
+        request.batch_size = round((together + generator.in_flight + 1) / 2)
         self._fill(item, answer)
 
     def _later(self, work: Callable[[], None]) -> None:
-        """From the upstream's thread: do it in this service's."""
+        """From a thread of the engine's: do it in this service's."""
         self._events.call_soon_threadsafe(work)
 
     async def close(self, drained: bool) -> None:

@@ -14,7 +14,7 @@ class Continuous(Server):
     """Has no knobs of its own."""
 
     def service(self, parts: Parts) -> Service:
-        """One pipeline behind the chosen scheduling policy, or before a server that schedules by itself."""
+        """One pipeline behind the chosen scheduling policy, or before an engine that schedules by itself."""
         policy, pipeline = parts.scheduling(), parts.pipeline()
         if isinstance(generator := pipeline.generator, Answering):
             _check(policy, pipeline.generator.name)
@@ -23,8 +23,8 @@ class Continuous(Server):
 
 
 def _check(policy: Policy, generator: str) -> None:
-    """Raise UserError for what a server at an address decides by itself."""
-    whose = f"generator={generator} is scheduled by the server at generator.url"
+    """Raise UserError for what that engine decides by itself."""
+    whose = f"generator={generator} schedules by itself"
     if policy.name != "fcfs":
         raise UserError(f"scheduling={policy.name}: {whose}")
     for knob in ("slots", "kv_memory"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mlsys.rag import stopping
 from mlsys.rag.item import Item
-from mlsys.serving import stopping
 
 
 @pytest.mark.parametrize(

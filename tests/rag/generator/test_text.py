@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlsys.serving.continuous.text import Text
+from mlsys.rag.generator.text import Text
 
 
 class Given:

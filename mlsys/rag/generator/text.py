@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mlsys.rag import stopping
 from mlsys.rag.generator.pieces import Pieces
-from mlsys.serving import stopping
 
 
 class Text:
