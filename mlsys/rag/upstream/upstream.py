@@ -23,7 +23,7 @@ from mlsys.rag.upstream import address
 from mlsys.rag.upstream.background import Background
 from mlsys.rag.upstream.connection import CHECK_S, Connection, Read
 from mlsys.rag.upstream.errors import UpstreamError
-from mlsys.rag.upstream.health import Health
+from mlsys.rag.upstream.health import Health, Trouble
 
 T = TypeVar("T")
 POLL_S = 0.25
@@ -82,13 +82,18 @@ class Upstream:
     async def _appears(self) -> str | None:
         """None once it answers, or what is wrong."""
         until = time.monotonic() + self._knobs["start_timeout_s"]
-        while (trouble := await self._connection.trouble(self._check_path)) is not None:
+        while (trouble := await self._trouble()) is not None:
+            if trouble.is_final:
+                return trouble.why
             if time.monotonic() + POLL_S > until:
                 return f"{trouble.why} ({self.group}.start_timeout_s={self._knobs['start_timeout_s']:g})"
             await asyncio.sleep(POLL_S)
         if await self._connection.refuses_key(self._check_path):
             return f"refuses {self.group}.api_key={self._knobs['api_key'] or 'null'}"
         return None
+
+    async def _trouble(self) -> Trouble | None:
+        return await self._connection.trouble(self._check_path)
 
     def close(self) -> None:
         """Give everything up."""
@@ -207,7 +212,7 @@ class Upstream:
                     await self._doubt.wait()
             self._doubt.clear()
             self.health.asked()
-            self.health.checked(await self._connection.trouble(self._check_path))
+            self.health.checked(await self._trouble())
             self.counts["outages"] = self.health.outages
             await asyncio.sleep(min(POLL_S, self.health.interval_s))
 
