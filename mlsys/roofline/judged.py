@@ -6,7 +6,8 @@ The rule, first that holds:
               a processor for more than 0.2 of its steps' time: the program around the steps is the limit
     memory    MBU is 0.4 or more, and not less than MFU
     compute   MFU is 0.4 or more
-    launch    none of these: most of a step is neither bytes nor arithmetic, but launches and small kernels
+    launch    none of these: most of a step is neither bytes nor arithmetic, but launches, small kernels, and the
+              engine's thread waiting for Python's lock before it can launch the next
 
 0.4 because well-made decoders reach 0.5 to 0.8 of a card's bandwidth where that bounds them.
 """

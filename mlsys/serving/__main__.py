@@ -37,7 +37,7 @@ def serve(path: Path) -> int:
     built = parts.of(config, path.resolve().parent)
     if hasattr(mode, "run"):  # it serves in processes of its own
         return int(mode.run(built))
-    apart = mode.engine_process and not mode.starts_replicas  # else each replica has one
+    apart = engine.wanted(mode, config)
     listener = server.bind(mode.host, mode.port)
     with listener:
         service = engine.service(mode, path) if apart else mode.service(built)

@@ -64,7 +64,7 @@ class Server:
     drain_timeout_s: float
     stall_timeout_s: float
     label: str | None
-    engine_process: bool
+    engine_process: bool | None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

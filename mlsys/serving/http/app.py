@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from mlsys.errors import UserError
 from mlsys.serving.http import docs, replies, schema, sse, trail
+from mlsys.serving.http.direct import Direct
 from mlsys.serving.http.handler import Handler
 from mlsys.serving.http.jobs import Job
 from mlsys.serving.http.keyring import Keyring
@@ -56,6 +57,7 @@ STREAMED: dict[str, Any] = {
 def create(handler: Handler) -> FastAPI:
     """The application for one handler."""
     app = FastAPI(title="mlsys RAG service", docs_url=None, redoc_url=None)  # theirs load from a CDN
+    app.router.route_class = Direct
     options = handler.options
     rates = None if options.rate_per_key is None else Rates(options.rate_per_key, options.rate_burst)
     keyring = Keyring(options.api_key)

@@ -13,9 +13,11 @@ import aiohttp
 import psutil
 import pytest
 from launching import Launch, process_for
-from sections import made
+from sections import composed, made
 
+from mlsys import signatures
 from mlsys.errors import UserError
+from mlsys.serving import engine
 from mlsys.serving.balancer.options import replica_options
 
 APART = {"engine_process": True}
@@ -47,13 +49,13 @@ def test_a_stop_of_the_engine_is_the_services_and_its_death_too(
     launch: Launch, number: int, answer: int, exit_status: int
 ) -> None:
     with launch("batch", server=APART, generator=SLOW) as (url, process):
-        (engine,) = psutil.Process(process.pid).children(recursive=True)
-        status, body = asyncio.run(stopped(url, engine.pid, number))
+        (child,) = psutil.Process(process.pid).children(recursive=True)
+        status, body = asyncio.run(stopped(url, child.pid, number))
         assert status == answer
         assert body.get("detail", "") == ("" if answer == 200 else "the engine's process has ended")
         began = time.monotonic()
         assert process.wait(60) == exit_status
-        assert psutil.wait_procs([engine], timeout=60)[1] == []
+        assert psutil.wait_procs([child], timeout=60)[1] == []
         assert time.monotonic() - began < SOON_S
         said = process.log.read_text()
     assert ("error: the engine's process was ended by SIGKILL" in said) == (number == signal.SIGKILL)
@@ -61,10 +63,10 @@ def test_a_stop_of_the_engine_is_the_services_and_its_death_too(
 
 def test_no_engine_outlives_its_service(launch: Launch) -> None:
     with launch("continuous", server=APART) as (url, process):
-        (engine,) = psutil.Process(process.pid).children(recursive=True)
+        (child,) = psutil.Process(process.pid).children(recursive=True)
         assert asyncio.run(asked(url))[0] == 200
         os.kill(process.pid, signal.SIGKILL)
-        assert psutil.wait_procs([engine], timeout=60)[1] == []
+        assert psutil.wait_procs([child], timeout=60)[1] == []
 
 
 def test_a_mistake_that_the_engine_finds_is_one_line(tmp_path: Path) -> None:
@@ -72,6 +74,29 @@ def test_a_mistake_that_the_engine_finds_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^generator\.base_ms=-1\.0 must be 0 or more$"):
             process.wait_ready(60)
         assert process.wait(60) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "gpus", "cores", "expected"),
+    [
+        (("server=continuous", "generator=random"), ["0"], 4, True),
+        (("server=continuous", "generator=random"), [], 4, False),
+        (("server=continuous", "generator=random"), ["0"], 2, False),
+        (("server=continuous", "generator=random", "device=cpu"), ["0"], 4, False),
+        (("server=continuous", "generator=simulated"), ["0"], 4, False),
+        (("server=batch", "generator=random"), ["0"], 4, False),
+        (("server=batch", "generator=random", "server.engine_process=true"), [], 1, True),
+        (("server=continuous", "generator=random", "server.engine_process=false"), ["0"], 4, False),
+        (("server=lb", "generator=random", "server.engine_process=true"), ["0"], 4, False),
+    ],
+)
+def test_two_processes_where_they_are_wanted_or_worth_it(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], gpus: list[str], cores: int, expected: bool
+) -> None:
+    monkeypatch.setattr(engine, "visible_gpus", lambda: gpus)
+    monkeypatch.setattr(engine, "cores", lambda: cores)
+    config = composed(*words)
+    assert engine.wanted(signatures.make("server", config["server"]), config) is expected
 
 
 def test_a_balancers_replicas_have_engines_of_their_own() -> None:
