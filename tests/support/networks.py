@@ -16,6 +16,11 @@ SHAPES = {
     "qwen2": {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 1},
     "opt": {"hidden_size": 64, "ffn_dim": 96, "num_attention_heads": 4, "word_embed_proj_dim": 64},
 }
+# Families that only some tests ask for.
+MORE_SHAPES = {
+    "mistral": {**SHAPES["llama"], "head_dim": 16, "sliding_window": None},
+    "qwen3": {**SHAPES["llama"], "head_dim": 32},
+}
 
 
 def network(family: str, implementation: str = attention.IMPLEMENTATION) -> torch.nn.Module:
@@ -27,7 +32,9 @@ def network(family: str, implementation: str = attention.IMPLEMENTATION) -> torc
         "eos_token_id": 2,
         "bos_token_id": 1,
     }
-    config = AutoConfig.for_model(family, **sizes, **SHAPES[family], max_position_embeddings=256)
+    config = AutoConfig.for_model(
+        family, **sizes, **{**SHAPES, **MORE_SHAPES}[family], max_position_embeddings=256
+    )
     torch.manual_seed(0)
     made = AutoModelForCausalLM.from_config(config, attn_implementation=implementation).eval()
     with torch.no_grad():  # weights large enough that the best token leads clearly

@@ -19,6 +19,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+from mlsys.rag.generator.kv_cache import Heads
+
 IMPLEMENTATION = "mlsys_slots"
 
 
@@ -37,7 +39,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._memory: dict[int, torch.Tensor] = {}
-        self._views: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._views: dict[int, torch.Tensor] = {}
         self.rows, self.length = 0, 0
 
     def resize(self, rows: int, length: int) -> None:
@@ -48,7 +50,7 @@ class Slots:
     def layer(self, layer: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of a layer, typed and shaped for `like` (1, K, N, d)."""
         if layer in self._views:
-            return self._views[layer]
+            return self._views[layer][0], self._views[layer][1]
         shape = (2, self.rows, like.shape[1], self.length, like.shape[3])
         size = math.prod(shape)
         memory = self._memory.get(layer)
@@ -56,11 +58,22 @@ class Slots:
             memory = torch.zeros(size, dtype=like.dtype, device=like.device)
             self._memory[layer] = memory
         both = memory[:size].view(shape)
-        self._views[layer] = both[0], both[1]
-        return self._views[layer]
+        self._views[layer] = both
+        return both[0], both[1]
 
     def kept(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Keys and values of all layers, in order."""
+        return [(both[0], both[1]) for both in self.memory()]
+
+    def reserve(self, kept: Heads, device: torch.device) -> list[torch.Tensor]:
+        """Memory for what a model keeps, before it is first used."""
+        like = torch.empty((1, kept.heads, 0, kept.dim), dtype=kept.dtype, device=device)
+        for layer in range(kept.layers):
+            self.layer(layer, like)
+        return self.memory()
+
+    def memory(self) -> list[torch.Tensor]:
+        """Keys and values of each layer in one, (2, rows, K, length, d), in order."""
         return [self._views[layer] for layer in sorted(self._views)]
 
 

@@ -29,6 +29,7 @@ class Engine(Protocol):
 
     name: str
     shared_tokens: int
+    decode_kernels: str  # whose a written token's are: `fused`, or `torch` and why
 
     def warm(self, max_batch: int) -> None:
         """Prepare for batches of up to `max_batch`."""
@@ -56,6 +57,7 @@ class Decoder:
     """
 
     name = "slots"
+    decode_kernels = "torch"
 
     def __init__(self, model: Any, ends: frozenset[int], prefix: Sequence[int] = ()) -> None:
         self._model, self._ends = model, ends

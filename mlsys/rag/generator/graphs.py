@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,22 +18,29 @@ import torch
 from mlsys import progress
 from mlsys.rag.generator.attention import PaddedPrefill, Plan, Slots, StaticDecode, additive
 from mlsys.rag.generator.decoding import forward
+from mlsys.rag.generator.fused_model import Parts, parts_for
+from mlsys.rag.generator.fused_step import FusedStep, Wanted
+from mlsys.rag.generator.kv_cache import heads
 from mlsys.rag.generator.lengths import Lengths
 from mlsys.rag.generator.recorded import recorded
 from mlsys.rag.generator.sampling import draw_into
+from mlsys.rag.generator.slot_kernels import TILE
 from mlsys.rag.generator.stepping import Sampling
 
 LENGTHS = (128, 192, 256, 384, 512, 768)
 LENGTH_STEP = 64
 PASS_TOKENS = 131_072  # rows times length of the largest prompts read at once
 MASK_STEP = 16  # attention kernels want aligned masks
+FUSED_TOKENS = 131_072  # of prompts read at once by the fused kernels; with more torch's are faster
 CHECK_STEPS = 8  # how often answers of free length are looked at
 
 
 class Bucket:
     """The fixed tensors and the two recorded steps of one batch size and prompt length."""
 
-    def __init__(self, model: Any, slots: Slots, rows: int, length: int, new: int, pool: Any) -> None:
+    def __init__(
+        self, model: Any, parts: Parts | None, slots: Slots, rows: int, length: int, new: int, pool: Any
+    ) -> None:
         self._model, self._slots, self._length = model, slots, length
         self.columns = -(-(length + new) // MASK_STEP) * MASK_STEP
         device = next(model.parameters()).device
@@ -49,8 +57,9 @@ class Bucket:
         slots.resize(rows, self.columns)
         self._prefill = PaddedPrefill(slots, rows, length)
         self._decode = StaticDecode(slots, self.seen, self.column)
-        self.read = recorded(self._read, device, pool)
-        self.write = recorded(self._write, device, pool)
+        read, write = (self._read, self._write) if parts is None else self._fused(parts, rows)
+        self.read = recorded(read, device, pool)
+        self.write = recorded(write, device, pool)
 
     def _read(self) -> None:
         self.column.fill_(self._length)
@@ -65,9 +74,42 @@ class Bucket:
         self.column.add_(1)
         self._keep(logits)
 
+    def _fused(self, parts: Parts, rows: int) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Reading, where prompts are short, and writing by the fused kernels.
+
+        They keep a new token right after its prompt, in what is a gap otherwise: there is no mask.
+        """
+        device, length = self.tokens.device, self._length
+        each = torch.arange(rows, device=device)
+        gives = each, self.tokens, self.tokens, self.logits
+        starts = TILE * torch.arange(rows * length // TILE, device=device)
+        tiles = starts // length, starts % length, torch.full_like(starts, TILE), starts
+        which, slots = torch.arange(rows * length, device=device), each.repeat_interleave(length)
+        self._reads = Wanted(self.ids, which, slots, self._each, self.last, *gives, 0, tiles)
+        self._writes = Wanted(self.tokens, each, each, self.positions, each, *gives, rows)
+        kept = self._slots.reserve(heads(self._model), device)
+        read = partial(self._read_fused, FusedStep(parts, kept, self._reads))
+        write = partial(self._write_fused, FusedStep(parts, kept, self._writes))
+        return read if rows * length <= FUSED_TOKENS else self._read, write
+
+    def _read_fused(self, step: FusedStep) -> None:
+        self.column.fill_(self._length)
+        self.positions.copy_(self.ends[:, 0])
+        step.run()
+        self._note()
+
+    def _write_fused(self, step: FusedStep) -> None:
+        step.run()
+        self.positions.add_(1)
+        self.column.add_(1)
+        self._note()
+
     def _keep(self, logits: torch.Tensor) -> None:
         self.logits.copy_(logits)
         self.tokens.copy_(logits.argmax(-1))
+        self._note()
+
+    def _note(self) -> None:
         self.out.index_copy_(1, self.column - self._length, self.tokens[:, None])
 
     def draw(self, step: int, sampling: Sequence[Sampling], positions: Sequence[int]) -> None:
@@ -92,8 +134,9 @@ class GraphDecoder:
     def __init__(self, model: Any, ends: frozenset[int], max_prompt: int, max_new: int) -> None:
         self._model, self._ends, self._max_new = model, ends, max_new
         self._device = next(model.parameters()).device
-        self.name = "CUDA graphs" if self._device.type == "cuda" else "static shapes, without graphs"
         top = -(-max_prompt // LENGTH_STEP) * LENGTH_STEP
+        self._parts, self.decode_kernels = parts_for(model, top + max_new + MASK_STEP)
+        self.name = "CUDA graphs" if self._device.type == "cuda" else "static shapes, without graphs"
         self._lengths = [length for length in LENGTHS if length < top] + [top]
         self._rows = [1]
         self._slots, self._largest = Slots(), 0
@@ -123,7 +166,7 @@ class GraphDecoder:
             if size > self._largest:  # the slots' memory will move: what was recorded points to the old
                 self._buckets.clear()
                 self._largest = size
-            bucket = Bucket(self._model, self._slots, rows, length, self._max_new, self._pool)
+            bucket = Bucket(self._model, self._parts, self._slots, rows, length, self._max_new, self._pool)
             self._buckets[rows, length] = bucket
         return self._buckets[rows, length]
 

@@ -206,6 +206,7 @@ class ModelGenerator:
             "parameters": self._parameters,
             "dtype": self.dtype,
             "decoder": self._engine.name,
+            "decode_kernels": self._engine.decode_kernels,
             "compile": self.compile,
             "packed_weights": self._packed,
             "max_new_tokens": self.max_new_tokens,

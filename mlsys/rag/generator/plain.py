@@ -18,6 +18,7 @@ class PlainDecoder:
 
     name = "transformers generate"
     shared_tokens = 0
+    decode_kernels = "torch"
 
     def __init__(self, model: Any, ends: frozenset[int], pad: int) -> None:
         self._model, self._ends, self._pad = model, ends, pad

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from mlsys.rag.generator import slot_kernels
 from mlsys.rag.generator.attention import additive
 from mlsys.rag.generator.decoding import forward
+from mlsys.rag.generator.fused_model import Parts
+from mlsys.rag.generator.fused_step import FusedStep, Wanted
 from mlsys.rag.generator.recorded import recorded
 from mlsys.rag.generator.slot_kernels import TILE
 from mlsys.rag.generator.step_layout import Layout, Piece
@@ -18,11 +21,13 @@ from mlsys.rag.generator.step_layout import Layout, Piece
 
 class Common:
     """What all shapes share: the model, `kept` (layers, 2, slots, K, tokens, d), each slot's latest token and one for
-    none, and the logits of the step that ran last.
+    none, and the logits of the step that ran last. With `parts` they take the fused kernels.
     """
 
-    def __init__(self, model: Any, kept: torch.Tensor, latest: torch.Tensor) -> None:
-        self.model, self.kept, self.latest = model, kept, latest
+    def __init__(
+        self, model: Any, kept: torch.Tensor, latest: torch.Tensor, parts: Parts | None = None
+    ) -> None:
+        self.model, self.kept, self.latest, self.parts = model, kept, latest, parts
         self.device, self.none = kept.device, kept.shape[2]
         self.pool: Any = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
         rows = 2 * self.none  # each slot writes, or is read to its end
@@ -39,7 +44,7 @@ class StaticStep:
         self.found = torch.zeros(self._layout.gives, dtype=torch.long, device=common.device)
         self.logits = common.logits[: self._layout.gives]
         self._plan = Tiles(common.kept, {name: self._part(name) for name in self._layout.places}, rows)
-        self._run = recorded(self._work, common.device, common.pool)
+        self._run = recorded(self._choice(), common.device, common.pool)
 
     def _part(self, name: str) -> torch.Tensor:
         return self._packed[self._layout.places[name]]
@@ -67,11 +72,33 @@ class StaticStep:
         """Make `found` each slot's latest token."""
         self._common.latest.index_copy_(0, self._part("given"), self.found)
 
+    def _choice(self) -> Callable[[], None]:
+        """The step by torch, or by the fused kernels where the model has `parts` for them."""
+        common = self._common
+        if common.parts is None:
+            return self._work
+        slots, keep, given = (self._part(name) for name in ("slots", "keep", "given"))
+        rows, reads = self._layout.rows, self._layout.tokens > 0
+        ids = torch.cat([slots[:rows], self._part("ids")]) if reads else common.latest
+        which = torch.arange(len(ids), device=common.device) if reads else slots
+        self._wanted = Wanted(  # what is recorded points to its tensors
+            ids, which, slots, self._part("positions"), keep, given, common.latest, self.found, self.logits,
+            rows, self._plan.read if reads else None,
+        )  # fmt: skip
+        fused = FusedStep(common.parts, list(common.kept), self._wanted)
+        return partial(self._reading, ids, fused) if reads else fused.run
+
+    def _reading(self, ids: torch.Tensor, fused: FusedStep) -> None:
+        ids.copy_(self._ids())
+        fused.run()
+
+    def _ids(self) -> torch.Tensor:
+        written = self._common.latest[self._part("slots")[: self._layout.rows]]
+        return torch.cat([written, self._part("ids")])
+
     def _work(self) -> None:
         common = self._common
-        written = common.latest[self._part("slots")[: self._layout.rows]]
-        ids = torch.cat([written, self._part("ids")])
-        logits = forward(common.model, ids, self._part("positions"), self._plan, self._part("keep"))
+        logits = forward(common.model, self._ids(), self._part("positions"), self._plan, self._part("keep"))
         self.logits.copy_(logits)
         self.found.copy_(logits.argmax(-1))
         self.keep()
@@ -87,7 +114,7 @@ class Tiles:
         each = torch.arange(rows, device=kept.device)
         self._write = (self._slots[:rows], self._positions[:rows], torch.ones_like(each), each)
         starts = rows + TILE * torch.arange(count, device=kept.device)
-        self._read = (inputs["tile_slots"], inputs["tile_firsts"], inputs["tile_counts"], starts)
+        self.read = (inputs["tile_slots"], inputs["tile_firsts"], inputs["tile_counts"], starts)
 
     def attend(
         self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
@@ -100,8 +127,8 @@ class Tiles:
         slot_kernels.store(k, v, kept, self._slots, self._positions)
         if self._rows:
             slot_kernels.attend(q, kept, out, self._write, 1, scale)
-        if len(self._read[0]):
-            slot_kernels.attend(q, kept, out, self._read, TILE, scale)
+        if len(self.read[0]):
+            slot_kernels.attend(q, kept, out, self.read, TILE, scale)
         return out
 
 

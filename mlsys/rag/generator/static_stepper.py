@@ -14,6 +14,7 @@ import torch
 from mlsys import progress
 from mlsys.distance.language import why_not
 from mlsys.errors import UserError
+from mlsys.rag.generator.fused_model import parts_for
 from mlsys.rag.generator.kv_cache import Heads
 from mlsys.rag.generator.kv_memory import Sizes
 from mlsys.rag.generator.sampling import draw_into
@@ -22,6 +23,7 @@ from mlsys.rag.generator.slot_stepper import Found, SlotStepper
 from mlsys.rag.generator.static_step import Common, StaticStep
 from mlsys.rag.generator.step_layout import Piece, groups
 from mlsys.rag.generator.stepping import GREEDY, Step
+from mlsys.record import Scalar
 
 FEWEST_TOKENS = 64  # of the smallest shape that reads
 MORE_TOKENS = 16 * TILE  # beyond a step's own: pieces take whole tiles
@@ -37,7 +39,8 @@ class StaticStepper(SlotStepper):
         if on_cuda and (reason := why_not("cuda")) is not None:
             raise UserError(f"generator.compile=true with server=continuous {reason}")
         self.name = "CUDA graphs, step by step" if on_cuda else "static shapes, step by step"
-        self._common = Common(model, self._cache.slots, self._latest)
+        parts, self._kernels = parts_for(model, self.slot_tokens)
+        self._common = Common(model, self._cache.slots, self._latest, parts)
         self._rows = _doubling(1, self.slots)
         self._mixed_rows = sorted({*self._rows[::2], self.slots})
         self._tokens = _doubling(FEWEST_TOKENS, DEFAULT_STEP_TOKENS)
@@ -90,6 +93,10 @@ class StaticStepper(SlotStepper):
             sampling[row], positions[row] = self._sampling[slot], self._held[slot]
         draw_into(shape.found, shape.logits, sampling, positions)
         shape.keep()
+
+    def describe(self) -> dict[str, Scalar]:
+        """Also whose kernels a step takes."""
+        return {**super().describe(), "decode_kernels": self._kernels}
 
     def _attention(self) -> str:
         return "kernels, each slot to its length" if self._device.type == "cuda" else "defined, all slots"

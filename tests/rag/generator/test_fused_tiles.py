@@ -1,0 +1,34 @@
+"""Tiles that fit every product they are for."""
+
+from itertools import product
+
+import pytest
+
+from mlsys.rag.generator.fused_tiles import Product, power, splits
+
+
+@pytest.mark.parametrize("item", [2, 4])
+@pytest.mark.parametrize(
+    ("width", "columns", "span"), [(576, 960, 64), (1536, 576, 576), (96, 64, 64), (2048, 128256, 128)]
+)
+@pytest.mark.parametrize("rows", [1, 2, 17, 128, 700])
+def test_tiles_divide_what_they_cut(rows: int, width: int, columns: int, span: int, item: int) -> None:
+    tile = Product(rows, width, columns, span, item).shape(132)
+    assert span % tile["COLS"] == 0
+    assert (tile["ROWS"] == 1) == (rows == 1)
+    for size in (tile["ROWS"], tile["COLS"], tile["INNER"]):
+        assert size == power(size)
+    if rows > 1:
+        assert width % tile["INNER"] == 0
+        assert min(tile["ROWS"], tile["COLS"], tile["INNER"]) >= 16
+
+
+def test_a_small_product_is_cut_until_every_processor_has_some() -> None:
+    cols = [Product(128, 576, 3072, 3072, 2).shape(many)["COLS"] for many in (8, 132, 1000)]
+    assert cols == sorted(cols, reverse=True)
+    assert cols[0] > cols[-1]
+
+
+def test_few_rows_divide_their_keys_and_many_do_not() -> None:
+    assert [splits(rows, 3, 132) for rows in (1, 16, 32, 128)] == [8, 2, 1, 1]
+    assert all(splits(*each, 132) in (1, 2, 4, 8) for each in product((1, 5, 9), (1, 8, 32)))
