@@ -1,6 +1,7 @@
 """Tiny causal language models with weights large enough that the best token leads clearly."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -11,13 +12,13 @@ from mlsys.rag.generator.decoding import Engine
 VOCABULARY = 512
 NEW = 12
 PREFIX = list(range(10, 31))
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "llama": {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2},
     "qwen2": {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 1},
     "opt": {"hidden_size": 64, "ffn_dim": 96, "num_attention_heads": 4, "word_embed_proj_dim": 64},
 }
 # Families that only some tests ask for.
-MORE_SHAPES = {
+MORE_SHAPES: dict[str, dict[str, Any]] = {
     "mistral": {**SHAPES["llama"], "head_dim": 16, "sliding_window": None},
     "qwen3": {**SHAPES["llama"], "head_dim": 32},
 }
