@@ -11,6 +11,7 @@ import torch
 from mlsys.distance.language import triton
 from mlsys.rag.generator import fused_kernels as kernels
 from mlsys.rag.generator import slot_kernels
+from mlsys.rag.generator.fused_attention import attend
 from mlsys.rag.generator.fused_model import Layer, Parts
 from mlsys.rag.generator.fused_tiles import Product, Shape, splits
 
@@ -120,7 +121,7 @@ class FusedStep:
         parts, wanted, (keys, values) = self._parts, self._wanted, kept
         groups = parts.queries // parts.keys
         if wanted.writes:
-            kernels.attend[(wanted.writes, parts.keys, self._splits)](
+            attend[(wanted.writes, parts.keys, self._splits)](
                 self._queries, keys, values, self._attended, self._ends, wanted.slots, wanted.positions,
                 len(keys), parts.scale, *keys.stride()[:2],
                 QUERIES=parts.queries, GROUPS=groups, DIM=parts.dim, SPLITS=self._splits,
