@@ -21,15 +21,16 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from mlsys.rag.generator import attention
+from mlsys.rag.generator import attention, graphs
 from mlsys.rag.generator.fused_model import parts
 from mlsys.rag.generator.graphs import GraphDecoder, _fuse_norms
 from mlsys.rag.generator.kv_cache import heads
 from mlsys.rag.generator.shapes import config
 from mlsys.rag.generator.static_step import Common, StaticStep
+from mlsys.rag.generator.step_layout import Piece
 
 TIMES, REPLAYS, NEW = 7, 40, 64
-RATE = 3.35e12  # bytes a second of an H100 SXM5, as published
+RATES = {"H100": 3.35e12, "H200": 4.8e12}  # bytes a second of the SXM cards, as published
 OUT = Path(os.environ.get("OUT", Path(__file__).parent))
 
 
@@ -43,17 +44,19 @@ def network(shape: str, dtype: torch.dtype) -> Any:
     return made.eval()
 
 
-def step(model: Any, rows: int, context: int, fused: bool) -> StaticStep:
-    """A step of full slots that hold `context` tokens, not yet run."""
+def step(model: Any, rows: int, context: int, fused: bool, reads: int = 0) -> StaticStep:
+    """A step that has run: of slots that hold `context` tokens, the last `reads` of which read a whole prompt instead."""
     kept = heads(model)
     torch.manual_seed(1)
     shape = (kept.layers, 2, rows, kept.heads, context + 64, kept.dim)
     cache = torch.randn(shape, dtype=torch.bfloat16, device="cuda").to(model.dtype)
     latest = torch.arange(7, 8 + rows, device="cuda")
     common = Common(model, cache, latest, parts(model, context + 64) if fused else None)
-    made = StaticStep(common, rows, 0)
+    made = StaticStep(common, rows, reads * context)
     latest.copy_(torch.arange(7, 8 + rows))
-    made.run(range(rows), [context - 1] * rows, [])
+    writes = rows - reads
+    pieces = [Piece(slot, 0, list(range(9, 9 + context)), True) for slot in range(writes, rows)]
+    made.run(range(writes), [context - 1] * writes, pieces)
     torch.cuda.synchronize()
     return made
 
@@ -104,6 +107,7 @@ def whole(model: Any, rows: int, context: int) -> None:
     decoders["fused"] = GraphDecoder(model, frozenset(), context, NEW)
     prompts = torch.randint(3, 40000, (rows, context)).tolist()
     buckets, works = {}, {}
+    graphs.FUSED_TOKENS = rows * context
     for name, decoder in decoders.items():
         decoder._rows = [rows]
         buckets[name] = decoder._bucket(rows, context).read
@@ -130,13 +134,19 @@ def profile(name: str, work: Callable[[], None]) -> None:
     (OUT / f"{name}.txt").write_text("\n".join(lines[:15]) + "\n")
 
 
-@torch.inference_mode()
 def main() -> None:
     shape = sys.argv[1] if len(sys.argv) > 1 else "smollm2-135m"
+    model = network(shape, torch.bfloat16)
+    with torch.inference_mode():
+        measure(shape, model)
+
+
+def measure(shape: str, model: Any) -> None:
     sizes = [int(each) for each in (sys.argv[2] if len(sys.argv) > 2 else "1,32,128").split(",")]
     context = int(sys.argv[3]) if len(sys.argv) > 3 else 256
-    print(shape, torch.cuda.get_device_name(), torch.__version__)
-    model = network(shape, torch.bfloat16)
+    card = torch.cuda.get_device_name()
+    rate = next(rate for name, rate in RATES.items() if name in card)
+    print(shape, card, torch.__version__)
     wide = deepcopy(model).float()
     _fuse_norms(model)
     weights = sum(each.nbytes for each in model.parameters())
@@ -145,10 +155,13 @@ def main() -> None:
         steps = {"torch": step(model, rows, context, False), "fused": step(model, rows, context, True)}
         works: dict[str, Callable[[], object]] = {name: made._run for name, made in steps.items()}
         for name, middle in in_turn(f"{rows:4} rows", works, REPLAYS).items():
-            share = (weights + rows * context * heads(model).token_bytes) / (middle / 1e3) / RATE
+            share = (weights + rows * context * heads(model).token_bytes) / (middle / 1e3) / rate
             print(f"  {rows:4} rows {name}: {share:.3f} of the memory's rate")
         for name, made in steps.items():
             profile(f"profile-{shape}-{rows}-{name}", made._run)
+    for rows in (each for each in sizes if each > 2):
+        works = {name: step(model, rows, context, name == "fused", 2)._run for name in ("torch", "fused")}
+        in_turn(f"{rows - 2:4} rows beside two prompts", works, 5)
     for rows in sizes:
         whole(model, rows, context)
 

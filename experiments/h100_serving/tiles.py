@@ -105,10 +105,14 @@ def over_all(work: Callable[[], None], count: int) -> float:
     return timed(recorded(work, torch.device("cuda"), None)) * 1e3 / count
 
 
-@torch.inference_mode()
 def main() -> None:
     model = network(sys.argv[1], torch.bfloat16)
     _fuse_norms(model)
+    with torch.inference_mode():
+        measure(model)
+
+
+def measure(model: Any) -> None:
     part = [int(each) for each in sys.argv[4:6]] if "compile" in sys.argv else None
     for rows in (int(each) for each in sys.argv[2].split(",")):
         products, number = Products(model, rows), 0

@@ -14,6 +14,7 @@ from mlsys.distance.language import jit, tl
 
 @jit
 def wait(EARLY: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Until the kernel before has ended; the next may be launched."""
     if EARLY:
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdcwait()

@@ -19,6 +19,7 @@ Kept = Sequence[torch.Tensor]  # of each layer (2, slots, K, tokens, d)
 KEYS = 64  # of a slot that attend at once
 FEW_KEYS = 32  # where they are divided into spans
 LEAST = 16  # queries of a tile, for `tl.dot`
+JOINING = 8  # columns of one row's attention at least: each program joins its spans anew
 PADDED = 128  # rows of what several rows share: a whole number of any tile's
 EARLY_FROM = (9, 0)  # compute capability with programmatic dependent launch
 PROCESSORS = 132  # where there is no device to ask
@@ -173,7 +174,7 @@ def products(parts: Parts, rows: int, outs: int) -> dict[str, Product]:
     columns, width = len(layer.gate), parts.embedding.shape[1]
     return {
         "qkv": Product(rows, width, len(layer.heads), parts.dim, item),
-        "out": Product(rows, layer.out.shape[1], width, width, item),
+        "out": Product(rows, layer.out.shape[1], width, width, item, JOINING),
         "swiglu": Product(rows, width, columns, columns, item),
         "down": Product(rows, layer.down.shape[1], width, width, item),
         "vocabulary": Product(outs, width, len(parts.head), PADDED, item),

@@ -12,7 +12,7 @@ from typing import TypedDict
 HEIGHTS = ((32, 16), (128, 32), (512, 64))  # up to so many rows, a tile has so many
 TALLEST = 128  # with more
 ALONE = 8192  # numbers of a weight that a program holds at once for one row
-WIDEST_ALONE, NARROWEST_ALONE = 16, 2  # columns
+LONGEST_ALONE = 2048  # of which in one of its columns
 INNER_BYTES = 128  # of a row that `tl.dot` takes at once
 
 
@@ -28,28 +28,25 @@ class Shape(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """(rows, width) times (columns, width)^T; a program's columns divide `span`."""
+    """(rows, width) times (columns, width)^T. A program's columns divide `span`; for one row they are at least `least`."""
 
     rows: int
     width: int
     columns: int
     span: int
     item_bytes: int
+    least: int = 2
 
     def shape(self, processors: int) -> Shape:
         """For a device of so many multiprocessors."""
         return self._alone(processors) if self.rows == 1 else self._several(processors)
 
     def _alone(self, processors: int) -> Shape:
-        inner = next(size for size in (2048, 1024, 512, 256, 128, 64, 32, 16) if self._fits(size))
-        cols = max(NARROWEST_ALONE, min(WIDEST_ALONE, ALONE // inner, power(self.span)))
-        while cols > NARROWEST_ALONE and self.columns // cols < processors:
+        inner = min(LONGEST_ALONE, power_above(self.width))
+        cols = min(ALONE // inner, power(self.span))
+        while cols > self.least and self.columns // cols < processors:
             cols //= 2
         return {"ROWS": 1, "COLS": cols, "INNER": inner, "num_warps": 4, "num_stages": 1}
-
-    def _fits(self, inner: int) -> bool:
-        """Whether little of the last piece is empty."""
-        return -(-self.width // inner) * inner <= self.width * 1.4
 
     def _several(self, processors: int) -> Shape:
         rows = next((tall for most, tall in HEIGHTS if self.rows <= most), TALLEST)
@@ -64,6 +61,11 @@ class Product:
 def power(number: int) -> int:
     """The largest power of two that divides it."""
     return number & -number
+
+
+def power_above(number: int) -> int:
+    """The smallest power of two that is not less."""
+    return 1 << (number - 1).bit_length()
 
 
 def splits(rows: int, heads: int, processors: int) -> int:

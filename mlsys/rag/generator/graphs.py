@@ -31,7 +31,7 @@ LENGTHS = (128, 192, 256, 384, 512, 768)
 LENGTH_STEP = 64
 PASS_TOKENS = 131_072  # rows times length of the largest prompts read at once
 MASK_STEP = 16  # attention kernels want aligned masks
-FUSED_TOKENS = 131_072  # of prompts read at once by the fused kernels; with more torch's are faster
+FUSED_TOKENS = 2048  # of prompts read at once by the fused kernels; with more torch's are faster
 CHECK_STEPS = 8  # how often answers of free length are looked at
 
 
