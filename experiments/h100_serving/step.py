@@ -45,7 +45,7 @@ def network(shape: str, dtype: torch.dtype) -> Any:
 
 
 def step(model: Any, rows: int, context: int, fused: bool, reads: int = 0) -> StaticStep:
-    """A step that has run: of slots that hold `context` tokens, the last `reads` of which read a whole prompt instead."""
+    """A step that has run: slots that hold `context` tokens write; the last `reads` read a prompt instead."""
     kept = heads(model)
     torch.manual_seed(1)
     shape = (kept.layers, 2, rows, kept.heads, context + 64, kept.dim)

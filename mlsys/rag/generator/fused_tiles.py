@@ -28,7 +28,7 @@ class Shape(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """(rows, width) times (columns, width)^T. A program's columns divide `span`; for one row they are at least `least`."""
+    """(rows, width) times (columns, width)^T. A program's columns divide `span`, for one row `least` or more."""
 
     rows: int
     width: int
