@@ -17,7 +17,7 @@ def wait(EARLY: tl.constexpr):  # type: ignore[no-untyped-def]
     """Until the kernel before has ended; the next may be launched."""
     if EARLY:
         tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdcwait()
+        tl.extra.cuda.gdc_wait()
 
 
 @jit
