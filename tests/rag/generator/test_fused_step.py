@@ -1,13 +1,15 @@
 """A step by the fused kernels, against the same model in float64."""
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from networks import NEW, network, prompts, written
 
-from mlsys.rag.generator import fused_step
+from mlsys.distance.language import tl
+from mlsys.rag.generator import fused_kernels, fused_step
 from mlsys.rag.generator.decoding import Decoder, forward
 from mlsys.rag.generator.fused_model import parts, parts_for, why_plain
 from mlsys.rag.generator.fused_step import FusedStep, Wanted
@@ -112,6 +114,18 @@ def test_a_step_that_also_reads_prompts_gives_what_torchs_does(monkeypatch: pyte
         assert steps[1].found[row] == steps[0].found[row]
     torch.testing.assert_close(commons[1].kept, commons[0].kept, rtol=1e-4, atol=1e-4)
     assert commons[0].latest[:4].tolist() == commons[1].latest[:4].tolist()
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="is interpreted")
+def test_a_kernel_that_is_launched_early_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    for name in ("gdc_launch_dependents", "gdc_wait"):
+        monkeypatch.setattr(tl.extra.cuda, name, partial(called.append, name))
+    tops, places = torch.tensor([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]]), torch.tensor([[7, 8, 9], [4, 5, 6]])
+    found, latest = torch.zeros(2, dtype=torch.long), torch.zeros(3, dtype=torch.long)
+    fused_kernels.argmax[(2,)](tops, places, found, latest, torch.tensor([2, 0]), 3, BLOCKS=4, EARLY=True)
+    assert called == ["gdc_launch_dependents", "gdc_wait"] * 2
+    assert (found.tolist(), latest.tolist()) == ([8, 4], [4, 0, 8])
 
 
 def test_weights_are_laid_out_together_once_and_stay_the_models_own() -> None:
