@@ -2,7 +2,8 @@
 
 For each shape both are called in turn; medians of the wall time, after warm-up. Clustered rows are a hundred near
 copies of each of N / 100 rows, normalised: they are what embeddings of real text look like to a search at worst.
-`few` tries other limits between choosing one after the other and choosing by torch's selection, for tiles.py.
+`few` tries other limits between choosing one after the other and choosing at once, for tiles.py. `int8` searches by way
+of an int8 screen, `part=I/N` every Nth shape from the Ith on, `once` searches each only once: it compiles.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mlsys.distance.search.kernels import tiles
 from mlsys.timing import Clock
 
 Shape = tuple[int, int, int, int, str, str, str]  # N, D, Q, k, dtype, metric, rows
+SCREEN = "int8" if "int8" in sys.argv else "none"
 
 
 def shapes() -> Iterator[Shape]:
@@ -69,26 +71,37 @@ def usual(rows: torch.Tensor, queries: torch.Tensor, k: int, metric: str) -> Cal
 
 def measured(shape: Shape) -> dict[str, object]:
     """One shape's medians in ms, and how many lines were in doubt."""
-    n, dim, q, k, dtype, metric, kind = shape
+    k, metric = shape[3], shape[5]
     rows, queries = data(shape)
-    index = Index(rows, metric)
-    for _ in range(3):
+    index = Index(rows, metric, screen=SCREEN)
+    names = ("rows", "dim", "queries", "k", "dtype", "metric", "data")
+    about = dict(zip(names, shape, strict=True)) | {"screen": SCREEN}
+    for _ in range(1 if "once" in sys.argv else 3):
         index.search(queries, k)
+    if "once" in sys.argv:
+        return about
     clock = Clock(torch.device("cuda"), 30, 3, 0.3, rows.nbytes)
     calls = {"ours": lambda: index.search(queries, k), "usual": usual(rows, queries, k, metric)}
     times = clock.wall(calls)
     ours, theirs = times["ours"].median_ms, times["usual"].median_ms
-    names = ("rows", "dim", "queries", "k", "dtype", "metric", "data")
-    return dict(zip(names, (n, dim, q, k, dtype, metric, kind), strict=True)) | {
+    return about | {
         "ours_ms": round(ours, 4), "matmul_topk_ms": round(theirs, 4), "ratio": round(theirs / ours, 3),
         "doubtful": index.doubtful, "rescanned": index.rescanned,
     }  # fmt: skip
 
 
+def chosen() -> list[Shape]:
+    """The shapes of this call."""
+    part = next((word.removeprefix("part=") for word in sys.argv if word.startswith("part=")), "0/1")
+    first, step = map(int, part.split("/"))
+    some = [shape for shape in shapes() if SCREEN == "none" or (shape[0] == 1_000_000 and shape[3] <= 128)]
+    return some[first::step]
+
+
 def main() -> None:
     found = []
     limits = (8, 32, 64) if "few" in sys.argv else (tiles.FEW,)
-    for few, shape in itertools.product(limits, shapes()):
+    for few, shape in itertools.product(limits, chosen()):
         if few != tiles.FEW and not 10 <= shape[3] <= 128:
             continue
         before, tiles.FEW = tiles.FEW, few

@@ -23,7 +23,8 @@ import torch
 
 from mlsys.distance.search.index import Index, scorer_of
 from mlsys.distance.search.kernels.choosing import choose
-from mlsys.distance.search.kernels.passes import KernelSearch, Scored
+from mlsys.distance.search.kernels.found import Scored
+from mlsys.distance.search.kernels.passes import KernelSearch
 from mlsys.distance.search.kernels.tiles import Tile, groups_taken
 
 ROWS, DIM, K = 1_000_000, 384, 10
@@ -132,14 +133,17 @@ def time_kernels(found: list[dict[str, object]]) -> None:
 def time_phases(found: list[dict[str, object]]) -> None:
     rows = data(ROWS, "float16")
     kernels = search("float16", "dot", rows)
-    m = groups_taken(K, torch.float16, "dot")
+    m = groups_taken(K, torch.float16, "dot", DIM)
     for queries in (1, 64, 256, 4096):
         x = data(queries, "float16")
         tile = kernels.scoring.tile(queries)
         maxima = kernels.scoring.launch(x, tile)
         chosen, cut = choose(maxima, m)
         keys = kernels.group_keys(x, chosen, tile)
-        scored, status = Scored(x, x, maxima, tile), torch.empty(queries, dtype=torch.int32, pin_memory=True)
+        scored, status = (
+            Scored(x, x, maxima, tile, kernels.scoring.limits),
+            torch.empty(queries, dtype=torch.int32, pin_memory=True),
+        )
         phases = {
             "maxima": lambda: kernels.scoring.launch(x, tile),
             "best_groups": lambda: choose(maxima, m),

@@ -24,6 +24,7 @@ MEANINGS = {
     "data": Meaning.WORK,
     "metric": Meaning.WORK,
     "search": Meaning.WORK,
+    "search.screen": Meaning.SETTING,
     "search.peers": Meaning.CARE,
     "search.reference_queries": Meaning.CARE,
     "pairs": Meaning.WORK,

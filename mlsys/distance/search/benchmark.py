@@ -13,9 +13,12 @@ import torch
 from mlsys import progress
 from mlsys.distance import distributed
 from mlsys.distance.baseline import Unavailable
+from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric, get
 from mlsys.distance.search import spread
 from mlsys.distance.search.index import Index
+from mlsys.distance.search.kernels.screen import is_screened
+from mlsys.distance.search.kernels.tiles import SCREENED
 from mlsys.distance.search.peers import PEERS, Peer, Problem
 from mlsys.distance.search.random_rows import QUERIES, ROWS, drawn
 from mlsys.distance.search.ranking import ranking
@@ -39,6 +42,7 @@ class SearchBenchmark:
     Args:
         metric: one that states a form of search and a definition.
         storage: float32, float16 or bfloat16.
+        screen: none or int8, see `Index`.
         peers: names of `peers.PEERS`; those that cannot compute this are left out, with the reason.
         reference_queries: for how many queries the answer is compared with a float64 search of every row.
         repeats, warmup, time_limit_s: see `timing.Clock`.
@@ -59,6 +63,7 @@ class SearchBenchmark:
     seed: int
     peers: list[str] = field(default_factory=lambda: list(PEERS))
     reference_queries: int = 4
+    screen: str = "none"
     threads: int | None = None
     placement: str = "device"
     memory_budget: int = 1 << 30
@@ -77,9 +82,20 @@ class SearchBenchmark:
             raise UserError(f"search.k={self.k} must be at most search.rows={self.rows}")
         if self.storage not in STORAGES:
             raise UserError(f"search.storage={self.storage} must be one of {', '.join(STORAGES)}")
+        self._check_screen()
         for peer in self.peers:
             if peer not in PEERS:
                 raise UserError(f"search.peers=[{peer}] is not a peer; there are: {', '.join(PEERS)}")
+
+    def _check_screen(self) -> None:
+        if self.screen != "none" and self.placement == "host":
+            raise UserError(f"search.screen={self.screen} takes rows on the GPU, not placement=host")
+        method = "blocks" if why_not(self.device.type) else "kernels"
+        rows = torch.empty(1, self.dim, dtype=getattr(torch, self.storage), device="meta")
+        try:
+            is_screened(self.screen, method, self._form, rows)
+        except UserError as error:
+            raise UserError(f"search.{error}") from error
 
     def measure(self) -> Iterator[Results]:
         """Conditions and correctness first, then all timings, each search and its peers in turn."""
@@ -116,7 +132,7 @@ class SearchBenchmark:
         def index(part: torch.Tensor, metric: str | Metric) -> Index | StreamedIndex:
             if self.placement == "host":
                 return StreamedIndex(part, metric, self.device, self.memory_budget)
-            return Index(part, metric)
+            return Index(part, metric, screen=self.screen)
 
         if self.group.size > 1:
             return ShardedIndex(rows, self.metric, self.group.data, index)
@@ -137,7 +153,12 @@ class SearchBenchmark:
             "method": index.method,
             "threads": torch.get_num_threads(),
             **(
-                {"doubtful_queries": part.doubtful, "rescanned_queries": part.rescanned}
+                {
+                    "screen": self.screen,
+                    "screen_bytes": part.screen_bytes,
+                    "doubtful_queries": part.doubtful,
+                    "rescanned_queries": part.rescanned,
+                }
                 if isinstance(part, Index)
                 else {}
             ),
@@ -212,8 +233,9 @@ class SearchBenchmark:
         return {**values, "bound": bound, "bound_share": limits[bound] / latency_ms}
 
     def _rows_bytes(self, problem: Problem) -> int:
-        """Of all ranks' rows."""
-        return int(self.rows) * self.dim * problem.rows.dtype.itemsize
+        """Of all ranks' rows, as a search reads them once: of the int8 copy where that is screened."""
+        screened = self.screen == "int8" and self.k <= SCREENED
+        return int(self.rows) * self.dim * (1 if screened else problem.rows.dtype.itemsize)
 
 
 def _recall(found: Any, wanted: Any) -> float:

@@ -27,6 +27,7 @@ from mlsys.distance.search.inputs import (
 from mlsys.distance.search.kernels.graphs import Replays
 from mlsys.distance.search.kernels.launch import placed
 from mlsys.distance.search.kernels.passes import KernelSearch
+from mlsys.distance.search.kernels.screen import is_screened
 from mlsys.distance.search.numbering import Numbers
 from mlsys.distance.search.ranking import ranking
 from mlsys.errors import UserError
@@ -71,14 +72,18 @@ class Index:
         metric: see `search`.
         method: kernels (Triton, on a GPU, not for int8 rows), blocks (matrix products, anywhere) or auto: kernels
             where they can.
+        screen: int8: the kernels keep an int8 copy of the rows as well, N · d bytes, and score with it where up to 128
+            neighbours are wanted. The answer is the same. Not for l1.
 
     Threads may search together, but not while rows are added or removed. After a fork the child must not search, see
     `distance`.
     """
 
     @isolated
-    def __init__(self, rows: Any, metric: str | Metric = "l2", method: str = "auto") -> None:
-        self.metric, self.ranking, self._asked = metric, ranking(metric), method
+    def __init__(
+        self, rows: Any, metric: str | Metric = "l2", method: str = "auto", screen: str = "none"
+    ) -> None:
+        self.metric, self.ranking, self._asked, self.screen = metric, ranking(metric), method, screen
         self.doubtful = 0  # queries of the last search that the kernels' first choice could not vouch for
         self.rescanned = 0  # those of them for which every row was read again
         held = checked_rows(rows)
@@ -88,14 +93,21 @@ class Index:
         """Take these rows for the index's, after reading them once."""
         self.method = _method(self._asked, rows)
         kernels = self.method == "kernels"
+        screen = is_screened(self.screen, self.method, self.ranking.name, rows)
         rows = placed(rows) if kernels else rows
         scorer = scorer_of(rows, self.ranking.name)
-        self._kernels = KernelSearch(rows, self.ranking.name, scorer) if kernels else None
+        self._kernels = KernelSearch(rows, self.ranking.name, scorer, screen) if kernels else None
         self._replays = Replays(self._kernels) if self._kernels else None
         self.rows, self.numbers, self._scorer = rows, numbers, scorer
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def screen_bytes(self) -> int:
+        """Of device memory that the int8 copy takes; 0 where there is none."""
+        screen = self._kernels.screen if self._kernels else None
+        return screen.extra_bytes if screen else 0
 
     @isolated
     def add(self, rows: Any) -> Any:
@@ -140,6 +152,7 @@ class Index:
         device: str | torch.device = "cpu",
         metric: str | Metric | None = None,
         method: str = "auto",
+        screen: str = "none",
     ) -> Index:
         """The index that `save` wrote. On a CPU its rows stay in the file, memory-mapped, until any are added or
         removed; they are read once for their norms, and the file must not change. `StreamedIndex` takes the `rows` of
@@ -149,13 +162,13 @@ class Index:
             path: of the file.
             device: where it is searched.
             metric: None: the one of the file, by its name; a metric object that is in no module is given here.
-            method: see `Index`.
+            method, screen: see `Index`.
 
         Raises:
             UserError: for what is no such file, and as `Index`.
         """
         found = stored.read(Path(path))
-        index = cls(found.rows.to(device), found.metric if metric is None else metric, method)
+        index = cls(found.rows.to(device), found.metric if metric is None else metric, method, screen)
         index.numbers = found.numbers
         return index
 

@@ -14,6 +14,13 @@ class Storage(Enum):
     bfloat16 = "bfloat16"
 
 
+class Screen(Enum):
+    """What the rows are screened with before those that may be near are recomputed from `storage`."""
+
+    none = "none"
+    int8 = "int8"
+
+
 @dataclass
 class SearchOptions:
     """`python run.py workload=search search.queries=256 search.rows=1e6 search.dim=384 search.k=10 metric=l2`."""
@@ -23,6 +30,9 @@ class SearchOptions:
     dim: int = 384
     k: int = 10  # nearest rows that are found for each query
     storage: Storage = Storage.float32
+    screen: Screen = (
+        Screen.none
+    )  # int8: a copy of the rows in 8 bits proposes, on a GPU; the answer is the same
     # measured in the same run, where they can: torch_matmul_topk torch_cdist_topk torch_matmul faiss scipy_cdist
     peers: list[str] = field(
         default_factory=lambda: [

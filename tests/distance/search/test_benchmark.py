@@ -73,6 +73,11 @@ def test_a_peer_may_be_chosen() -> None:
         ({"k": 0}, "search.k=0 must be at least 1"),
         ({"k": 2001}, "search.k=2001 must be at most search.rows=2000"),
         ({"storage": "int8"}, "search.storage=int8 must be one of float32, float16, bfloat16"),
+        ({"screen": "int4"}, "search.screen=int4 must be one of none, int8"),
+        (
+            {"screen": "int8", "placement": "host"},
+            "search.screen=int8 takes rows on the GPU, not placement=host",
+        ),
         ({"peers": ["annoy"]}, r"search.peers=\[annoy\] is not a peer; there are: torch_matmul_topk, "),
         ({"metric": "hamming"}, "metric=hamming is none of"),
     ],

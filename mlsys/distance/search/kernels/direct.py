@@ -54,18 +54,23 @@ def direct_keys(  # type: ignore[no-untyped-def]
 @kernel
 def group_keys(  # type: ignore[no-untyped-def]
     keys, chosen, x, y, rows,
-    M: tl.constexpr, D: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, BK: tl.constexpr, METRIC: tl.constexpr,
+    M: tl.constexpr, D: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, PAIRS: tl.constexpr,
+    BK: tl.constexpr, METRIC: tl.constexpr,
 ):  # fmt: skip
-    """Float64 keys (Q, M, BN / CLASSES) of the rows of one chosen group, inf beyond the rows."""
+    """Float64 keys (Q, M, BN / CLASSES) of the rows of the chosen groups (Q, M), inf beyond the rows.
+
+    A program for PAIRS of a query's rows.
+    """
     MEMBERS: tl.constexpr = BN // CLASSES
-    pid = tl.program_id(0).to(tl.int64)
-    member = tl.arange(0, MEMBERS)
-    group = tl.load(chosen + pid)
-    row = group_rows(group, member, BN, CLASSES)
+    PARTS: tl.constexpr = (M * MEMBERS + PAIRS - 1) // PAIRS
+    line = (tl.program_id(0) // PARTS).to(tl.int64)
+    at = (tl.program_id(0) % PARTS) * PAIRS + tl.arange(0, PAIRS)
+    group = tl.load(chosen + line * M + at // MEMBERS, mask=at < M * MEMBERS, other=-1)
+    row = group_rows(group, at % MEMBERS, BN, CLASSES)
     there = (group >= 0) & (row < rows)
-    query = x + (pid // M + tl.arange(0, 1)) * D
+    query = x + (line + tl.arange(0, 1)) * D
     key = direct_keys(query, y + tl.where(there, row, 0) * D, there, D, BK, METRIC)
-    tl.store(keys + pid * MEMBERS + member, key)
+    tl.store(keys + line * (M * MEMBERS) + at, key, mask=at < M * MEMBERS)
 
 
 @jit

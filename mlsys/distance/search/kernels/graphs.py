@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from mlsys.distance.launch import current_stream
-from mlsys.distance.search.kernels.passes import KernelSearch, Nearest
+from mlsys.distance.search.kernels.found import Nearest, parts
+from mlsys.distance.search.kernels.passes import KernelSearch
 
 MOST_GRAPHS = 64
 LOOKS = 300  # at the status before the thread goes to sleep; some hundred microseconds
@@ -130,7 +131,7 @@ class _Captured:
         self.status[:] = UNKNOWN
         self.queries.copy_(queries)
         self.graph.replay()
-        distances, index = self.found.distances.clone(), self.found.index.clone()
+        distances, index = parts(self.found.flat.clone(), *self.found.index.shape)
         keys = self.found.keys.clone() if with_keys else None
         if not any(self.status.min() != UNKNOWN for _ in range(LOOKS)):
             torch.cuda.current_stream(queries.device).synchronize()

@@ -30,13 +30,14 @@ class ProductMaxima:
         self.big = not self.rows.is_cuda or _shared_bytes(self.rows) >= BIG_SHARED_BYTES
         self.aligned = self.rows.shape[1] * self.rows.dtype.itemsize % ALIGNMENT == 0
         error = 4 * (self.rows.shape[1] + 16) * torch.finfo(torch.float32).eps
-        error += TF32_EPS if self.rows.dtype == torch.float32 else 0.0
         longest = 1.0 if scorer.metric == "cosine" else scorer.largest
-        self.limits = _limits(self.rows, scorer.smallest, longest, error)
+        cut = TF32_EPS if self.rows.dtype == torch.float32 else 0.0
+        self.limits = limits(self.rows, scorer.smallest, longest, error, cut)
 
-    def cast(self, queries: torch.Tensor) -> torch.Tensor:
-        """Queries in the dtype that `launch` takes."""
-        return queries.to(self.rows.dtype)
+    def prepare(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `launch` takes, and the queries (Q, d) that it stands for: both in the rows' dtype."""
+        cast = queries.to(self.rows.dtype)
+        return cast, cast
 
     def tile(self, queries: int) -> Tile:
         """The cut for so many queries."""
@@ -57,13 +58,13 @@ class ProductMaxima:
             vector.bind(tiles, *sides, queries, self.rows, len(self.rows))()
             return maxima
         tiles *= -(-count // tile.BM)
-        programs = min(tiles, tile.programs * _processors(self.rows)) if tile.programs else tiles
+        programs = min(tiles, tile.programs * processors(self.rows)) if tile.programs else tiles
         product = compiled(
             score.product_maxima, tile.warps, kinds(queries, self.rows), BM=tile.BM, PRECISION="tf32", TMA=tile.tma,
             FLATTEN=tile.programs > 0, STAGES=tile.stages, **shape,
         )  # fmt: skip
-        x: Any = _descriptor(queries, tile.BM, tile.BK) if tile.tma else queries
-        y: Any = _descriptor(self.rows, tile.BN, tile.BK) if tile.tma else self.rows
+        x = descriptor(queries, tile.BM, tile.BK) if tile.tma else queries
+        y = descriptor(self.rows, tile.BN, tile.BK) if tile.tma else self.rows
         product.bind(programs, *sides, x, y, count, len(self.rows), groups)()
         return maxima
 
@@ -79,11 +80,11 @@ class CityblockMaxima:
             for quads, dtype in ((False, torch.float16), (True, torch.float32))
         }
         error = 4 * (self.tiles.shape[1] + 16) * torch.finfo(torch.float32).eps
-        self.limits = _limits(self.rows, 1.0, scorer.largest, error)
+        self.limits = limits(self.rows, 1.0, scorer.largest, error)
 
-    def cast(self, queries: torch.Tensor) -> torch.Tensor:
-        """Queries as they are: the kernels work in float32."""
-        return queries
+    def prepare(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `launch` takes, and what it stands for: the queries as they are. The kernels work in float32."""
+        return queries, queries
 
     def tile(self, queries: int) -> Tile:
         """The cut for so many queries."""
@@ -119,8 +120,19 @@ class CityblockMaxima:
         return maxima
 
 
-def _limits(rows: torch.Tensor, shortest: float, longest: float, error: float) -> torch.Tensor:
-    return torch.tensor([shortest, longest, error], dtype=torch.float64, device=rows.device)
+def limits(
+    rows: torch.Tensor, shortest: float, longest: float, rounding: float, cut: float = 0.0
+) -> torch.Tensor:
+    """What the proof takes of the rows (N, d) and their scores, see `settle.score_floor`; float64.
+
+    Args:
+        rows: what is searched.
+        shortest, longest: norms of rows.
+        rounding: relative error of a score in float32.
+        cut: relative error of its factors.
+    """
+    values = [shortest, longest, cut + rounding, rounding]
+    return torch.tensor(values, dtype=torch.float64, device=rows.device)
 
 
 def _transposed_tiles(rows: torch.Tensor) -> torch.Tensor:
@@ -135,13 +147,15 @@ def _transposed_tiles(rows: torch.Tensor) -> torch.Tensor:
     return tiles
 
 
-def _descriptor(rows: torch.Tensor, lines: int, width: int) -> object:
+def descriptor(rows: torch.Tensor, lines: int, width: int) -> Any:
+    """For tensor copies of blocks (lines, width)."""
     from triton.tools.tensor_descriptor import TensorDescriptor
 
     return TensorDescriptor.from_tensor(rows, [lines, width])
 
 
-def _processors(rows: torch.Tensor) -> int:
+def processors(rows: torch.Tensor) -> int:
+    """Of the GPU; some where there is none."""
     return torch.cuda.get_device_properties(rows.device).multi_processor_count if rows.is_cuda else 4
 
 

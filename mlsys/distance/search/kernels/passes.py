@@ -8,7 +8,7 @@ groups from the same maxima, before anybody reads all rows again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -16,15 +16,20 @@ from mlsys.distance.search.blocks.cityblock import MaximumScorer
 from mlsys.distance.search.blocks.scores import ProductScorer
 from mlsys.distance.search.kernels import direct, many, settle
 from mlsys.distance.search.kernels.choosing import WARPS, choose, choose_many, warps_for
+from mlsys.distance.search.kernels.found import Nearest, Scored
 from mlsys.distance.search.kernels.launch import compiled, kinds, placed
 from mlsys.distance.search.kernels.maxima import CityblockMaxima, ProductMaxima
 from mlsys.distance.search.kernels.rescore import block, power_of_two
+from mlsys.distance.search.kernels.screen import ScreenMaxima
 from mlsys.distance.search.kernels.tiles import (
     MOST_NEIGHBOURS,
+    SCREENED,
     Tile,
     first_again,
+    groups_screened,
     groups_taken,
     is_many,
+    pairs_at_once,
     second_choices,
     smaller_groups,
 )
@@ -33,54 +38,35 @@ WORKSPACE_BYTES = 1 << 30
 MOST_ROWS = 2**31 - 1
 KEY_BYTES = 8  # of a candidate
 ORDERED = 64  # neighbours that a program puts in order, and how many it looks at at once
+MOST_CANDIDATES = 32_768  # rows among which one program chooses
+RANKED = 128  # more are sorted first
 MEMORY = 64  # queries over which doubt is remembered
+SMALL = 64  # queries whose tile is small
 
-
-@dataclass(frozen=True)
-class Scored:
-    """Queries (Q, d), what they were cast to, and their group maxima (Q, groups) float32."""
-
-    queries: torch.Tensor
-    cast: torch.Tensor
-    maxima: torch.Tensor
-    tile: Tile
-
-    def lines(self, lines: torch.Tensor) -> Scored:
-        """Of some of the queries, by their numbers (n,) int64."""
-        return Scored(self.queries[lines], self.cast[lines], self.maxima[lines], self.tile)
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """What the kernels found, (Q, k): float64 keys, see `ranking`, float32 distances, int64 row numbers.
-
-    Where `status` (Q,) is not 0 the line is not certain. The kernels write it into the host's memory: read it after
-    the stream has been waited for. `scored` is what it was found from, `taken` groups of each line.
-    """
-
-    keys: torch.Tensor
-    distances: torch.Tensor
-    index: torch.Tensor
-    status: torch.Tensor
-    scored: Scored
-    taken: int
+Scoring = Any  # ProductMaxima, CityblockMaxima or ScreenMaxima
 
 
 class KernelSearch:
     """Searches rows (N, d) on their device. l1 keeps a transposed copy of them.
 
+    screen: keep an int8 copy of the rows as well and score with it, where not too many neighbours are wanted.
+
     `close` becomes true where most of the lines of late had many rows as near as their neighbours, so that the first
     choice was not enough: then more and smaller groups are looked into at once.
     """
 
-    def __init__(self, rows: torch.Tensor, metric: str, scorer: ProductScorer | MaximumScorer) -> None:
+    def __init__(
+        self, rows: torch.Tensor, metric: str, scorer: ProductScorer | MaximumScorer, screen: bool = False
+    ) -> None:
         self.rows, self.metric = rows, metric
         self.doubt, self.close = 0.0, False
-        self.scoring: ProductMaxima | CityblockMaxima
+        self.scoring: Scoring
+        self.screen: ScreenMaxima | None = None
         if isinstance(scorer, MaximumScorer):
             self.scoring = CityblockMaxima(scorer)
         else:
             self.scoring = ProductMaxima(scorer)
+            self.screen = ScreenMaxima(scorer) if screen else None
 
     def can(self, queries: torch.Tensor, k: int) -> bool:
         """Whether the kernels take these queries: no float64, not all too many neighbours."""
@@ -95,20 +81,31 @@ class KernelSearch:
         """Workspace that one of so many queries takes."""
         tile = self.tile(queries, k)
         members = tile.BN // tile.CLASSES
-        return 4 * (-(-len(self.rows) // members)) + KEY_BYTES * members * self._taken(k)
+        return 4 * (-(-len(self.rows) // members)) + KEY_BYTES * members * self._taken(queries, k)
 
     def tile(self, queries: int, k: int) -> Tile:
         """The cut for so many queries and neighbours."""
-        tile, rows = self.scoring.tile(queries), self.rows
+        scoring, rows = self._scoring(k), self.rows
+        tile = scoring.tile(queries)
         if not self._at_once(k):
             return tile
-        return smaller_groups(tile, self._taken(k), len(rows), rows.shape[1] * rows.dtype.itemsize)
+        row_bytes = rows.shape[1] * rows.dtype.itemsize
+        return smaller_groups(
+            tile, scoring.tile(SMALL), queries, self._taken(queries, k), len(rows), row_bytes
+        )
+
+    def _scoring(self, k: int) -> Scoring:
+        return self.scoring if self.screen is None or k > SCREENED else self.screen
 
     def _at_once(self, k: int) -> bool:
-        return self.close or is_many(k, self.metric, self.rows.shape[1])
+        return self.close or is_many(k, self.metric, self.rows.shape[1]) or self._scoring(k) is self.screen
 
-    def _taken(self, k: int) -> int:
-        taken = groups_taken(k, self.rows.dtype, self.metric)
+    def _taken(self, queries: int, k: int) -> int:
+        dim = self.rows.shape[1]
+        if self._scoring(k) is self.screen:
+            taken = groups_screened(k, dim, queries)
+        else:
+            taken = groups_taken(k, self.rows.dtype, self.metric, dim)
         return first_again(taken) if self.close else taken
 
     def learn(self, doubtful: int, count: int) -> None:
@@ -121,10 +118,10 @@ class KernelSearch:
     ) -> Nearest:
         """Enqueue the search of queries (Q, d) on the current stream; `status` (Q,) int32, page-locked, if given."""
         tile = tile or self.tile(len(queries), k)
-        queries = placed(queries)
-        cast = self.scoring.cast(queries)
-        scored = Scored(queries, cast, self.scoring.launch(cast, tile), tile)
-        return self.settled(scored, k, self._taken(k), status)
+        queries, scoring = placed(queries), self._scoring(k)
+        given, cast = scoring.prepare(queries)
+        scored = Scored(queries, cast, scoring.launch(given, tile), tile, scoring.limits)
+        return self.settled(scored, k, self._taken(len(queries), k), status)
 
     def settled(
         self, scored: Scored, k: int, taken: int, status: torch.Tensor | None = None, at_once: bool = False
@@ -143,10 +140,10 @@ class KernelSearch:
     def second(self, found: Nearest, lines: torch.Tensor, k: int) -> Iterator[tuple[torch.Tensor, Nearest]]:
         """Lines in doubt, (n,) int64, from more of their groups: which of them are certain now, and what they are."""
         groups = found.scored.maxima.shape[1]
+        members = found.scored.tile.BN // found.scored.tile.CLASSES
         for taken in second_choices(found.taken, groups):
-            if not len(lines):
+            if not len(lines) or taken * members > MOST_CANDIDATES:
                 return
-            members = found.scored.tile.BN // found.scored.tile.CLASSES
             left = []
             for some in lines.split(max(1, WORKSPACE_BYTES // (KEY_BYTES * members * taken))):
                 again = self.settled(found.scored.lines(some), k, taken, at_once=True)
@@ -157,34 +154,38 @@ class KernelSearch:
             lines = torch.cat(left)
 
     def _many(self, scored: Scored, k: int, taken: int, status: torch.Tensor) -> Nearest:
-        queries, tile, metric = scored.queries, scored.tile, self.metric
+        queries, tile, groups = scored.queries, scored.tile, scored.maxima.shape[1]
         count, members = len(queries), tile.BN // tile.CLASSES
         chosen, cut = choose_many(scored.maxima, taken)
+        slots = chosen.shape[1]
         keys = self.group_keys(queries, chosen, tile)
-        some, rows = keys.new_empty(count, k), torch.empty(count, k, dtype=torch.int64, device=keys.device)
-        found = Nearest(
-            torch.empty_like(some), cut.new_empty(count, k), torch.empty_like(rows), status, scored, taken
-        )
-        of_keys, size = kinds(keys, keys), power_of_two(taken * members)
-        shape = {"M": taken, "K": k, "BN": tile.BN, "CLASSES": tile.CLASSES, "SIZE": size}
+        found = Nearest.empty(scored, k, taken, status)
+        some, rows = torch.empty_like(found.keys), torch.empty_like(found.index)
+        of_keys, size = kinds(keys, keys), power_of_two(slots * members)
+        shape = {"M": slots, "K": k, "BN": tile.BN, "CLASSES": tile.CLASSES, "SIZE": size}
         lowest = compiled(many.lowest_keys, warps_for(size), of_keys, **shape)
         lowest.bind(count, keys, chosen, some, rows, len(self.rows))()
-        order = compiled(many.in_order, WARPS, of_keys, K=k, BLOCK=ORDERED, TILE=ORDERED, METRIC=metric)
-        order.bind(count * -(-k // ORDERED), some, rows, found.keys, found.index, found.distances)()
-        proof = compiled(
-            many.proved, WARPS, (*kinds(queries, self.rows)[:2], scored.cast.dtype),
-            K=k, COVERED=taken == scored.maxima.shape[1], **self._shape(queries, tile),
+        programs, order = count * -(-k // ORDERED), chosen.new_empty(count, k)
+        bits = (k - 1).bit_length() if k > RANKED else 0
+        if bits:
+            ranking = compiled(many.ranked, warps_for(2 << bits), of_keys, K=k, ROOM=1 << bits, BITS=bits)
+            ranking.bind(count, some, order)()
+        ordering = compiled(
+            many.in_order, WARPS, (*kinds(queries, self.rows)[:2], scored.cast.dtype),
+            K=k, BLOCK=ORDERED, BITS=bits, COVERED=taken == groups, **self._shape(queries, tile),
         )  # fmt: skip
-        proof.bind(count, found.keys, cut, self.scoring.limits, queries, scored.cast, status)()
+        out = (found.keys, found.index, found.distances, status)
+        ordering.bind(programs, some, rows, order, cut, scored.limits, queries, scored.cast, *out)()
         return found
 
     def group_keys(self, queries: torch.Tensor, chosen: torch.Tensor, tile: Tile) -> torch.Tensor:
         """Keys (Q, m, members) float64 of all rows of the chosen groups (Q, m)."""
-        count, m = chosen.shape
-        keys = torch.empty(count, m, tile.BN // tile.CLASSES, dtype=torch.float64, device=queries.device)
+        (count, m), members = chosen.shape, tile.BN // tile.CLASSES
+        keys = torch.empty(count, m, members, dtype=torch.float64, device=queries.device)
+        pairs = pairs_at_once(self.metric, queries.shape[1])
         shape = self._shape(queries, tile)
-        kernel = compiled(direct.group_keys, WARPS, kinds(queries, self.rows), M=m, **shape)
-        kernel.bind(count * m, keys, chosen, queries, self.rows, len(self.rows))()
+        kernel = compiled(direct.group_keys, WARPS, kinds(queries, self.rows), M=m, PAIRS=pairs, **shape)
+        kernel.bind(count * -(-m * members // pairs), keys, chosen, queries, self.rows, len(self.rows))()
         return keys
 
     def nearest_rows(
@@ -193,15 +194,14 @@ class KernelSearch:
         """The k best of the keys (Q, m, members) of the chosen groups (Q, m)."""
         queries, cast, tile = scored.queries, scored.cast, scored.tile
         count, m, members = keys.shape
-        index = torch.empty(count, k, dtype=torch.int64, device=keys.device)
-        found = Nearest(keys.new_empty(count, k), cut.new_empty(count, k), index, status, scored, m)
+        found = Nearest.empty(scored, k, m, status)
         kernel = compiled(
             settle.nearest_rows, WARPS, (*kinds(queries, self.rows)[:2], cast.dtype),
             M=m, K=k, SIZE=power_of_two(m * members), COVERED=m == scored.maxima.shape[1],
             **self._shape(queries, tile),
         )  # fmt: skip
         out = (found.keys, found.distances, found.index, found.status)
-        kernel.bind(count, keys, cut, chosen, self.scoring.limits, queries, cast, *out, len(self.rows))()
+        kernel.bind(count, keys, cut, chosen, scored.limits, queries, cast, *out, len(self.rows))()
         return found
 
     def _shape(self, queries: torch.Tensor, tile: Tile) -> dict[str, int | str]:

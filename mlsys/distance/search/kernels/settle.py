@@ -109,8 +109,14 @@ def query_squares(x, cast, D: tl.constexpr, BK: tl.constexpr):  # type: ignore[n
 
 
 @jit
-def score_floor(last, squared, lost, longest, tolerance, METRIC: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The least score that a row with the key `last` can have had, all errors against it. See `scores`."""
+def score_floor(last, squared, lost, limits, METRIC: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The least score that a row with the key `last` can have had, all errors against it. See `scores`.
+
+    limits: of `maxima.limits`.
+    """
+    longest = tl.load(limits + 1)
+    tolerance = tl.load(limits + 2)
+    rounding = tl.load(limits + 3)
     norm = tl.sqrt(squared)
     error = (tolerance * norm + tl.sqrt(lost)) * longest
     if METRIC == "dot":
@@ -120,13 +126,15 @@ def score_floor(last, squared, lost, longest, tolerance, METRIC: tl.constexpr): 
     elif METRIC == "l1":
         floor = -last * (1 + tolerance)
     else:
-        floor = (squared - last) / 2 - error - tolerance * longest * longest - 1e-15 * squared
+        floor = (squared - last) / 2 - error - rounding * longest * longest - 1e-15 * squared
     return floor
 
 
 @jit
-def in_range(squared, shortest, longest, METRIC: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Whether products of the query, ‖x‖² = squared, with rows of these lengths stay within float32's range."""
+def in_range(squared, limits, METRIC: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Whether products of the query, ‖x‖² = squared, with the rows stay within float32's range."""
+    shortest = tl.load(limits)
+    longest = tl.load(limits + 1)
     safe = (squared < 1e37) & (tl.sqrt(squared) * longest < 1e37) & (longest * longest < 1e37)
     if METRIC != "l1":
         safe = safe & ((squared == 0) | (squared > 1e-25)) & (shortest * shortest > 1e-25)
@@ -141,7 +149,7 @@ def nearest_rows(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The K best of one query's keys, their float32 distances, and `status` 0 where they are certain.
 
-    `limits` are the shortest and the longest row and the scores' relative error, float64; see `maxima`.
+    `limits`: see `maxima.limits`.
     Certain: the score of the K-th, less the error bound `tolerance` · ‖x‖ · longest and the cost of casting
     the query, is above `cut`. Anything not finite or out of float32's range leaves status 1. See `scores`.
     """
@@ -160,8 +168,6 @@ def nearest_rows(  # type: ignore[no-untyped-def]
         tl.store(row_out + query * K + i, number)
         tl.store(distance_out + query * K + i, distance_of(last, METRIC).to(tl.float32))
     squared, lost = query_squares(x + query * D, cast + query * D, D, BK)
-    shortest = tl.load(limits)
-    longest = tl.load(limits + 1)
-    floor = score_floor(last, squared, lost, longest, tl.load(limits + 2), METRIC)
+    floor = score_floor(last, squared, lost, limits, METRIC)
     certain = (tl.load(cut + query).to(tl.float64) < floor - 1e-28) | COVERED
-    tl.store(status + query, tl.where(certain & in_range(squared, shortest, longest, METRIC), 0, 1))
+    tl.store(status + query, tl.where(certain & in_range(squared, limits, METRIC), 0, 1))

@@ -9,12 +9,15 @@ import torch
 
 MOST_NEIGHBOURS = 2048
 LONG = 1024
-FEW = 32  # up to so many groups and rows are chosen one after the other: see `many`
+FEW = 8  # up to so many groups and rows are chosen one after the other: see `many`
 BIG_MEMBERS, MOST_SCORES = (
     8,
     64 * 256,
 )  # smaller groups of a larger tile do not fit the shared memory beside the rows
 MOST_CHOICES = 2**29  # groups times those taken, to the next power of two: what `many.best_of_lanes` can hold
+MOST_LANES = 16_384  # groups that one program chooses among
+FEW_QUERIES, MOST_KEYS = 8, 8192  # so few wait for launches, as long as they recompute no more rows
+SCREENED = 128  # neighbours that are searched by way of an int8 screen
 SECOND, THIRD = 128, 1024  # groups looked into for a line in doubt, at least
 
 
@@ -58,6 +61,17 @@ def product_tile(queries: int, dtype: torch.dtype, big: bool, aligned: bool) -> 
     return Tile(128, 256, 64, 8, 8, 4 if queries <= 512 else 3, tma=True, programs=1)
 
 
+def screen_tile(queries: int) -> Tile:
+    """The cut for so many queries of an int8 screen; all but one query's rows come by tensor copies."""
+    if queries == 1:
+        return Tile(1, 64, 128, 1, 8, 1)
+    if queries <= 16:
+        return Tile(16, 64, 128, 4, 4, 4, tma=True)
+    if queries <= 64:
+        return Tile(64, 128, 128, 8, 4, 4, tma=True)
+    return Tile(128, 256, 128, 8, 8, 3, tma=True, programs=1)
+
+
 def cityblock_tile(queries: int) -> Tile:
     """The cut for so many queries of l1; `BK` is how far its loop over the dimension is unrolled."""
     if queries == 1:
@@ -77,17 +91,24 @@ def is_many(k: int, metric: str, dim: int) -> bool:
     return k > FEW or (metric == "cosine" and dim >= LONG)
 
 
-def smaller_groups(tile: Tile, taken: int, rows: int, row_bytes: int) -> Tile:
+def smaller_groups(tile: Tile, small: Tile, queries: int, taken: int, rows: int, row_bytes: int) -> Tile:
     """The cut for choosing many groups, with `members` rows in each, at most those of `tile`.
 
     Small groups mean more maxima, `8 · rows / members` bytes to write and to read, large ones more rows to recompute,
-    `taken · members · row_bytes` bytes: the sum is least where the two are equal.
+    `taken · members · row_bytes` bytes: the sum is least where the two are equal. Few queries wait for launches, not
+    for bytes: there groups are so large that one program chooses among all of them.
+
+    small: the cut whose scores leave room in shared memory for the smallest groups.
     """
+    most = tile.BN // tile.CLASSES
     least = max(1, rows * (1 << (taken - 1).bit_length()) / MOST_CHOICES)
     members = max(least, math.sqrt(8 * rows / (taken * row_bytes)))
-    members = min(tile.BN // tile.CLASSES, 1 << max(0, round(math.log2(members))))
+    members = min(most, 1 << max(0, round(math.log2(members))))
+    at_once = 1 << max(0, math.ceil(math.log2(rows / MOST_LANES)))
+    if queries <= FEW_QUERIES and members < at_once <= most and taken * at_once <= MOST_KEYS:
+        members = at_once
     if members < BIG_MEMBERS and tile.BM * tile.BN > MOST_SCORES:
-        tile = product_tile(64, torch.float16, big=True, aligned=True)
+        tile = small
     return replace(tile, CLASSES=tile.BN // members)
 
 
@@ -101,8 +122,33 @@ def second_choices(taken: int, groups: int) -> list[int]:
     return [count for count in (first_again(taken), max(THIRD, 64 * taken)) if taken < count <= groups // 2]
 
 
-def groups_taken(k: int, dtype: torch.dtype, metric: str) -> int:
-    """How many groups to look into for k neighbours: more than k, to leave room for the scores' error."""
+def groups_taken(k: int, dtype: torch.dtype, metric: str, dim: int) -> int:
+    """How many groups to look into for k neighbours: more than k, to leave room for the scores' error.
+
+    Among normal rows some `k · 3.5 · √dim · 4 · dim · eps` others score within the error bound of the k-th. There is
+    room for as many as that may be by chance, within a quarter of k.
+    """
     if dtype == torch.float32 and metric != "l1":
         return k + max(22, 3 * k // 4)  # scored in tf32
-    return k + max(6, k // 4)
+    others = k * 3.5 * dim**1.5 * 4 * torch.finfo(torch.float32).eps
+    return k + max(6, min(math.ceil(others + 5 * math.sqrt(others) + 4), max(12, k // 4)))
+
+
+def groups_screened(k: int, dim: int, queries: int) -> int:
+    """How many groups to look into for k neighbours where an int8 screen scores.
+
+    Scores of normal rows spread by `√dim`, and a code is wrong by up to a 250th of the largest of a row's elements,
+    some 3: so the bound is 0.0068 · √dim spreads for the rows, and up to 0.0095 · √dim for the queries, but for a lone
+    one, which is not coded. With each spread lower there are some exp(4.3) times as many rows.
+    """
+    share = 0.0068 if queries == 1 else 0.0163
+    expected = k * math.exp(4.3 * share * math.sqrt(dim))
+    return math.ceil(expected + 6 * math.sqrt(expected))
+
+
+def pairs_at_once(metric: str, dim: int) -> int:
+    """How many rows a program recomputes: 8 where the sums of more do not fit the registers.
+
+    A row's sum is added in the same order either way, so equal rows tie to the bit.
+    """
+    return 8 if metric == "cosine" and dim >= LONG else 32
