@@ -86,7 +86,7 @@ class KernelSearch:
     def tile(self, queries: int, k: int) -> Tile:
         """The cut for so many queries and neighbours."""
         scoring, rows = self._scoring(k), self.rows
-        tile = scoring.tile(queries)
+        tile: Tile = scoring.tile(queries)
         if not self._at_once(k):
             return tile
         row_bytes = rows.shape[1] * rows.dtype.itemsize

@@ -130,7 +130,7 @@ def groups_taken(k: int, dtype: torch.dtype, metric: str, dim: int) -> int:
     """
     if dtype == torch.float32 and metric != "l1":
         return k + max(22, 3 * k // 4)  # scored in tf32
-    others = k * 3.5 * dim**1.5 * 4 * torch.finfo(torch.float32).eps
+    others = k * 3.5 * float(dim) ** 1.5 * 4 * torch.finfo(torch.float32).eps
     return k + max(6, min(math.ceil(others + 5 * math.sqrt(others) + 4), max(12, k // 4)))
 
 
