@@ -17,8 +17,8 @@ from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric, get
 from mlsys.distance.search import spread
 from mlsys.distance.search.index import Index
-from mlsys.distance.search.kernels.screen import is_screened
-from mlsys.distance.search.kernels.tiles import SCREENED
+from mlsys.distance.search.kernels.screen import may_screen
+from mlsys.distance.search.kernels.tiles import is_screened
 from mlsys.distance.search.peers import PEERS, Peer, Problem
 from mlsys.distance.search.random_rows import QUERIES, ROWS, drawn
 from mlsys.distance.search.ranking import ranking
@@ -93,7 +93,7 @@ class SearchBenchmark:
         method = "blocks" if why_not(self.device.type) else "kernels"
         rows = torch.empty(1, self.dim, dtype=getattr(torch, self.storage), device="meta")
         try:
-            is_screened(self.screen, method, self._form, rows)
+            may_screen(self.screen, method, self._form, rows)
         except UserError as error:
             raise UserError(f"search.{error}") from error
 
@@ -156,6 +156,7 @@ class SearchBenchmark:
                 {
                     "screen": self.screen,
                     "screen_bytes": part.screen_bytes,
+                    "screened": self._screened,
                     "doubtful_queries": part.doubtful,
                     "rescanned_queries": part.rescanned,
                 }
@@ -234,8 +235,13 @@ class SearchBenchmark:
 
     def _rows_bytes(self, problem: Problem) -> int:
         """Of all ranks' rows, as a search reads them once: of the int8 copy where that is screened."""
-        screened = self.screen == "int8" and self.k <= SCREENED
-        return int(self.rows) * self.dim * (1 if screened else problem.rows.dtype.itemsize)
+        return int(self.rows) * self.dim * (1 if self._screened else problem.rows.dtype.itemsize)
+
+    @property
+    def _screened(self) -> bool:
+        """Whether the int8 copy proposes these neighbours; where there are many queries the rows themselves do."""
+        itemsize = getattr(torch, self.storage).itemsize
+        return self.screen == "int8" and is_screened(int(self.queries), self.k, itemsize)
 
 
 def _recall(found: Any, wanted: Any) -> float:

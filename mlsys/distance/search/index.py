@@ -27,7 +27,7 @@ from mlsys.distance.search.inputs import (
 from mlsys.distance.search.kernels.graphs import Replays
 from mlsys.distance.search.kernels.launch import placed
 from mlsys.distance.search.kernels.passes import KernelSearch
-from mlsys.distance.search.kernels.screen import is_screened
+from mlsys.distance.search.kernels.screen import may_screen
 from mlsys.distance.search.numbering import Numbers
 from mlsys.distance.search.ranking import ranking
 from mlsys.errors import UserError
@@ -72,8 +72,8 @@ class Index:
         metric: see `search`.
         method: kernels (Triton, on a GPU, not for int8 rows), blocks (matrix products, anywhere) or auto: kernels
             where they can.
-        screen: int8: the kernels keep an int8 copy of the rows as well, N · d bytes, and score with it where up to 128
-            neighbours are wanted. The answer is the same. Not for l1.
+        screen: int8: the kernels keep an int8 copy of the rows as well, N · d bytes, and score with it where that is
+            faster: up to 128 neighbours of up to 32 queries, 256 in float32 rows. The answer is the same. Not for l1.
 
     Threads may search together, but not while rows are added or removed. After a fork the child must not search, see
     `distance`.
@@ -93,7 +93,7 @@ class Index:
         """Take these rows for the index's, after reading them once."""
         self.method = _method(self._asked, rows)
         kernels = self.method == "kernels"
-        screen = is_screened(self.screen, self.method, self.ranking.name, rows)
+        screen = may_screen(self.screen, self.method, self.ranking.name, rows)
         rows = placed(rows) if kernels else rows
         scorer = scorer_of(rows, self.ranking.name)
         self._kernels = KernelSearch(rows, self.ranking.name, scorer, screen) if kernels else None

@@ -12,7 +12,7 @@ from mlsys.distance.search.kernels.rescore import power_of_two
 from mlsys.distance.search.kernels.tiles import MOST_LANES
 
 WARPS = 4
-MOST_HELD = 32_768  # groups that one program looks at at once
+MOST_HELD = 8192  # groups among which one program chooses as fast as several
 LANES_SHARED, PIECE = 256, 2048  # lanes and groups for one of several programs
 
 

@@ -23,12 +23,12 @@ from mlsys.distance.search.kernels.rescore import block, power_of_two
 from mlsys.distance.search.kernels.screen import ScreenMaxima
 from mlsys.distance.search.kernels.tiles import (
     MOST_NEIGHBOURS,
-    SCREENED,
     Tile,
     first_again,
     groups_screened,
     groups_taken,
     is_many,
+    is_screened,
     pairs_at_once,
     second_choices,
     smaller_groups,
@@ -49,7 +49,7 @@ Scoring = Any  # ProductMaxima, CityblockMaxima or ScreenMaxima
 class KernelSearch:
     """Searches rows (N, d) on their device. l1 keeps a transposed copy of them.
 
-    screen: keep an int8 copy of the rows as well and score with it, where not too many neighbours are wanted.
+    screen: keep an int8 copy of the rows as well and score with it where that is faster, see `is_screened`.
 
     `close` becomes true where most of the lines of late had many rows as near as their neighbours, so that the first
     choice was not enough: then more and smaller groups are looked into at once.
@@ -85,24 +85,26 @@ class KernelSearch:
 
     def tile(self, queries: int, k: int) -> Tile:
         """The cut for so many queries and neighbours."""
-        scoring, rows = self._scoring(k), self.rows
+        scoring, rows = self._scoring(queries, k), self.rows
         tile: Tile = scoring.tile(queries)
-        if not self._at_once(k):
+        if not self._at_once(queries, k):
             return tile
         row_bytes = rows.shape[1] * rows.dtype.itemsize
         return smaller_groups(
             tile, scoring.tile(SMALL), queries, self._taken(queries, k), len(rows), row_bytes
         )
 
-    def _scoring(self, k: int) -> Scoring:
-        return self.scoring if self.screen is None or k > SCREENED else self.screen
+    def _scoring(self, queries: int, k: int) -> Scoring:
+        screened = self.screen is not None and is_screened(queries, k, self.rows.dtype.itemsize)
+        return self.screen if screened else self.scoring
 
-    def _at_once(self, k: int) -> bool:
-        return self.close or is_many(k, self.metric, self.rows.shape[1]) or self._scoring(k) is self.screen
+    def _at_once(self, queries: int, k: int) -> bool:
+        many = self.close or is_many(k, self.metric, self.rows.shape[1])
+        return many or self._scoring(queries, k) is self.screen
 
     def _taken(self, queries: int, k: int) -> int:
         dim = self.rows.shape[1]
-        if self._scoring(k) is self.screen:
+        if self._scoring(queries, k) is self.screen:
             taken = groups_screened(k, dim, queries)
         else:
             taken = groups_taken(k, self.rows.dtype, self.metric, dim)
@@ -118,7 +120,7 @@ class KernelSearch:
     ) -> Nearest:
         """Enqueue the search of queries (Q, d) on the current stream; `status` (Q,) int32, page-locked, if given."""
         tile = tile or self.tile(len(queries), k)
-        queries, scoring = placed(queries), self._scoring(k)
+        queries, scoring = placed(queries), self._scoring(len(queries), k)
         given, cast = scoring.prepare(queries)
         scored = Scored(queries, cast, scoring.launch(given, tile), tile, scoring.limits)
         return self.settled(scored, k, self._taken(len(queries), k), status)
@@ -131,7 +133,7 @@ class KernelSearch:
         taken = min(taken, groups)
         if status is None:
             status = torch.empty(len(queries), dtype=torch.int32, pin_memory=queries.is_cuda)
-        if at_once or self._at_once(k):
+        if at_once or self._at_once(len(queries), k):
             return self._many(scored, k, taken, status)
         chosen, cut = choose(scored.maxima, taken)
         keys = self.group_keys(queries, chosen, scored.tile)

@@ -26,7 +26,7 @@ SIDES = ("scales", "lengths", "lost")
 SCREENS = ("none", "int8")
 
 
-def is_screened(screen: str, method: str, form: str, rows: torch.Tensor) -> bool:
+def may_screen(screen: str, method: str, form: str, rows: torch.Tensor) -> bool:
     """Whether to keep an int8 copy of the rows (N, d). Raises `UserError` where there can be none."""
     if screen not in SCREENS:
         raise UserError(f"screen={screen} must be one of {', '.join(SCREENS)}")

@@ -18,6 +18,10 @@ MOST_CHOICES = 2**29  # groups times those taken, to the next power of two: what
 MOST_LANES = 16_384  # groups that one program chooses among
 FEW_QUERIES, MOST_KEYS = 8, 8192  # so few wait for launches, as long as they recompute no more rows
 SCREENED = 128  # neighbours that are searched by way of an int8 screen
+SCREENED_QUERIES = {
+    2: 32,
+    4: 256,
+}  # by the bytes of an element: of more, the product of the rows themselves is as fast
 SECOND, THIRD = 128, 1024  # groups looked into for a line in doubt, at least
 
 
@@ -130,8 +134,13 @@ def groups_taken(k: int, dtype: torch.dtype, metric: str, dim: int) -> int:
     """
     if dtype == torch.float32 and metric != "l1":
         return k + max(22, 3 * k // 4)  # scored in tf32
-    others = k * 3.5 * float(dim) ** 1.5 * 4 * torch.finfo(torch.float32).eps
+    others = k * 3.5 * dim * math.sqrt(dim) * 4 * torch.finfo(torch.float32).eps
     return k + max(6, min(math.ceil(others + 5 * math.sqrt(others) + 4), max(12, k // 4)))
+
+
+def is_screened(queries: int, k: int, itemsize: int) -> bool:
+    """Whether an int8 screen is the faster way to k neighbours in rows of `itemsize` bytes an element."""
+    return k <= SCREENED and queries <= SCREENED_QUERIES.get(itemsize, 0)
 
 
 def groups_screened(k: int, dim: int, queries: int) -> int:

@@ -60,13 +60,14 @@ def test_the_best_groups_are_those_of_a_sort_whatever_is_equal(groups: int, m: i
     maxima = normal(3, groups, seed=6)
     maxima[1] = (10 * maxima[1]).round()
     maxima[2, m + 5 :] = -torch.inf
-    chosen, cut = choose_many(maxima.to(DEVICE), m)
-    for line, numbers, limit in zip(maxima, chosen.cpu().long(), cut.cpu(), strict=True):
-        taken = numbers[numbers >= 0]
-        assert m <= len(set(taken.tolist())) == len(taken) <= m + m // 8 + 8
-        left = line.clone()
-        left[taken] = -torch.inf
-        assert limit == torch.inf or line[taken].min() >= limit >= left.max()
+    for way in (choose_many, choose_shared):
+        chosen, cut = way(maxima.to(DEVICE), m)
+        for line, numbers, limit in zip(maxima, chosen.cpu().long(), cut.cpu(), strict=True):
+            taken = numbers[numbers >= 0]
+            assert m <= len(set(taken.tolist())) == len(taken) <= m + m // 8 + 8
+            left = line.clone()
+            left[taken] = -torch.inf
+            assert limit == torch.inf or line[taken].min() >= limit >= left.max()
 
 
 def test_where_too_many_groups_are_as_good_as_the_last_nothing_is_certain() -> None:

@@ -106,7 +106,8 @@ def test_rows_that_are_added_are_screened_too_and_many_neighbours_are_not() -> N
         _, found = index.search(rows[690:692].to(DEVICE), k)
         np.testing.assert_array_equal(found.cpu().numpy(), reference(rows[690:692], rows, k, "dot")[1])
     search = KernelSearch(rows.to(DEVICE), "dot", scorer_of(rows.to(DEVICE), "dot"), screen=True)
-    assert (search._scoring(128), search._scoring(129)) == (search.screen, search.scoring)
+    found = [search._scoring(*shape) for shape in ((256, 128), (256, 129), (257, 10))]
+    assert found == [search.screen, search.scoring, search.scoring]
 
 
 def test_longer_vectors_and_coded_queries_need_more_groups() -> None:
