@@ -34,8 +34,8 @@ LOOK_S = 0.1
 class OpenVINO:
     """`dtype`: what it computes in; `kv_dtype`: of keys and values; `kv_memory_gib`: for all of those together.
 
-    `weights`: `float16` of those in the file, or the `file` itself. The engine's reader gives 4-bit weights whole zero
-    points, which those of a GGUF are not: from the packaged file it writes other, worse answers.
+    `weights`: `float16` of those in the file, or the `file` itself, from whose 4-bit weights the engine writes other
+    answers than all who read them exactly.
     `slots`: answers written at the same time; `step_tokens`: tokens read and written in one step at most.
     """
 
