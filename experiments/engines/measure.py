@@ -4,7 +4,7 @@
 
 Each engine is loaded once, in a process of its own. Then they are measured in turn, round after round, on questions
 that none has seen: those that remember prompts would otherwise answer from memory. Writes `engines.json` with every
-figure and `engines.md` with the table. About eleven minutes on two quiet cores.
+figure and `engines.md` with the table. About ten minutes on two quiet cores; `--service` adds six.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--binary", help="llama-server; the wheel xllamacpp where there is none")
     parser.add_argument("--only", default="", help="names that begin so, with commas")
-    parser.add_argument("--no-service", action="store_true", help="leave the levels over HTTP out")
+    parser.add_argument("--service", action="store_true", help="then a level over HTTP each")
     given = parser.parse_args()
     directory, begun = given.directory.resolve(), time.monotonic()
     directory.mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ def main() -> None:
             "texts": answers[name],
         }
         content["engines"][name] = one | {"load_s": engine.load_s, "told": engine.told}
-        if not given.no_service:
+        if given.service:
             how = [*wanted[name], f"server.threads={given.threads}"]
             content["engines"][name]["service"] = served(name, how, directory)
     content["minutes"] = (time.monotonic() - begun) / 60
