@@ -95,7 +95,7 @@ class SearchBenchmark:
         try:
             may_screen(self.screen, method, self._form, rows)
         except UserError as error:
-            raise UserError(f"search.{error}") from error
+            raise UserError(f"search.{error}") from None
 
     def measure(self) -> Iterator[Results]:
         """Conditions and correctness first, then all timings, each search and its peers in turn."""
