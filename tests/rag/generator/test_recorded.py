@@ -12,7 +12,11 @@ CPU = torch.device("cpu")
 
 def test_without_a_gpu_the_work_itself_is_done_each_time() -> None:
     x = torch.zeros(3)
-    work = recorded(lambda: x.add_(1), CPU, None)
+
+    def add() -> None:
+        x.add_(1)
+
+    work = recorded(add, CPU, None)
     work()
     work()
     assert x.tolist() == [2, 2, 2]
@@ -25,7 +29,11 @@ def test_each_gpu_of_a_process_has_graphs_of_its_own() -> None:
         torch.cuda.set_device(number)
         device = torch.device("cuda", number)
         x, y = torch.zeros(64, 64, device=device), torch.eye(64, device=device)
-        work = recorded(lambda x=x, y=y: x.add_(y @ y), device, torch.cuda.graph_pool_handle())
+
+        def add(x: torch.Tensor = x, y: torch.Tensor = y) -> None:
+            x.add_(y @ y)
+
+        work = recorded(add, device, torch.cuda.graph_pool_handle())
         x.zero_()
         work()
         work()
