@@ -26,7 +26,18 @@ PACKAGES = (
         "transformers",
         "sentence-transformers",
     ),
-    *("fastapi", "uvicorn", "aiohttp", "wandb", "pandas", "faiss-cpu", "numba", "numkong", "scikit-learn"),
+    *(
+        "fastapi",
+        "uvicorn",
+        "aiohttp",
+        "wandb",
+        "pandas",
+        "faiss-cpu",
+        "numba",
+        "numkong",
+        "usearch",
+        "scikit-learn",
+    ),
     *("cupy-cuda13x", "cupy-cuda12x"),
 )
 BUSY_CORES = 0.5

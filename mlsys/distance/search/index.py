@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mlsys.distance.search import stored
 from mlsys.distance.search.blocks.cityblock import MaximumScorer
 from mlsys.distance.search.blocks.scores import ProductScorer, check_squares
 from mlsys.distance.search.blocks.settle import margin, propose, settle
+from mlsys.distance.search.compiled import onepass
 from mlsys.distance.search.inputs import (
     checked_queries,
     checked_rows,
@@ -34,7 +36,7 @@ from mlsys.errors import UserError
 
 QUERY_BLOCK = 256
 FEW_ALLOWED = 0.25  # of the rows: so many are searched by themselves, which copies them
-METHODS = ("auto", "kernels", "blocks")
+METHODS = ("auto", "kernels", "compiled", "blocks")
 
 
 @isolated
@@ -70,8 +72,9 @@ class Index:
             a view on a GPU that begins between multiples of 16 bytes. They must not change: what is kept of them would
             not hold, and neighbours be missed without a word. `add` and `remove` change what an index holds.
         metric: see `search`.
-        method: kernels (Triton, on a GPU, not for int8 rows), blocks (matrix products, anywhere) or auto: kernels
-            where they can.
+        method: kernels (Triton, on a GPU, not for int8 rows), compiled (one pass by Numba, on a CPU, not for float64
+            rows), blocks (matrix products, anywhere) or auto: kernels on a GPU and compiled on a CPU where they can
+            and there are rows enough.
         screen: int8: the kernels keep an int8 copy of the rows as well, N · d bytes, and score with it where that is
             faster: up to 128 neighbours of up to 32 queries, 256 in float32 rows. The answer is the same. Not for l1.
 
@@ -98,6 +101,7 @@ class Index:
         scorer = scorer_of(rows, self.ranking.name)
         self._kernels = KernelSearch(rows, self.ranking.name, scorer, screen) if kernels else None
         self._replays = Replays(self._kernels) if self._kernels else None
+        self._onepass = onepass.OnePass(scorer) if self.method == "compiled" else None
         self.rows, self.numbers, self._scorer = rows, numbers, scorer
 
     def __len__(self) -> int:
@@ -201,6 +205,27 @@ class Index:
                 lines, _, distances[lines], index[lines] = doubt
         return given_back(queries, wanted, distances, self.numbers.of(index))
 
+    @isolated
+    def warm(self, queries: int | Iterable[int] = 1, k: int | Iterable[int] = 10) -> None:
+        """Search once for each kind, so that no later search of that kind waits for a compiler.
+
+        Compiled code stays on disk (Triton's and Numba's caches): a later process only loads it.
+
+        Args:
+            queries: how many are searched at once, in the rows' dtype (int8: float32); several: each of them.
+            k: how many neighbours; several numbers: each of them.
+
+        Raises:
+            UserError: for what is no number of queries, and as `search`.
+        """
+        for count in [queries] if isinstance(queries, int) else queries:
+            if count < 1:
+                raise UserError(f"queries={count} must be at least 1")
+            some = self.rows[:1].expand(count, -1)
+            for neighbours in [k] if isinstance(k, int) else k:
+                for _ in range(2):  # a shape is captured when it comes again
+                    self.search(some, neighbours)
+
     def _among(
         self, queries: torch.Tensor, k: int, allowed: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -294,7 +319,10 @@ class Index:
         if self.ranking.squared:
             check_squares("queries", queries, lengths)
         queries = queries.to(self._scorer.precision(queries, lengths))
-        found = propose(self._scorer, queries, len(self.rows), margin(k, len(self.rows)), allowed)
+        m = margin(k, len(self.rows))
+        found = self._onepass.propose(queries, m) if self._onepass and allowed is None else None
+        if found is None:
+            found = propose(self._scorer, queries, len(self.rows), m, allowed)
         return settle(self.ranking, self.rows, self._scorer, queries, lengths, found, k, allowed)
 
 
@@ -306,9 +334,15 @@ def _method(method: str, rows: torch.Tensor) -> str:
         reason = "take no int8 rows; use method=blocks or auto"
     if method == "kernels" and reason is not None:
         raise UserError(f"method=kernels {reason}".replace("reduction=blocked", "method=blocks"))
-    if method == "auto":
-        return "kernels" if rows.is_cuda and reason is None else "blocks"
-    return method
+    if method == "compiled" and not onepass.can(rows):
+        raise UserError(
+            "method=compiled searches on a CPU, with Numba, and no float64 rows; use method=blocks"
+        )
+    if method != "auto":
+        return method
+    if rows.is_cuda and reason is None:
+        return "kernels"
+    return "compiled" if onepass.worth(rows) and onepass.can(rows) else "blocks"
 
 
 def _split(queries: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:

@@ -33,13 +33,15 @@ class SearchOptions:
     screen: Screen = (
         Screen.none
     )  # int8: a copy of the rows in 8 bits proposes, on a GPU; the answer is the same
-    # measured in the same run, where they can: torch_matmul_topk torch_cdist_topk torch_matmul faiss scipy_cdist
+    # measured in the same run, where they can and are installed: all that there are
     peers: list[str] = field(
         default_factory=lambda: [
             "torch_matmul_topk",
             "torch_cdist_topk",
             "torch_matmul",
             "faiss",
+            "usearch",
+            "numkong",
             "scipy_cdist",
         ]
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from mlsys.distance.baseline import Unavailable
@@ -106,11 +107,49 @@ def scipy_cdist(problem: Problem) -> Peer:
     return Peer(lambda: cdist(x, y, "cityblock"), "scipy.spatial.distance.cdist(x, y, 'cityblock')")
 
 
+def usearch(problem: Problem) -> Peer:
+    """USearch's exact search, which reads the rows where they are."""
+    if problem.on_gpu:
+        raise Unavailable("usearch: measured on a CPU")
+    if problem.form == "l1":
+        raise Unavailable("usearch: it has no l1")
+    from usearch.index import MetricKind, search
+
+    kind = {"dot": MetricKind.IP, "cosine": MetricKind.Cos}.get(problem.form, MetricKind.L2sq)
+    x, y, threads = problem.queries.float().numpy(), problem.rows.float().numpy(), torch.get_num_threads()
+    return Peer(
+        lambda: search(y, x, problem.k, kind, exact=True, threads=threads),
+        f"usearch.index.search(y, x, k, {kind.name}, exact=True)",
+        lambda matches: matches.keys.astype(np.int64).reshape(len(x), problem.k),
+    )
+
+
+def numkong(problem: Problem) -> Peer:
+    """NumKong's distances to rows that it has packed, then the k best."""
+    if problem.on_gpu:
+        raise Unavailable("numkong: measured on a CPU")
+    name = {"dot": "dots", "cosine": "angulars", "l1": None}.get(problem.form, "euclideans")
+    if name is None:
+        raise Unavailable("numkong: it has no l1")
+    import numkong as library
+
+    function, threads = getattr(library, f"{name}_packed"), torch.get_num_threads()
+    x, packed = problem.queries.float().numpy(), library.dots_pack(problem.rows.float().numpy(), "float32")
+
+    def call() -> Any:
+        distances = torch.from_numpy(np.asarray(function(x, packed, threads=threads)))
+        return distances.topk(problem.k, largest=problem.form == "dot")
+
+    return Peer(call, f"torch.topk(numkong.{name}_packed(x, packed_y), k)", _indices)
+
+
 PEERS: dict[str, Callable[[Problem], Peer]] = {
     "torch_matmul_topk": torch_matmul_topk,
     "torch_cdist_topk": torch_cdist_topk,
     "torch_matmul": torch_matmul,
     "faiss": faiss,
+    "usearch": usearch,
+    "numkong": numkong,
     "scipy_cdist": scipy_cdist,
 }
 

@@ -6,7 +6,15 @@ from mlsys.distance import baselines
 from mlsys.report.charts.panels.panel import Panel
 
 BASELINES = tuple(baselines.names())
-PEERS = ("torch_matmul_topk", "torch_cdist_topk", "torch_matmul", "faiss", "scipy_cdist")
+PEERS = (
+    "torch_matmul_topk",
+    "torch_cdist_topk",
+    "torch_matmul",
+    "faiss",
+    "usearch",
+    "numkong",
+    "scipy_cdist",
+)
 ROW_PEERS = ("torch", "torch_compile", "numpy")
 CROSS_PEERS = ("torch_cdist", "torch_float64", "scipy")
 METRIC = "config.metric.name"

@@ -209,7 +209,7 @@ def test_every_way_to_load_and_to_loop(tile: Tile) -> None:
 
 
 def test_an_unknown_method_is_said() -> None:
-    with pytest.raises(UserError, match="method=fast must be one of auto, kernels, blocks"):
+    with pytest.raises(UserError, match="method=fast must be one of auto, kernels, compiled, blocks"):
         Index(torch.ones(2, 2), method="fast")
 
 

@@ -1,0 +1,1 @@
+"""Searching on a CPU in one pass over the rows, by a loop that Numba compiles."""
