@@ -107,7 +107,7 @@ def whole(model: Any, rows: int, context: int) -> None:
     decoders["fused"] = GraphDecoder(model, frozenset(), context, NEW)
     prompts = torch.randint(3, 40000, (rows, context)).tolist()
     buckets, works = {}, {}
-    graphs.FUSED_TOKENS = rows * context
+    graphs.MOST_ROWS = rows * context
     for name, decoder in decoders.items():
         decoder._rows = [rows]
         buckets[name] = decoder._bucket(rows, context).read
@@ -160,7 +160,8 @@ def measure(shape: str, model: Any) -> None:
         for name, made in steps.items():
             profile(f"profile-{shape}-{rows}-{name}", made._run)
     for rows in (each for each in sizes if each > 2):
-        works = {name: step(model, rows, context, name == "fused", 2)._run for name in ("torch", "fused")}
+        steps = {name: step(model, rows, context, name == "fused", 2) for name in ("torch", "fused")}
+        works = {name: made._run for name, made in steps.items()}
         in_turn(f"{rows - 2:4} rows beside two prompts", works, 5)
     for rows in sizes:
         whole(model, rows, context)

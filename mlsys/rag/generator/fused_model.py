@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from mlsys.distance.language import triton
+from mlsys.rag.generator.fused_tiles import MOST_ROWS
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 TURNS = ("default", "linear", "llama3", "yarn")  # rotations that do not change with a sequence's length
+FUSED = f"fused, up to {MOST_ROWS} rows a step"
 LEAST = 16  # what every size must be a multiple of
 
 
@@ -74,7 +76,7 @@ def why_plain(model: Any) -> str | None:
 def parts_for(model: Any, positions: int) -> tuple[Parts | None, str]:
     """The parts where the kernels are to be used, and what the record says of it."""
     reason = "not on a GPU" if model.device.type != "cuda" else why_plain(model)
-    return (parts(model, positions), "fused") if reason is None else (None, f"torch: {reason}")
+    return (parts(model, positions), FUSED) if reason is None else (None, f"torch: {reason}")
 
 
 @torch.inference_mode(False)

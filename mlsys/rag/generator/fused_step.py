@@ -173,9 +173,9 @@ def products(parts: Parts, rows: int, outs: int) -> dict[str, Product]:
     layer, item = parts.layers[0], parts.embedding.itemsize
     columns, width = len(layer.gate), parts.embedding.shape[1]
     return {
-        "qkv": Product(rows, width, len(layer.heads), parts.dim, item),
-        "out": Product(rows, layer.out.shape[1], width, width, item, JOINING),
-        "swiglu": Product(rows, width, columns, columns, item),
-        "down": Product(rows, layer.down.shape[1], width, width, item),
-        "vocabulary": Product(outs, width, len(parts.head), PADDED, item),
+        "qkv": Product("qkv", rows, width, len(layer.heads), parts.dim, item),
+        "out": Product("out", rows, layer.out.shape[1], width, width, item, JOINING),
+        "swiglu": Product("swiglu", rows, width, columns, columns, item),
+        "down": Product("down", rows, layer.down.shape[1], width, width, item),
+        "vocabulary": Product("vocabulary", outs, width, len(parts.head), PADDED, item),
     }
