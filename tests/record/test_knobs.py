@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 import pytest
-from sections import composed
+from sections import composed, section
 
 from mlsys.defaults import ROOT
 from mlsys.record import knobs
@@ -15,9 +15,10 @@ from mlsys.report.rows import flatten
 
 @pytest.fixture(scope="module")
 def every_knob() -> set[str]:
-    found: set[str] = set()
+    found = set(flatten(composed()))
     for path in (ROOT / "conf").glob("*/[!_]*.yaml"):
-        found |= flatten(composed(f"{path.parent.name}={path.stem}")).keys()
+        if path.parent.name not in ("experiment", "hydra") and path.parts[-2:] != ("server", "none.yaml"):
+            found |= flatten({path.parent.name: section(f"{path.parent.name}/{path.stem}")}).keys()
     return found
 
 
