@@ -8,6 +8,7 @@ for mode in baseline queue batch continuous lb; do
     python run.py server=$mode loadtest=none generator=simulated corpus=animals embedder=hashing device=cpu tracking=off \
         hydra.run.dir="$out/$mode" >"$out/$mode.log" 2>&1 &
     run=$!
+    touch "$out/$mode.log"
     until address=$(grep -o 'http://[^ ]*' "$out/$mode.log" | head -1) && [ -n "$address" ]; do sleep 0.2; done
     service=$(pgrep -P $run -f mlsys.serve | head -1)
     for seed in 1 2 3 4 5; do
