@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from importlib import metadata, util
 
 DISTRIBUTIONS = {
@@ -19,17 +20,21 @@ GATHERED = {"all", "test"}
 
 
 def missing(module: str) -> str | None:
-    """One line that says how to install `module`; None where it belongs to no extra."""
+    """One line that says how to install `module`, by the smallest extra with it; None where it belongs to no extra."""
     top = module.split(".")[0]
     wanted = _plain(DISTRIBUTIONS.get(top, top))
     try:
         requirements = metadata.requires("mlsys") or []
     except metadata.PackageNotFoundError:  # run from its sources, not installed
         return None
-    for requirement in requirements:
-        if (found := SPLIT.match(requirement)) and _plain(found[1]) == wanted and found[2] not in GATHERED:
-            return f"{top} is not installed: pip install 'mlsys[{found[2]}]'"
-    return None
+    found = [match.groups() for each in requirements if (match := SPLIT.match(each))]
+    sizes = Counter(extra for _, extra in found)
+    extras = {extra for name, extra in found if _plain(name) == wanted and extra not in GATHERED}
+    if not extras:
+        return None
+    return (
+        f"{top} is not installed: pip install 'mlsys[{min(extras, key=lambda extra: (sizes[extra], extra))}]'"
+    )
 
 
 def absent(module: str) -> str | None:

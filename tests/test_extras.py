@@ -15,6 +15,9 @@ REQUIRES = [
     "uvloop>=0.21; platform_system != 'Windows' and extra == 'serving'",
     "faiss-cpu>=1.9; extra == 'serving'",
     'wandb-workspaces>=0.4 ; extra == "wandb"',
+    "plotly>=6.0; extra == 'mlflow'",
+    "mlflow-skinny>=3.5; extra == 'mlflow'",
+    "plotly>=6.0; extra == 'page'",
     "build>=1.2; extra == 'test'",
 ]
 
@@ -31,6 +34,7 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> None:
         ("uvloop", "serving"),
         ("faiss", "serving"),
         ("wandb_workspaces.workspaces", "wandb"),
+        ("plotly", "page"),  # the smallest of those that bring it
     ],
 )
 def test_the_line_names_the_extra_that_brings_a_module(module: str, extra: str) -> None:
