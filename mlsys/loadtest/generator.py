@@ -15,6 +15,7 @@ from mlsys.loadtest.arrivals import make
 from mlsys.loadtest.arrivals.closed import ClosedLoop
 from mlsys.loadtest.client_health import Several, Watch, validity
 from mlsys.loadtest.clients import Clients
+from mlsys.loadtest.collector import no_full_collections
 from mlsys.loadtest.driver import Asks, Driver, LevelRun
 from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import AUTO, Load
@@ -199,7 +200,8 @@ class Generator:
 
         process = share.arrivals(self.arrivals.process(level, self.spec.seed + turn))
         questions = share.questions(self._questions(index, turn))
-        return await self.driver.run(process, phases, questions, blank, self.load.think_time_s, begin_s)
+        with no_full_collections():
+            return await self.driver.run(process, phases, questions, blank, self.load.think_time_s, begin_s)
 
     def _questions(self, index: int, turn: int) -> Questions:
         asked, seed = sessions(self.spec.questions, self.load.turns), self.spec.seed
