@@ -15,5 +15,5 @@ draw streaming 1200 experiments/h100_streaming/records
 draw serving 1400 experiments/seed_serving/records/float32 --published experiments/seed_serving/expected.csv
 draw balancing 1400 experiments/balancing_policies/records
 draw continuous 1500 experiments/continuous/records/h100_poisson_16_256
-python experiments/stores/draw.py experiments/stores/records/1e4.json "$pages/stores.html"
+python experiments/stores/draw.py experiments/stores/records/1e5.json "$pages/stores.html"
 python docs/pictures/shoot.py "$pages/stores.html" docs/pictures/stores.png --width 1200 --height 580
