@@ -43,3 +43,33 @@ class Form(Protocol):
     def failed(self, error: ServiceError) -> bytes:
         """What a stream ends with that had begun and failed."""
         ...
+
+
+class Unwritten:
+    """The form of a request whose answer is written elsewhere, or not at all."""
+
+    path = ""
+
+    def sent(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def whole(self, request: Request, replica: str | None) -> bytes:
+        """Nothing."""
+        return b""
+
+    def first(self, request: Request, passages: Sequence[Hit]) -> bytes:
+        """Nothing."""
+        return b""
+
+    def piece(self, piece: Piece) -> bytes:
+        """Nothing."""
+        return b""
+
+    def last(self, request: Request, replica: str | None) -> bytes:
+        """Nothing."""
+        return b""
+
+    def failed(self, error: ServiceError) -> bytes:
+        """Nothing."""
+        return b""

@@ -89,14 +89,19 @@ class ChildProcess:
         """
         alive = self.alive
         text = self._output()
-        if not alive and self.returncode == USER_ERROR_CODE and text.strip():
-            raise UserError(last_words(text))
         if not alive:
-            raise ProcessEnded(f"{self._name} {self.ending()}")
+            raise self.refusal() or ProcessEnded(f"{self._name} {self.ending()}")
         for line in text.splitlines(keepends=True):
             if line.startswith(READY) and line.endswith("\n"):
                 return line.removeprefix(READY).strip()
         return None
+
+    def refusal(self) -> UserError | None:
+        """Its own line, where it has ended because it refused its configuration."""
+        if self.returncode != USER_ERROR_CODE:
+            return None
+        text = self._output()
+        return UserError(last_words(text)) if text.strip() else None
 
     def ending(self) -> str:
         """How it ended and, where it had the time to say so, why."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import inspect
 import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mlsys import signatures
 from mlsys.errors import UserError
-from mlsys.loadtest import gate, question_file
+from mlsys.loadtest import collector, gate, question_file
 from mlsys.loadtest.client_health import Watch
 from mlsys.loadtest.generator import Generator
 from mlsys.loadtest.options import split
@@ -32,7 +30,7 @@ from mlsys.virtual.pipeline import Bare, Library
 from mlsys.virtual.time import VirtualTime
 from mlsys.virtual.transport import InProcess, Turns
 
-MANY_OBJECTS = 200_000
+MANY_OBJECTS = 200_000  # rows are no garbage: looking through them again and again takes a fifth of the time
 NO_LIMIT_S = 1e12
 Event = dict[str, Any]
 During = Callable[[VirtualHosts], Coroutine[Any, Any, None]]
@@ -100,21 +98,10 @@ def events(
 
         return _World(config, spec, loop).run(say, during, staged)
 
-    with _few_collections():
+    with collector.thresholds(young=MANY_OBJECTS):
         for _ in step_by_step(work):
             yield from heard
             heard.clear()
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """A million rows are no garbage: looking through them again and again takes a fifth of the time."""
-    usual = gc.get_threshold()
-    gc.set_threshold(MANY_OBJECTS, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 def check(config: Mapping[str, Any]) -> None:

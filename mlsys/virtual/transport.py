@@ -16,9 +16,10 @@ from mlsys.loadtest.answer import judge
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import OK, TIMED_OUT, Row
 from mlsys.rag.item import Hit
+from mlsys.serving.form import Unwritten
 from mlsys.serving.modes import Service
 from mlsys.serving.request import Clock, Request, ServiceError, Wish
-from mlsys.serving.stream import Piece, Stream
+from mlsys.serving.stream import Stream
 from mlsys.stages import STAGES
 
 MEANS = {stage: f"{stage}_ms" for stage in STAGES}
@@ -54,38 +55,18 @@ class Turns:
             await asyncio.sleep(more_s)
 
 
-class Told:
-    """How a client in virtual time asks (`mlsys.serving.form.Form`): it gets the finished request itself."""
+class Told(Unwritten):
+    """How a client in virtual time asks: it gets the finished request itself."""
 
     path = "/rag"
 
     def __init__(self) -> None:
         self.request: Request | None = None
 
-    def sent(self) -> dict[str, Any]:
-        """Nothing is written."""
-        return {}
-
     def whole(self, request: Request, replica: str | None) -> bytes:
         """Keep it."""
         request.mark("respond")
         self.request = request
-        return b""
-
-    def first(self, request: Request, passages: Sequence[Hit]) -> bytes:
-        """Nothing is written."""
-        return b""
-
-    def piece(self, piece: Piece) -> bytes:
-        """Nothing is written."""
-        return b""
-
-    def last(self, request: Request, replica: str | None) -> bytes:
-        """Nothing is written."""
-        return b""
-
-    def failed(self, error: ServiceError) -> bytes:
-        """Nothing is written."""
         return b""
 
 

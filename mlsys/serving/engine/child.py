@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
-from mlsys.errors import ProcessEnded, UserError
+from mlsys.errors import ProcessEnded
 from mlsys.serving.process import ChildProcess
 
 ENDING_S = 5.0  # from the close of its socket to its end
@@ -40,13 +40,7 @@ class EngineProcess:
             await asyncio.to_thread(process.wait, ENDING_S)
         if process.alive:
             return ProcessEnded("the engine's process says nothing any more")
-        try:
-            process.address()
-        except UserError as error:
-            return error
-        except ProcessEnded:
-            pass
-        return ProcessEnded(f"the engine's process {process.ending()}")
+        return process.refusal() or ProcessEnded(f"the engine's process {process.ending()}")
 
     async def stop(self, drained: bool) -> None:
         """It was told to stop; where work was `drained`, it has a moment for it. Then it is killed."""

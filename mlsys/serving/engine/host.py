@@ -15,45 +15,16 @@ from typing import Any
 from mlsys.rag.item import Hit
 from mlsys.serving.engine import messages
 from mlsys.serving.engine.frames import Frames, Message
+from mlsys.serving.form import Unwritten
 from mlsys.serving.pipeline_service import PipelineService
 from mlsys.serving.request import Failed, Request, ServiceError
-from mlsys.serving.stream import Piece, Stream
+from mlsys.serving.stream import Stream
 
 BEAT_S = 0.25
 TELLING = ("found", "text", "done", "failed", "told")
 
 
-class Unwritten:
-    """The form of a request whose answer another process writes."""
-
-    path = ""
-
-    def sent(self) -> dict[str, Any]:
-        """Nothing is sent on."""
-        return {}
-
-    def whole(self, request: Request, replica: str | None) -> bytes:
-        """Nothing."""
-        return b""
-
-    def first(self, request: Request, passages: Sequence[Hit]) -> bytes:
-        """Nothing."""
-        return b""
-
-    def piece(self, piece: Piece) -> bytes:
-        """Nothing."""
-        return b""
-
-    def last(self, request: Request, replica: str | None) -> bytes:
-        """Nothing."""
-        return b""
-
-    def failed(self, error: ServiceError) -> bytes:
-        """Nothing."""
-        return b""
-
-
-FORM = Unwritten()
+FORM = Unwritten()  # another process writes the answer
 
 
 class Outward(Stream):
