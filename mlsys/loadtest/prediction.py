@@ -19,7 +19,7 @@ import pandas as pd
 
 from mlsys.loadtest.certify import autocorrelation, percentiles
 from mlsys.loadtest.phases import MEASURED
-from mlsys.loadtest.rows import OK
+from mlsys.loadtest.rows import OK, REJECTED
 from mlsys.record import Scalar
 from mlsys.stages import STAGES
 from mlsys.theory import cost as costs
@@ -28,10 +28,13 @@ from mlsys.theory.closed_loop import ClosedLoop
 from mlsys.theory.cost import Cost
 from mlsys.theory.law import Floats, Law, Unstable
 from mlsys.theory.model import Model, NoForm, Replay
+from mlsys.theory.refusing import Refusing
+from mlsys.theory.replay import Came
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 WORK = [f"{stage}_ms" for stage in STAGES if stage not in ("queue", "respond")]
 WITHIN = {"mean": 0.02, "p95": 0.05, "p99": 0.05}
+SAME = 1e-9  # as a share: two times of one length
 FEWEST = 30  # answers, to say what the service adds
 Figures = dict[str, float]
 
@@ -72,7 +75,7 @@ def beside(config: Mapping[str, Any], level: Mapping[str, Scalar], rows: pd.Data
         model = models.choose(config, level)
         alone = model.law(engine)
         added = _added(level, good, engine, model)
-        figures = _figures(model.law(added.occupied), model)
+        law = model.law(added.occupied)
     except (NoForm, Unstable) as error:
         return {"theory.model": None, "theory.reason": str(error)}
     values: dict[str, Scalar] = {"theory.model": model.name, "theory.reason": None}
@@ -81,13 +84,18 @@ def beside(config: Mapping[str, Any], level: Mapping[str, Scalar], rows: pd.Data
         values["theory.throughput_rps"] = alone.throughput_rps
     values["theory.own_ms"] = added.cost(1) - engine(1) + added.around_ms
     values["theory.own_turn_ms"] = added.turn_ms
-    expected = {part: value + (added.outside_ms if model.apart else 0.0) for part, value in figures.items()}
+    values |= _admitted(alone, law, rows)
+    expected = {
+        part: value + (added.outside_ms if model.apart else 0.0)
+        for part, value in _figures(law, model).items()
+    }
     if model.replay is None:
         if model.together:
             values["theory.own_pickup_ms"] = pickup_ms = _last_ones_ms(good["queue_ms"], model.together)
             expected["mean"] += pickup_ms
         return values | _compared(good, expected, good["e2e_ms"], {})
-    steady, real = (_Replay.of(rows, good, model.replay, added, real) for real in (model.random, True))
+    came = rows[rows["outcome"].isin([OK, REJECTED] if model.door else [OK])]
+    steady, real = (_Replay.of(came, good, model.replay, added, real) for real in (model.random, True))
     pickup_ms = float(good.loc[real.idle, "queue_ms"].median()) - model.idle_ms if real.idle.any() else 0.0
     expected["mean"] += pickup_ms * float(steady.idle.mean())
     again = real.latency_ms + pickup_ms * real.idle
@@ -106,6 +114,15 @@ def _figures(law: models.Mean, model: Model) -> Figures:
     if model.percentiles and isinstance(law, Law):
         found |= {part: law.quantile_ms(share) for part, share in SHARES.items()}
     return found
+
+
+def _admitted(alone: models.Mean, law: models.Mean, rows: pd.DataFrame) -> dict[str, Scalar]:
+    """The share that a door lets in: by the engine alone, with what the service adds, and as it was."""
+    if not (isinstance(alone, Refusing) and isinstance(law, Refusing)):
+        return {}
+    came = rows.loc[rows["outcome"].isin([OK, REJECTED]) & (rows["phase"] == MEASURED), "outcome"]
+    shares = {"theory.admitted": alone.admitted, "theory.expected.admitted": law.admitted}
+    return {**shares, "theory.measured.admitted": float((came == OK).mean())}
 
 
 def _added(level: Mapping[str, Scalar], good: pd.DataFrame, engine: Cost, model: Model) -> Added:
@@ -166,7 +183,7 @@ def _compared(
 
 @dataclass(frozen=True)
 class _Replay:
-    """What each good request would have taken by the model, and which of them found nobody inside."""
+    """What each good request would have taken by the model, and which of them found an idle worker."""
 
     latency_ms: pd.Series[float]
     idle: pd.Series[bool]
@@ -175,19 +192,24 @@ class _Replay:
     def of(
         cls, rows: pd.DataFrame, good: pd.DataFrame, replay: Replay, added: Added, stretched: bool
     ) -> _Replay:
-        """All requests having come as they did, with services that take what they cost, or with those that were."""
+        """All of `rows` having come as they did, with services that take what they cost, or with those that were."""
         latency = pd.Series(np.nan, index=rows.index, dtype=np.float64)
         idle = pd.Series(False, index=rows.index)
         stretch = pd.Series(1.0, index=rows.index)
         if stretched:
             stretch.update(added.stretch)
-        for _, one in rows[rows["outcome"] == OK].groupby("repeat"):
+        replica = pd.Series(-1, index=rows.index)
+        if "replica" in rows:
+            replica = pd.Series(pd.factorize(rows["replica"], sort=True)[0], index=rows.index)
+        for _, one in rows.groupby("repeat"):
             ordered = one.sort_values("sent_s")
             sent: Floats = 1e3 * ordered["sent_s"].to_numpy(dtype=np.float64)
             late = sent - 1e3 * ordered["intended_s"].to_numpy(dtype=np.float64)
             services = np.asarray(stretch[ordered.index], dtype=np.float64)
-            took = replay(sent, added.occupied, services)
+            served_by = np.asarray(replica[ordered.index], dtype=np.int64)
+            took = replay(Came(sent, services, served_by), added.occupied)
             gone = np.maximum.accumulate(np.concatenate([[-np.inf], sent + took]))[:-1]
-            latency[ordered.index], idle[ordered.index] = took + late, sent >= gone
+            alone = took <= added.occupied(1) * services * (1 + SAME)
+            latency[ordered.index], idle[ordered.index] = took + late, alone | (sent >= gone)
         late_ms = 1e3 * float((good["sent_s"] - good["intended_s"]).mean())  # is in around_ms as well
         return cls(latency[good.index] + (added.outside_ms - late_ms), idle[good.index])

@@ -15,8 +15,9 @@ from mlsys.theory.deterministic import Deterministic
 from mlsys.theory.exponential import Exponential
 from mlsys.theory.law import Floats
 from mlsys.theory.refusing import Refusing
+from mlsys.theory.replay import Came
 
-Replay = Callable[[Floats, Cost, Floats], Floats]
+Replay = Callable[[Came, Cost], Floats]
 FULL = 1e-4  # of batches: where more would be larger than they may be, the form is of another service
 
 
@@ -35,8 +36,8 @@ class Mean(Protocol):
 class Model:
     """A form's `name` and how it is evaluated.
 
-    `law(cost)` may raise Unstable. `replay(arrivals_ms, cost, stretch)`: the same on given arrivals, each service as a
-    multiple of its cost; None where it cannot be told. `percentiles`: the law gives them. `random`: services are drawn.
+    `law(cost)` may raise Unstable. `replay(came, cost)`: the same on given arrivals, in ms of latency; None where it
+    cannot be told. `percentiles`: the law gives them. `random`: services are drawn. `door`: some are refused.
     `idle_ms`: what one waits by the model that finds nobody inside.
     `together`: so many clients go in one batch, which begins when the last of them has asked; 0: it is not known.
     `apart`: a request's way to the service and back adds to its latency; else others are served meanwhile.
@@ -47,6 +48,7 @@ class Model:
     replay: Replay | None = None
     percentiles: bool = False
     random: bool = False
+    door: bool = False
     apart: bool = True
     idle_ms: float = 0.0
     together: int = 0
@@ -115,8 +117,8 @@ def _line(config: Mapping[str, Any], rate: float) -> Model:
     def law(cost: Cost) -> Mean:
         return kind(rate, cost(1), workers)
 
-    def again(arrivals: Floats, cost: Cost, stretch: Floats) -> Floats:
-        return replay.line(arrivals, cost(1) * stretch, workers)
+    def again(came: Came, cost: Cost) -> Floats:
+        return replay.line(came.at_ms, cost(1) * came.stretch, workers)
 
     return Model(f"M/{'M' if random else 'D'}/{workers}", law, again, ordered, random)
 
@@ -143,24 +145,30 @@ def _batch(config: Mapping[str, Any], rate: float) -> Model:
             raise NoForm(f"batching.max_size={most} is smaller than some of the batches that come together")
         return found
 
-    def again(arrivals: Floats, cost: Cost, stretch: Floats) -> Floats:
-        return replay.batches(arrivals, cost, most, window, at_once, stretch)[0]
+    def again(came: Came, cost: Cost) -> Floats:
+        return replay.batches(came.at_ms, cost, most, window, at_once, came.stretch)[0]
 
     name = "batch service" if not window else "batch service with a window"
     return Model(name, law, again, True, idle_ms=0.0 if at_once else window)
 
 
 def _door(batching: Mapping[str, Any], rate: float) -> Model:
-    """One by one behind a door that knows what a request costs; what the service adds comes after it."""
+    """One by one behind a door that was told what a request costs, and counts those before one in that.
+
+    What a service really takes is longer by what the server adds, and so is the wait that the door lets in.
+    """
     if batching["max_size"] != 1 or batching["base_ms"] is None:
         raise NoForm("batching=slo has a form for max_size=1 with base_ms and per_request_ms given")
     planned_ms = float(batching["limit_ms"] - batching["margin_ms"])
     door = float(batching["base_ms"] + batching["per_request_ms"])
 
     def law(cost: Cost) -> Mean:
-        return Refusing(rate, cost(1), planned_ms + cost(1) - door)
+        return Refusing(rate, cost(1), planned_ms * cost(1) / door)
 
-    return Model("M/D/1 with a door", law, percentiles=True)
+    def again(came: Came, cost: Cost) -> Floats:
+        return replay.behind_a_door(came.at_ms, cost(1) * came.stretch, door, planned_ms)[0]
+
+    return Model("M/D/1 with a door", law, again, percentiles=True, door=True)
 
 
 def _balanced(config: Mapping[str, Any], rate: float) -> Model:
@@ -174,7 +182,13 @@ def _balanced(config: Mapping[str, Any], rate: float) -> Model:
         raise NoForm(f"balancer={policy} has no form")
     drawn = min(2, replicas) if policy == "power_of_two" else replicas
     name = f"shortest of {drawn} among {replicas}"
-    return Model(name, lambda cost: Choices(rate, cost(1), replicas, drawn), random=True)
+
+    def again(came: Came, cost: Cost) -> Floats:
+        return replay.shortest(came.at_ms, cost(1) * came.stretch, replicas, came.replica.tolist())
+
+    # Which replicas were drawn is not on record: only where all are can the choice be replayed.
+    seen = again if drawn == replicas else None
+    return Model(name, lambda cost: Choices(rate, cost(1), replicas, drawn), seen, random=True)
 
 
 FORMS: Mapping[str, Callable[[Mapping[str, Any], float], Model]] = {

@@ -9,13 +9,28 @@ minute can be held against a form to a per cent.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlsys.theory.law import Floats
 
 Times = Sequence[float] | Floats  # ms, in order
+
+
+@dataclass(frozen=True)
+class Came:
+    """Requests as they came: `at_ms` in order.
+
+    `stretch`: the service of each as a multiple of its cost; `replica`: the number of the one that served it, -1: none.
+    """
+
+    at_ms: Floats
+    stretch: Floats
+    replica: NDArray[np.int64]
 
 
 def line(arrivals_ms: Times, services_ms: Times, workers: int = 1) -> Floats:
@@ -62,3 +77,44 @@ def batches(
         sizes.append(after - first)
         first = after
     return found, sizes
+
+
+def shortest(arrivals_ms: Times, services_ms: Times, replicas: int, served_by: Sequence[int]) -> Floats:
+    """The latency of each request, which goes to the replica with the fewest inside.
+
+    Of several with as few it takes the one that it was `served_by`, if that is one of them, and else the first.
+    """
+    ends = [deque[float]() for _ in range(replicas)]
+    found = np.empty(len(arrivals_ms))
+    for number, (came, takes, real) in enumerate(zip(arrivals_ms, services_ms, served_by, strict=True)):
+        for line_ in ends:
+            while line_ and line_[0] <= came:
+                line_.popleft()
+        fewest = min(map(len, ends))
+        chosen = ends[real] if 0 <= real < replicas and len(ends[real]) == fewest else min(ends, key=len)
+        chosen.append(max(came, chosen[-1] if chosen else came) + takes)
+        found[number] = chosen[-1] - came
+    return found
+
+
+def behind_a_door(
+    arrivals_ms: Times, services_ms: Times, planned_ms: float, limit_ms: float
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """The latency of each request, one after the other, and whether it was let in: who would be late is refused.
+
+    The door plans with `planned_ms` for each, whatever its service takes then. It refuses who would not be answered
+    within `limit_ms` by that plan, but nobody while none is inside. One that is refused has the latency that it would
+    have had, and takes nothing from others.
+    """
+    inside = deque[tuple[float, float]]()  # begin and end of those not yet answered
+    found, let_in = np.empty(len(arrivals_ms)), np.zeros(len(arrivals_ms), dtype=np.bool_)
+    for number, (came, takes) in enumerate(zip(arrivals_ms, services_ms, strict=True)):
+        while inside and inside[0][1] <= came:
+            inside.popleft()
+        begins = inside[-1][1] if inside else came
+        found[number] = begins + takes - came
+        rest = max(0.0, inside[0][0] + planned_ms - came) if inside else 0.0
+        if not inside or rest + planned_ms * len(inside) <= limit_ms:
+            inside.append((begins, begins + takes))
+            let_in[number] = True
+    return found, let_in

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from scalars import number
-from sections import simulated
+from sections import section, simulated
 
 from mlsys.loadtest.prediction import beside
 from mlsys.record import Scalar
@@ -55,7 +56,7 @@ def measured(rate: float, serve: Serve, count: int = 1_100) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def told(server: str, rate: float, rows: pd.DataFrame, **sections: dict[str, Any]) -> dict[str, Scalar]:
+def told(server: str, rate: float, rows: pd.DataFrame, /, **sections: dict[str, Any]) -> dict[str, Scalar]:
     plain = simulated(
         server, "poisson", generator=ENGINE, batching={"timeout_ms": 0.0, "linger_ms": 0.0, "max_size": 128}
     )
@@ -100,6 +101,74 @@ def test_a_batcher_that_leaves_somebody_behind_is_found_out() -> None:
         return replay.batches(arrivals, COST, max_batch=6)
 
     found = told("batch", 200.0, measured(200.0, small))
+    assert number(found["theory.deviation.p95"]) > 0.05
+    assert found["theory.holds"] is False
+
+
+REPLICAS: dict[str, dict[str, Any]] = {
+    "server": {"replica": "queue", "replicas": 2},
+    "balancer": {"name": "least_in_flight"},
+    "generator": {"distribution": "exponential"},
+}
+DOOR = section("batching/slo", max_size=1, base_ms=21.0, per_request_ms=1.0, limit_ms=100.0, margin_ms=0.0)
+
+
+def balanced(choose: Callable[[Floats, Floats, list[int]], Floats]) -> pd.DataFrame:
+    """A level at 60 requests/s before two replicas, whose services are drawn."""
+    count = 1_100
+    rows, random = measured(60.0, line, count), np.random.default_rng(5)
+    services = random.exponential(COST(1) - OWN_MS, count) + OWN_MS
+    replica = random.integers(2, size=count).tolist()
+    latencies = choose(1e3 * rows["sent_s"].to_numpy(), services, replica)
+    rows["replica"] = [f"replica-{number + 1}" for number in replica]
+    rows["generate_ms"], rows["queue_ms"] = services - OWN_MS, latencies - services
+    rows["e2e_ms"] = latencies + AROUND_MS
+    return rows
+
+
+def test_a_balancer_that_finds_the_shortest_line_is_where_the_form_says() -> None:
+    rows = balanced(lambda came, services, replica: replay.shortest(came, services, 2, replica))
+    found = told("lb", 60.0, rows, **REPLICAS)
+    assert found["theory.model"] == "shortest of 2 among 2"
+    assert abs(number(found["theory.luck_ms"])) > 0.1  # of a thousand services and arrivals
+    assert abs(number(found["theory.deviation.mean"])) < 0.005
+    assert found["theory.holds"] is True
+
+
+def test_a_balancer_that_does_not_look_is_found_out() -> None:
+    def blind(came: Floats, services: Floats, replica: list[int]) -> Floats:
+        found = np.empty(len(came))
+        for one in (0, 1):
+            mine = np.array(replica) == one
+            found[mine] = replay.line(came[mine], services[mine])
+        return found
+
+    found = told("lb", 60.0, balanced(blind), **REPLICAS)
+    assert number(found["theory.deviation.mean_low"]) > 0.02
+    assert found["theory.holds"] is False
+
+
+def behind(limit_ms: float) -> pd.DataFrame:
+    """A level at 40 requests/s behind a door with that limit."""
+
+    def door(came: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        return replay.behind_a_door(came, np.full(len(came), COST(1)), 22.0, limit_ms)
+
+    rows = measured(40.0, lambda came: (door(came)[0], [1] * len(came)))
+    rows["outcome"] = np.where(door(1e3 * rows["sent_s"].to_numpy())[1], "ok", "rejected")
+    return rows
+
+
+def test_a_door_that_keeps_its_limit_is_where_the_form_says() -> None:
+    found = told("batch", 40.0, behind(100.0), batching=DOOR)
+    assert abs(number(found["theory.deviation.mean"])) < 0.01
+    assert number(found["theory.measured.admitted"]) == pytest.approx(
+        number(found["theory.expected.admitted"]), abs=0.02
+    )
+
+
+def test_a_door_with_another_limit_is_found_out() -> None:
+    found = told("batch", 40.0, behind(160.0), batching=DOOR)
     assert number(found["theory.deviation.p95"]) > 0.05
     assert found["theory.holds"] is False
 
