@@ -36,6 +36,7 @@ PACKAGES = (
         "numba",
         "numkong",
         "usearch",
+        "flashlib",
         "scikit-learn",
     ),
     *("cupy-cuda13x", "cupy-cuda12x"),

@@ -39,6 +39,7 @@ class SearchOptions:
             "torch_matmul_topk",
             "torch_cdist_topk",
             "torch_matmul",
+            "flashlib",
             "faiss",
             "usearch",
             "numkong",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsys import extras
 from mlsys.distance.baseline import Unavailable
 
 
@@ -143,10 +144,25 @@ def numkong(problem: Problem) -> Peer:
     return Peer(call, f"torch.topk(numkong.{name}_packed(x, packed_y), k)", _indices)
 
 
+def flashlib(problem: Problem) -> Peer:
+    """FlashLib's search by one kernel that scores and selects; distances are computed anew, row by row."""
+    if not problem.on_gpu:
+        raise Unavailable("flashlib: measured on a GPU")
+    if problem.form not in ("l2", "sqeuclidean"):
+        raise Unavailable(f"flashlib: it has no {problem.form}")
+    if lacking := extras.absent("flashlib"):
+        raise Unavailable(lacking)
+    from flashlib.primitives.knn import flash_knn
+
+    x, y, k = problem.queries, problem.rows, problem.k
+    return Peer(lambda: flash_knn(x, y, k), "flashlib.flash_knn(x, y, k)", lambda pair: pair[1].cpu().numpy())
+
+
 PEERS: dict[str, Callable[[Problem], Peer]] = {
     "torch_matmul_topk": torch_matmul_topk,
     "torch_cdist_topk": torch_cdist_topk,
     "torch_matmul": torch_matmul,
+    "flashlib": flashlib,
     "faiss": faiss,
     "usearch": usearch,
     "numkong": numkong,

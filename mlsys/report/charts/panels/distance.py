@@ -10,6 +10,7 @@ PEERS = (
     "torch_matmul_topk",
     "torch_cdist_topk",
     "torch_matmul",
+    "flashlib",
     "faiss",
     "usearch",
     "numkong",
