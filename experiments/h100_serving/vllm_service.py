@@ -25,7 +25,7 @@ from mlsys.serving.process import ChildProcess
 
 CLIENTS = (1, 32, 128, 256)
 QUESTIONS = 8000
-LOAD = ("server=external", "server.api=completions", "server.model=model", "+server.parameters.temperature=0",
+LOAD = ("server=external", "server.api=completions", "server.model=model", "server.parameters={temperature: 0}",
         "loadtest.processes=auto", "loadtest.engine_ceiling=false", "loadtest.quality_questions=0",
         "tracking=off")  # fmt: skip
 THEIRS = ("--served-model-name", "model", "--dtype", "bfloat16", "--max-model-len", "512", "--max-num-seqs", "256",

@@ -36,6 +36,20 @@ def without_bases(words: Sequence[str]) -> list[str]:
     return [_without_bases(word) for word in words]
 
 
+def filled(words: Sequence[str]) -> list[str]:
+    """`server.parameters={temperature: 0}` as `++server.parameters=…`: else Hydra fills no mapping that is empty."""
+    return [f"++{word}" if _fills(word) else word for word in words]
+
+
+def _fills(word: str) -> bool:
+    name, _, value = word.partition("=")
+    group, _, knob = name.partition(".")
+    if not (knob and value.startswith("{")):
+        return False
+    found = (OmegaConf.load(conf() / group / f"{option}.yaml") for option in options(group))
+    return any(isinstance(one, DictConfig) and one.get(knob) == {} for one in found)
+
+
 def _without_bases(word: str) -> str:
     for override in _overrides([word]):
         swept: Any = override.value()

@@ -52,7 +52,7 @@ def call(run: Callable[[], object]) -> int:
         interrupts.raise_interrupt()
     try:
         keys.check_words(sys.argv[1:])
-        sys.argv[1:] = choices.without_bases(words.schedules(words.readable(sys.argv[1:])))
+        sys.argv[1:] = choices.filled(choices.without_bases(words.schedules(words.readable(sys.argv[1:]))))
         choices.check(sys.argv[1:])
         with ranks.together() as group:
             if group.rank > 0:

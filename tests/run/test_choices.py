@@ -33,6 +33,20 @@ def test_a_sweep_over_all_options_leaves_it_out(word: str, read: str) -> None:
     assert choices.without_bases([word]) == [read]
 
 
+@pytest.mark.parametrize(
+    ("word", "read"),
+    [
+        ("server.parameters={temperature: 0}", "++server.parameters={temperature: 0}"),
+        ("server.via={replica-1: a}", "++server.via={replica-1: a}"),
+        ("server.body={question: a}", "server.body={question: a}"),
+        ("loadtest.slo={e2e_ms: 5}", "loadtest.slo={e2e_ms: 5}"),
+        ("nonsense.a={b: 1}", "nonsense.a={b: 1}"),
+    ],
+)
+def test_what_fills_an_empty_mapping_is_added(word: str, read: str) -> None:
+    assert choices.filled([word]) == [read]
+
+
 TYPED = """
 import sys
 import hydra
