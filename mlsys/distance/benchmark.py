@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from mlsys import progress
-from mlsys.distance import distributed, measure, plan, stream
+from mlsys.distance import distributed, measure, plan, stream, tuning_table
 from mlsys.distance.baseline import get
 from mlsys.distance.expected import reference
 from mlsys.distance.source import Source
@@ -125,6 +125,8 @@ class DistanceBenchmark:
     def _first_call(self, call: Any, facts: dict[str, Scalar]) -> tuple[Any, dict[str, Scalar]]:
         if call.reduction == "blocked":
             facts = {**facts, "blocked.loop": call.running.loop}
+        if self.device.type == "cuda":
+            facts = {**facts, "tuning": tuning_table.origin(self.device)}
         if self.group.size > 1:
             self.group.exchange("ready")  # whoever could not prepare says so before the others compute
             call = distributed.RankPlan(call, self.metric, self.group.data)

@@ -23,7 +23,7 @@ from mlsys.distance.language import triton
 from mlsys.distance.reductions.atomic import Atomic
 from mlsys.distance.reductions.hierarchical import Hierarchical
 from mlsys.distance.reductions.single_pass import SinglePass
-from mlsys.distance.tuning_table import Settings
+from mlsys.distance.tuning_model import Settings
 from mlsys.errors import UserError
 from mlsys.record import Results, Scalar
 from mlsys.timing import Clock
@@ -85,7 +85,8 @@ class Tuning:
             with progress.step(f"tuning {name} for {n:.0e} elements"):
                 rows.append((n, *self._size(n)))
             yield Results(_knobs(f"tuning.{n:.0e}", *rows[-1][1:]))
-        text = json.dumps({tuning_table.architecture(device): table(source, rows)}, indent=1)
+        made = {"architecture": tuning_table.architecture(device), **table(source, rows)}
+        text = json.dumps({name: made}, indent=1)
         (self.directory / "tuning.json").write_text(text + "\n")
         progress.say(f"to use this table: export {tuning_table.VARIABLE}={self.directory / 'tuning.json'}")
 
@@ -99,8 +100,7 @@ class Tuning:
 
 
 def table(source: str, rows: list[Winners]) -> dict[str, Any]:
-    """An architecture's table as tuning.json holds it, from the winners at each size; between sizes the
-    nearer counts."""
+    """A card's table as tuning.json holds it, from the winners at each size; between sizes the nearer counts."""
     limits = [round(math.sqrt(n * after)) for (n, *_), (after, *_) in pairwise(rows)] + [None]
     settings = [
         {

@@ -1,24 +1,32 @@
-"""The tuning table: every row can run, an unknown GPU gets a plain guess, one's own table goes first."""
+"""The tuning table: every row can run, a card comes before its architecture, one's own table before both."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from mlsys.distance import tuner, tuning_table
-from mlsys.distance.tuning_table import Settings
+from mlsys.distance import tuner, tuning_model, tuning_table
+from mlsys.distance.tuning_model import Card, Settings
 from mlsys.errors import UserError
 from mlsys.record import Scalar
 
 GPU = torch.device("cuda", 0)
 
 
+def pretend(patch: pytest.MonkeyPatch, name: str, capability: tuple[int, int], **told: int) -> None:
+    properties = SimpleNamespace(name=name, **told)
+    patch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    patch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    patch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+
+
 @pytest.fixture
 def h100(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    pretend(monkeypatch, "NVIDIA H100 80GB HBM3", (9, 0))
 
 
 def test_every_shipped_row_is_sound() -> None:
@@ -70,11 +78,65 @@ def test_rows_are_chosen_by_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert [tuning_table.fastest(GPU, n) for n in (10, 11)] == ["single_pass", "hierarchical"]
 
 
-def test_an_unknown_gpu_gets_the_guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (3, 5))
-    assert not tuning_table.measured(GPU)
-    assert tuning_table.settings(GPU, 10**9, 1, 1) == Settings(32768, 4, 8)
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [
+        ("NVIDIA H200", "this card: measured on NVIDIA H200, "),
+        ("NVIDIA H100 80GB HBM3", "this card: measured on NVIDIA H100 80GB HBM3, "),
+        ("NVIDIA H100 NVL", "this architecture (sm_90): measured on NVIDIA H100 80GB HBM3, "),
+    ],
+)
+def test_a_card_has_its_own_table_or_that_of_its_architecture(
+    monkeypatch: pytest.MonkeyPatch, name: str, origin: str
+) -> None:
+    pretend(monkeypatch, name, (9, 0))
+    assert tuning_table.origin(GPU).startswith(origin)
+    tables = json.loads(tuning_table.SHIPPED.read_text())
+    row = tables["NVIDIA H200" if name == "NVIDIA H200" else "NVIDIA H100 80GB HBM3"]["settings"][-1]
+    found = vars(tuning_table.settings(GPU, 10**9, 4, 3))
+    assert found == {knob: row[knob] for knob in found}
+
+
+def test_a_table_of_ones_own_for_the_architecture_goes_before_ours_for_the_card(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pretend(monkeypatch, "NVIDIA H200", (9, 0))
+    path = tmp_path / "own.json"
+    own = {"settings": [{"up_to_bytes": None, "warps": 2}], "auto": []}
+    for key, about in (("sm_90", {}), ("NVIDIA H100 NVL", {"architecture": "sm_90"})):
+        path.write_text(json.dumps({key: {"source": "mine", **about, **own}}))
+        monkeypatch.setenv(tuning_table.VARIABLE, str(path))
+        tuning_table._tables.cache_clear()
+        assert tuning_table.origin(GPU) == "this architecture (sm_90): mine"
+        assert tuning_table.settings(GPU, 10**9, 4, 3).warps == 2
+
+
+def test_a_card_that_nobody_measured_gets_the_models_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "NVIDIA A100-SXM4-80GB", (8, 0), multi_processor_count=108)
+    assert tuning_table.origin(GPU) == "model: 108 processors, 2039 GB/s"
+    assert tuning_table.settings(GPU, 10**9, 4, 1) == Settings(4096, 16, 4, 3, evict_first=True)
     assert tuning_table.fastest(GPU, 10**9) == "single_pass"
+
+
+@pytest.mark.parametrize(
+    ("told", "bandwidth"), [({"memory_bus_width": 256, "memory_clock_rate": 1_000_000}, 64.0), ({}, 400.0)]
+)
+def test_the_model_knows_a_card_by_its_memorys_clock_or_by_its_processors(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, int], bandwidth: float
+) -> None:
+    pretend(monkeypatch, "NVIDIA Nonesuch", (7, 5), multi_processor_count=40, **told)
+    assert tuning_model.card(GPU) == Card(40, bandwidth)
+
+
+def test_the_model_cuts_so_that_all_processors_have_work_and_enough_is_under_way() -> None:
+    small, large = Card(20, 200.0), Card(132, 4800.0)
+    for card in (small, large):
+        for size in (4_000, 400_000, 40_000_000, 4_000_000_000):
+            cut = tuning_model.settings(card, size)
+            programs = -(-size // (cut.tile_bytes * cut.tiles))
+            assert programs >= 2 * card.processors or cut.tile_bytes * cut.tiles == tuning_model.SMALLEST
+    assert tuning_model.settings(large, 4 * 10**9).tile_bytes == 8192
+    assert tuning_model.settings(small, 4 * 10**9).tile_bytes == 2048
 
 
 def test_a_table_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mlsys.distance.language import tl, why_not
 from mlsys.distance.launch import Kernel, Launch
 from mlsys.distance.metrics import Metric, for_dtype
 from mlsys.distance.reductions import Shape
-from mlsys.distance.tuning_table import Settings
+from mlsys.distance.tuning_model import Settings
 from mlsys.errors import UserError
 
 VECTOR_BYTES = 16  # what one thread loads at once
