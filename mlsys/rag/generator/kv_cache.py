@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 import torch
 
+from mlsys.distance.language import triton
+from mlsys.rag.generator import block_kernels
 from mlsys.rag.generator.kv_memory import CPU_SHARE, CUDA_SHARE, Sizes
-from mlsys.rag.generator.placing import placed
 from mlsys.rag.generator.stepping import Copy
 
 ALIGNED = 64  # bytes of a cache line
@@ -64,40 +65,26 @@ class KvCache:
         heads, dim = kept.heads, kept.dim
         self.slots = zeros((kept.layers, 2, sizes.slots, heads, sizes.slot_tokens, dim), kept.dtype, device)
         self.pool = zeros((sizes.blocks, kept.layers, 2, heads, sizes.block_tokens, dim), kept.dtype, device)
+        self._at_once = device.type == "cuda" and triton is not None
 
     def load(self, copies: Sequence[Copy]) -> None:
-        """Blocks into their places in slots; on a GPU those that follow each other in a slot go in one launch."""
-        for run in runs(copies, self._block_tokens) if self.pool.is_cuda else [[copy] for copy in copies]:
-            self.load_run(run)
-
-    def load_run(self, run: Sequence[Copy]) -> None:
-        """Blocks into places side by side in one slot."""
-        if len(run) == 1:
-            self._place(run[0]).copy_(self.pool[run[0].block])
+        """Blocks into their places in slots."""
+        if self._at_once and copies:
+            block_kernels.move(self.pool, self.slots, copies, True)
             return
-        first, tokens = run[0], len(run) * self._block_tokens
-        blocks = self.pool[placed([copy.block for copy in run], self.pool.device)]
-        places = self.slots[:, :, first.slot, :, first.start : first.start + tokens]
-        places.unflatten(-2, (len(run), -1)).copy_(blocks.permute(1, 2, 3, 0, 4, 5))
+        for copy in copies:
+            self._place(copy).copy_(self.pool[copy.block])
 
-    def save(self, copy: Copy) -> None:
-        """A place in a slot into its block."""
-        self.pool[copy.block].copy_(self._place(copy))
+    def save(self, copies: Sequence[Copy]) -> None:
+        """Places in slots into their blocks, no two into the same."""
+        if self._at_once and copies:
+            block_kernels.move(self.pool, self.slots, copies, False)
+            return
+        for copy in copies:
+            self.pool[copy.block].copy_(self._place(copy))
 
     def _place(self, copy: Copy) -> torch.Tensor:
         return self.slots[:, :, copy.slot, :, copy.start : copy.start + self._block_tokens]
-
-
-def runs(copies: Sequence[Copy], size: int) -> list[list[Copy]]:
-    """In order, those together that lie side by side in one slot."""
-    runs: list[list[Copy]] = []
-    for copy in copies:
-        last = runs[-1][-1] if runs else None
-        if last is not None and (copy.slot, copy.start) == (last.slot, last.start + size):
-            runs[-1].append(copy)
-        else:
-            runs.append([copy])
-    return runs
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:

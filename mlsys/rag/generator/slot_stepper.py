@@ -73,8 +73,7 @@ class SlotStepper:
         self._cache.load(step.loads)
         self._take(step)
         found = self._pass(step) if step.reads or step.writes else Found()
-        for copy in step.saves:
-            self._cache.save(copy)
+        self._cache.save(step.saves)
         return found
 
     def _take(self, step: Step) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,25 +69,35 @@ class Layout:
         part["slots"][:count], part["positions"][:count] = writes, positions
         part["keep"][:count], part["given"][:count] = np.arange(count), writes
         rows = {slot: row for row, slot in enumerate(writes)}
-        at, give = 0, self.rows
-        for piece in pieces:
-            self._place(part, piece, at)
-            if piece.last:
-                part["keep"][give], part["given"][give] = self.rows + at + len(piece.ids) - 1, piece.slot
-                rows[piece.slot] = give
-                give += 1
-            at += piece.size
+        if pieces:
+            rows |= self._place(part, pieces)
         return packed, rows
 
-    def _place(self, part: dict[str, Numbers], piece: Piece, at: int) -> None:
-        count, row = len(piece.ids), self.rows + at
-        part["ids"][at : at + count] = piece.ids
-        part["slots"][row : row + count] = piece.slot
-        part["positions"][row : row + count] = np.arange(piece.start, piece.start + count)
-        tiles, firsts = slice(at // TILE, (at + piece.size) // TILE), np.arange(0, count, TILE)
-        part["tile_slots"][tiles] = piece.slot
-        part["tile_firsts"][tiles] = piece.start + firsts
-        part["tile_counts"][tiles] = np.minimum(TILE, count - firsts)
+    def _place(self, part: dict[str, Numbers], pieces: Sequence[Piece]) -> dict[int, int]:
+        """All pieces, one after the other in whole tiles. Which row of what is given belongs to which slot."""
+        slots, starts = (np.array([getattr(piece, name) for piece in pieces]) for name in ("slot", "start"))
+        counts = np.array([len(piece.ids) for piece in pieces])
+        tiles = -(-counts // TILE)
+        firsts = self.rows + TILE * (np.cumsum(tiles) - tiles)
+        each = _within(counts)
+        at = np.repeat(firsts, counts) + each
+        part["ids"][at - self.rows] = np.fromiter(
+            chain.from_iterable(piece.ids for piece in pieces), np.int64
+        )
+        part["slots"][at], part["positions"][at] = np.repeat(slots, counts), np.repeat(starts, counts) + each
+        each, size = TILE * _within(tiles), int(tiles.sum())
+        part["tile_slots"][:size] = np.repeat(slots, tiles)
+        part["tile_firsts"][:size] = np.repeat(starts, tiles) + each
+        part["tile_counts"][:size] = np.minimum(TILE, np.repeat(counts, tiles) - each)
+        last = np.array([piece.last for piece in pieces])
+        gives = slice(self.rows, self.rows + int(last.sum()))
+        part["keep"][gives], part["given"][gives] = (firsts + counts - 1)[last], slots[last]
+        return {int(slot): self.rows + row for row, slot in enumerate(slots[last])}
+
+
+def _within(counts: Numbers) -> Numbers:
+    """0, 1, … up to each of the counts."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def groups(pieces: Sequence[Piece], most: int) -> list[list[Piece]]:
