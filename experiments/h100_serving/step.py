@@ -14,6 +14,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from mlsys.rag.generator import attention, graphs
+from mlsys.rag.generator import attention
 from mlsys.rag.generator.fused_model import parts
 from mlsys.rag.generator.graphs import GraphDecoder, _fuse_norms
 from mlsys.rag.generator.kv_cache import heads
@@ -34,12 +35,15 @@ RATES = {"H100": 3.35e12, "H200": 4.8e12}  # bytes a second of the SXM cards, as
 OUT = Path(os.environ.get("OUT", Path(__file__).parent))
 
 
-def network(shape: str, dtype: torch.dtype) -> Any:
+def network(shape: str, dtype: torch.dtype, layers: int | None = None) -> Any:
+    """With random weights, of so many layers instead of the shape's."""
     attention.register()
     torch.manual_seed(0)
+    sizes = config(shape)
+    sizes.num_hidden_layers = layers or sizes.num_hidden_layers
     with torch.device("cuda"):
         made = AutoModelForCausalLM.from_config(
-            config(shape), dtype=dtype, attn_implementation=attention.IMPLEMENTATION
+            sizes, dtype=dtype, attn_implementation=attention.IMPLEMENTATION
         )
     return made.eval()
 
@@ -107,7 +111,8 @@ def whole(model: Any, rows: int, context: int) -> None:
     decoders["fused"] = GraphDecoder(model, frozenset(), context, NEW)
     prompts = torch.randint(3, 40000, (rows, context)).tolist()
     buckets, works = {}, {}
-    graphs.MOST_ROWS = rows * context
+    every = decoders["fused"]._parts
+    decoders["fused"]._parts = every and replace(every, most_rows=max(rows * context, every.most_rows))
     for name, decoder in decoders.items():
         decoder._rows = [rows]
         buckets[name] = decoder._bucket(rows, context).read

@@ -6,7 +6,7 @@ Each span gives its own softmax and the logarithm of its sum, from which the who
 from __future__ import annotations
 
 from mlsys.distance.language import jit, tl
-from mlsys.rag.generator.fused_product import wait
+from mlsys.rag.generator.fused_product import fetch, wait
 
 
 @jit
@@ -17,18 +17,25 @@ def attend(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """One row's attention to one of `SPLITS` spans of its slot, all queries of a key head together."""
     row, head, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    wait(EARLY)
     slot = tl.load(slots + row)
     length = tl.where(slot < none, tl.load(positions + row) + 1, 0).to(tl.int32)
     span = tl.cdiv(tl.cdiv(length, BLOCK), SPLITS) * BLOCK
     group, at, key = tl.arange(0, ROWS), tl.arange(0, DIM), tl.arange(0, BLOCK)
     real = (group < GROUPS)[:, None]
     place = (head * GROUPS + group)[:, None] * DIM + at[None, :]
-    query = tl.load(queries + row * (QUERIES * DIM) + place, mask=real, other=0.0)
     highest = tl.full((ROWS,), float("-inf"), tl.float32)
     total, found = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS, DIM), tl.float32)
     own = slot * slot_size + head * head_size
     stop = tl.minimum(split * span + span, length)
+    if EARLY:  # all but the newest are there
+        line: tl.constexpr = 1024 // keys.dtype.element_ty.primitive_bitwidth
+        for begin in range(split * span, stop, BLOCK):
+            near = own + tl.minimum(begin + key, stop - 1) * DIM
+            for part in tl.static_range(0, DIM, line):
+                fetch(keys + near + part)
+                fetch(values + near + part)
+    wait(EARLY)
+    query = tl.load(queries + row * (QUERIES * DIM) + place, mask=real, other=0.0)
     for begin in range(split * span, stop, BLOCK):
         there = begin + key
         each = own + there[:, None] * DIM + at[None, :]

@@ -11,22 +11,31 @@ from mlsys.rag.generator.fused_product import product, wait
 
 
 @jit
-def embed(tokens, which, embedding, hidden, WIDTH: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Each row's token as numbers."""
+def embed(  # type: ignore[no-untyped-def]
+    tokens, which, embedding, norm, hidden, scaled, squares, parts,
+    WIDTH: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr, SEVERAL: tl.constexpr,
+):  # fmt: skip
+    """Each row's token as numbers; of several rows also what the first norm needs (see `linear_add`)."""
     row, at = tl.program_id(0), tl.arange(0, BLOCK)
     token = tl.load(tokens + tl.load(which + row))
-    tl.store(
-        hidden + row * WIDTH + at, tl.load(embedding + token * WIDTH + at, mask=at < WIDTH), mask=at < WIDTH
-    )
+    value = tl.load(embedding + token * WIDTH + at, mask=at < WIDTH, other=0.0)
+    tl.store(hidden + row * WIDTH + at, value, mask=at < WIDTH)
+    if SEVERAL:
+        wide, part = value.to(tl.float32), tl.arange(0, PARTS)
+        factor = tl.load(norm + at, mask=at < WIDTH, other=0.0).to(tl.float32)
+        tl.store(scaled + row * WIDTH + at, (wide * factor).to(hidden.dtype.element_ty), mask=at < WIDTH)
+        tl.store(
+            squares + row * parts + part, tl.where(part == 0, tl.sum(wide * wide, 0), 0.0), mask=part < parts
+        )
 
 
 @jit
 def qkv(  # type: ignore[no-untyped-def]
-    hidden, norm, weight, bias, head_norms, cosines, sines, queries, keys, values, slots, positions,
+    x, squares, parts, norm, weight, bias, head_norms, cosines, sines, queries, keys, values, slots, positions,
     count, none, epsilon, slot_size, head_size,
     WIDTH: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, DIM: tl.constexpr,
-    BIASED: tl.constexpr, HEADED: tl.constexpr,
-    ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, EARLY: tl.constexpr,
+    BIASED: tl.constexpr, HEADED: tl.constexpr, PARTS: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, AHEAD: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """Norm, queries, keys and values, rotation; keys and values go to their places. `COLS` of one head a program."""
     half: tl.constexpr = DIM // 2
@@ -35,23 +44,24 @@ def qkv(  # type: ignore[no-untyped-def]
     col = (
         head * DIM + (each % 2) * half + part * (COLS // 2) + each // 2
     )  # what turns together is side by side
+    slot = tl.load(slots + row, mask=row < count, other=none)
+    position = tl.load(positions + row, mask=row < count, other=0)
+    at = part * (COLS // 2) + tl.arange(0, COLS // 2)
+    turn = position[:, None] * half + at[None, :]
+    cosine, sine = tl.load(cosines + turn).to(tl.float32), tl.load(sines + turn).to(tl.float32)
     found = product(
-        hidden, hidden, weight, norm, row, col, epsilon, WIDTH, DIM, 1, True, ROWS, COLS, INNER, EARLY
-    )
+        x, squares, weight, norm, squares, parts, row, col, None, epsilon,
+        WIDTH, DIM, 1, True, PARTS, ROWS, COLS, INNER, AHEAD, EARLY,
+    )  # fmt: skip
     if BIASED:
         found += tl.load(bias + col)[None, :].to(tl.float32)
     low, high = tl.split(tl.reshape(found, (ROWS, COLS // 2, 2)))
-    at = part * (COLS // 2) + tl.arange(0, COLS // 2)
-    slot = tl.load(slots + row, mask=row < count, other=none)
-    position = tl.load(positions + row, mask=row < count, other=0)
     if head < QUERIES + KEYS:
         if HEADED:
             scale = tl.rsqrt((tl.sum(low * low, 1) + tl.sum(high * high, 1)) / DIM + epsilon)[:, None]
             own = head_norms + (head >= QUERIES) * DIM + at
             low *= scale * tl.load(own)[None, :].to(tl.float32)
             high *= scale * tl.load(own + half)[None, :].to(tl.float32)
-        turn = position[:, None] * half + at[None, :]
-        cosine, sine = tl.load(cosines + turn).to(tl.float32), tl.load(sines + turn).to(tl.float32)
         turned = low * cosine - high * sine
         high = high * cosine + low * sine
         low = turned
@@ -72,28 +82,43 @@ def qkv(  # type: ignore[no-untyped-def]
 
 @jit
 def linear_add(  # type: ignore[no-untyped-def]
-    x, ends, weight, hidden, WIDTH: tl.constexpr, COLUMNS: tl.constexpr, DIM: tl.constexpr, SPLITS: tl.constexpr,
-    ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, EARLY: tl.constexpr,
+    x, ends, weight, hidden, norm, scaled, squares,
+    WIDTH: tl.constexpr, COLUMNS: tl.constexpr, DIM: tl.constexpr, SPLITS: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, AHEAD: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """hidden += x @ weight; with SPLITS > 1 x is attention in spans, to be joined."""
+    """hidden += x @ weight; with SPLITS > 1 x is attention in spans, to be joined.
+
+    Of several rows also `scaled`, times the weight of the `norm` that follows, and this program's part of their
+    sums of `squares`.
+    """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     col = tl.program_id(1) * COLS + tl.arange(0, COLS)
-    found = product(x, ends, weight, x, row, col, 0.0, WIDTH, DIM, SPLITS, False, ROWS, COLS, INNER, EARLY)
-    place = hidden + row[:, None] * COLUMNS + col[None, :]
-    tl.store(place, (tl.load(place).to(tl.float32) + found).to(hidden.dtype.element_ty))
+    place = row[:, None] * COLUMNS + col[None, :]
+    kind: tl.constexpr = hidden.dtype.element_ty
+    found = product(
+        x, ends, weight, x, ends, 1, row, col, hidden + place, 0.0,
+        WIDTH, DIM, SPLITS, False, 1, ROWS, COLS, INNER, AHEAD, EARLY,
+    ).to(kind)  # fmt: skip
+    tl.store(hidden + place, found)
+    if ROWS > 1:
+        wide = found.to(tl.float32)
+        tl.store(scaled + place, (wide * tl.load(norm + col)[None, :].to(tl.float32)).to(kind))
+        tl.store(squares + row * tl.num_programs(1) + tl.program_id(1), tl.sum(wide * wide, 1))
 
 
 @jit
 def swiglu(  # type: ignore[no-untyped-def]
-    hidden, norm, weight, out, epsilon, WIDTH: tl.constexpr, COLUMNS: tl.constexpr,
-    ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, EARLY: tl.constexpr,
+    x, squares, parts, norm, weight, out, epsilon,
+    WIDTH: tl.constexpr, COLUMNS: tl.constexpr, PARTS: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, AHEAD: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """out = silu(gate) * up of the normalised rows; weight (2 · COLUMNS, WIDTH) is gate's, then up's."""
     row, each = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLS)
     col = (each % 2) * COLUMNS + tl.program_id(1) * (COLS // 2) + each // 2
     found = product(
-        hidden, hidden, weight, norm, row, col, epsilon, WIDTH, 1, 1, True, ROWS, COLS, INNER, EARLY
-    )
+        x, squares, weight, norm, squares, parts, row, col, None, epsilon,
+        WIDTH, 1, 1, True, PARTS, ROWS, COLS, INNER, AHEAD, EARLY,
+    )  # fmt: skip
     gated, up = tl.split(tl.reshape(found, (ROWS, COLS // 2, 2)))
     at = tl.program_id(1) * (COLS // 2) + tl.arange(0, COLS // 2)
     found = gated / (1 + tl.exp(-gated)) * up
@@ -102,8 +127,9 @@ def swiglu(  # type: ignore[no-untyped-def]
 
 @jit
 def vocabulary(  # type: ignore[no-untyped-def]
-    hidden, keep, norm, weight, logits, tops, places, count, epsilon, WIDTH: tl.constexpr, VOCABULARY: tl.constexpr,
-    ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, EARLY: tl.constexpr,
+    x, squares, parts, keep, norm, weight, logits, tops, places, count, epsilon,
+    WIDTH: tl.constexpr, VOCABULARY: tl.constexpr, PARTS: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, AHEAD: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """Logits of the normalised rows `keep`, and of each program's columns the largest and where it is."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -111,8 +137,9 @@ def vocabulary(  # type: ignore[no-untyped-def]
     known, near = col < VOCABULARY, tl.minimum(col, VOCABULARY - 1)
     own = tl.load(keep + row, mask=row < count, other=0)
     found = product(
-        hidden, hidden, weight, norm, own, near, epsilon, WIDTH, 1, 1, True, ROWS, COLS, INNER, EARLY
-    ).to(logits.dtype.element_ty)
+        x, squares, weight, norm, squares, parts, own, near, None, epsilon,
+        WIDTH, 1, 1, True, PARTS, ROWS, COLS, INNER, AHEAD, EARLY,
+    ).to(logits.dtype.element_ty)  # fmt: skip
     mask = (row < count)[:, None] & known[None, :]
     tl.store(logits + row[:, None] * VOCABULARY + col[None, :], found, mask=mask)
     top, place = tl.max(tl.where(known[None, :], found.to(tl.float32), float("-inf")), 1, return_indices=True)

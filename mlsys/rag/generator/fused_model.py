@@ -8,11 +8,10 @@ from typing import Any
 import torch
 
 from mlsys.distance.language import triton
-from mlsys.rag.generator.fused_tiles import MOST_ROWS
+from mlsys.rag.generator.fused_tiles import most_rows
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 TURNS = ("default", "linear", "llama3", "yarn")  # rotations that do not change with a sequence's length
-FUSED = f"fused, up to {MOST_ROWS} rows a step"
 LEAST = 16  # what every size must be a multiple of
 
 
@@ -28,6 +27,11 @@ class Layer:
     inner_norm: torch.Tensor
     gate: torch.Tensor
     down: torch.Tensor
+
+    @property
+    def multiplied(self) -> int:
+        """Weights that each row is multiplied with."""
+        return sum(weight.numel() for weight in (self.heads, self.out, self.gate, self.down))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Parts:
     dim: int
     scale: float
     epsilon: float
+    most_rows: int  # of a step: with more torch's kernels are faster
 
 
 def why_plain(model: Any) -> str | None:
@@ -76,7 +81,10 @@ def why_plain(model: Any) -> str | None:
 def parts_for(model: Any, positions: int) -> tuple[Parts | None, str]:
     """The parts where the kernels are to be used, and what the record says of it."""
     reason = "not on a GPU" if model.device.type != "cuda" else why_plain(model)
-    return (parts(model, positions), FUSED) if reason is None else (None, f"torch: {reason}")
+    if reason is not None:
+        return None, f"torch: {reason}"
+    found = parts(model, positions)
+    return found, f"fused, up to {found.most_rows} rows a step"
 
 
 @torch.inference_mode(False)
@@ -91,8 +99,9 @@ def parts(model: Any, positions: int) -> Parts:
     each = torch.arange(positions, device=model.device)[None]
     cosines, sines = inner.rotary_emb(inner.embed_tokens.weight[:1, None], each)
     half = attention.head_dim // 2
+    layers = [_layer(layer) for layer in inner.layers]
     return Parts(
-        [_layer(layer) for layer in inner.layers],
+        layers,
         inner.embed_tokens.weight,
         inner.norm.weight,
         model.lm_head.weight,
@@ -103,6 +112,7 @@ def parts(model: Any, positions: int) -> Parts:
         attention.head_dim,
         attention.scaling,
         config.rms_norm_eps,
+        most_rows(layers[0].multiplied),
     )
 
 

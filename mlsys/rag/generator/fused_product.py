@@ -2,14 +2,20 @@
 
 One row is multiplied by adding up, which reads a weight as fast as it comes; several are by `tl.dot`.
 
+Several rows come multiplied with the norm's weight already, and with parts of the sum of their squares: whoever wrote
+them did that once, and here are nothing but products.
+
 With `EARLY` a kernel is launched while the one before it still runs (CUDA's programmatic dependent launch, from compute
 capability 9.0 on). It waits for that one's end before it reads what changes. Weights never do, so their first tile is
-read before.
+read before, or with `AHEAD` all that a program needs is brought near: some kernels wait at any time, so that the memory
+is busy while they do.
 """
 
 from __future__ import annotations
 
 from mlsys.distance.language import jit, tl
+
+LARGE = tl and tl.constexpr(64)  # rows of a tile whose registers are full until its end
 
 
 @jit
@@ -18,6 +24,24 @@ def wait(EARLY: tl.constexpr):  # type: ignore[no-untyped-def]
     if EARLY:
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
+
+
+@jit
+def fetch(place):  # type: ignore[no-untyped-def]
+    """Bring what is there to the L2 cache, and wait for nothing."""
+    tl.inline_asm_elementwise(
+        "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [place.to(tl.int64)],
+        dtype=tl.int32, is_pure=False, pack=1,
+    )  # fmt: skip
+
+
+@jit
+def _fetch_rows(weight, col, WIDTH: tl.constexpr):  # type: ignore[no-untyped-def]
+    """`col` of weight (·, WIDTH)."""
+    line: tl.constexpr = 1024 // weight.dtype.element_ty.primitive_bitwidth  # numbers in 128 bytes
+    at = tl.arange(0, 8) * line
+    for start in range(0, WIDTH, 8 * line):
+        fetch(weight + col[:, None] * WIDTH + tl.minimum(start + at, WIDTH - 1)[None, :])
 
 
 @jit
@@ -45,15 +69,29 @@ def _joined(  # type: ignore[no-untyped-def]
 
 
 @jit
+def _parts(squares, row, parts, PARTS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """(rows, PARTS) of which the first `parts` are there."""
+    part = tl.arange(0, PARTS)
+    return tl.load(squares + row[:, None] * parts + part[None, :], mask=(part < parts)[None, :], other=0.0)
+
+
+@jit
 def product(  # type: ignore[no-untyped-def]
-    x, ends, weight, norm, row, col, epsilon, WIDTH: tl.constexpr, DIM: tl.constexpr, SPLITS: tl.constexpr,
-    NORMED: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, EARLY: tl.constexpr,
+    x, ends, weight, norm, squares, parts, row, col, before, epsilon,
+    WIDTH: tl.constexpr, DIM: tl.constexpr, SPLITS: tl.constexpr, NORMED: tl.constexpr, PARTS: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr, INNER: tl.constexpr, AHEAD: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """float32 (ROWS, COLS): `row` of x (·, WIDTH), normalised before where NORMED, times `col` of weight (·, WIDTH)."""
+    """float32 (ROWS, COLS): `row` of x (·, WIDTH), normalised where NORMED, times `col` of weight (·, WIDTH).
+
+    What is at `before`, places (ROWS, COLS) or None, is added. Several rows to be normalised are times `norm` already;
+    `squares` (·, parts) add up to their sums of squares.
+    """
     inner = tl.arange(0, INNER)
-    squares = tl.zeros((ROWS, INNER), tl.float32)
     whole: tl.constexpr = WIDTH % INNER == 0
+    if AHEAD and EARLY:
+        _fetch_rows(weight, col, WIDTH)
     if ROWS == 1:
+        summed = tl.zeros((ROWS, INNER), tl.float32)
         sums = tl.zeros((COLS, INNER), tl.float32)
         for start in tl.static_range(0, WIDTH, INNER):
             at = start + inner
@@ -61,18 +99,21 @@ def product(  # type: ignore[no-untyped-def]
             tile = _piece(weight + col[:, None] * WIDTH + at[None, :], there, whole)
             if start == 0:
                 wait(EARLY)
+                first = 0.0 if before is None else tl.load(before).to(tl.float32)
             if SPLITS > 1:
                 value = _joined(x, ends, row, at, there, WIDTH, DIM, SPLITS)
             else:
                 value = _piece(x + row[:, None] * WIDTH + at[None, :], there, whole).to(tl.float32)
             if NORMED:
-                squares += value * value
+                summed += value * value
                 value *= _piece(norm + at[None, :], there, whole).to(tl.float32)
             sums += tile.to(tl.float32) * value
-        found = tl.sum(sums, 1)[None, :]
+        found = first + tl.sum(sums, 1)[None, :]
     else:
         wait(EARLY)
-        found = tl.zeros((ROWS, COLS), tl.float32)
+        if NORMED and ROWS < LARGE:
+            summed = _parts(squares, row, parts, PARTS)
+        found = tl.zeros((ROWS, COLS), tl.float32) if before is None else tl.load(before).to(tl.float32)
         for start in range(0, WIDTH, INNER):
             at = start + inner
             there = (at < WIDTH)[None, :]
@@ -81,11 +122,9 @@ def product(  # type: ignore[no-untyped-def]
                 value = _joined(x, ends, row, at, there, WIDTH, DIM, SPLITS).to(tile.dtype)
             else:
                 value = _piece(x + row[:, None] * WIDTH + at[None, :], there, whole)
-            if NORMED:
-                wide = value.to(tl.float32)
-                squares += wide * wide
-                value = (wide * _piece(norm + at[None, :], there, whole).to(tl.float32)).to(tile.dtype)
             found = tl.dot(value, tl.trans(tile), found, input_precision="ieee")
+        if NORMED and ROWS >= LARGE:
+            summed = _parts(squares, row, parts, PARTS)
     if NORMED:
-        found *= tl.rsqrt(tl.sum(squares, 1) / WIDTH + epsilon)[:, None]
+        found *= tl.rsqrt(tl.sum(summed, 1) / WIDTH + epsilon)[:, None]
     return found

@@ -13,11 +13,9 @@ from mlsys.rag.generator import fused_kernels as kernels
 from mlsys.rag.generator import slot_kernels
 from mlsys.rag.generator.fused_attention import attend
 from mlsys.rag.generator.fused_model import Layer, Parts
-from mlsys.rag.generator.fused_tiles import Product, Shape, splits
+from mlsys.rag.generator.fused_tiles import SHARED, Product, Shape, span, splits
 
 Kept = Sequence[torch.Tensor]  # of each layer (2, slots, K, tokens, d)
-KEYS = 64  # of a slot that attend at once
-FEW_KEYS = 32  # where they are divided into spans
 LEAST = 16  # queries of a tile, for `tl.dot`
 JOINING = 8  # columns of one row's attention at least: each program joins its spans anew
 PADDED = 128  # rows of what several rows share: a whole number of any tile's
@@ -55,12 +53,18 @@ class FusedStep:
         self._parts, self._kept, self._wanted = parts, kept, wanted
         device, self._rows = wanted.slots.device, len(wanted.slots)
         on_cuda = device.type == "cuda"
-        count = torch.cuda.get_device_properties(device).multi_processor_count if on_cuda else PROCESSORS
+        found: Any = torch.cuda.get_device_properties(device) if on_cuda else None
+        count = found.multi_processor_count if on_cuda else PROCESSORS
+        shared = int(getattr(found, "shared_memory_per_block_optin", SHARED))
         early = on_cuda and torch.cuda.get_device_capability(device) >= EARLY_FROM
         self._early: dict[str, Any] = {"EARLY": early, **({"launch_pdl": True} if early else {})}
         self._splits = splits(wanted.writes, parts.keys, count) if wanted.tiles is None else 1
+        self._most_parts = triton.next_power_of_2(parts.embedding.shape[1] // LEAST)
+        self.span = span(wanted.writes, self._splits, parts.dim * parts.embedding.itemsize, shared)
         self.products = products(parts, self._rows, len(wanted.keep))
-        self.tiles: dict[str, Shape] = {name: product.shape(count) for name, product in self.products.items()}
+        self.tiles: dict[str, Shape] = {
+            name: product.shape(count, shared) for name, product in self.products.items()
+        }
         if parts.layers[0].head_norms is not None:  # a head's norm is over all of it
             self.tiles["qkv"]["COLS"] = parts.dim
 
@@ -69,15 +73,17 @@ class FusedStep:
         self.allocate()
         parts, wanted, width = self._parts, self._wanted, self._hidden.shape[1]
         kernels.embed[(self._rows,)](
-            wanted.tokens, wanted.which, parts.embedding, self._hidden, WIDTH=width,
-            BLOCK=triton.next_power_of_2(width),
+            wanted.tokens, wanted.which, parts.embedding, parts.layers[0].norm, self._hidden, self._scaled,
+            self._sums["down"], self._sums["down"].shape[1], WIDTH=width, BLOCK=triton.next_power_of_2(width),
+            PARTS=self._most_parts, SEVERAL=self._rows > 1,
         )  # fmt: skip
-        for layer, kept in zip(parts.layers, self._kept, strict=True):
+        following = [*(layer.norm for layer in parts.layers[1:]), parts.norm]
+        for layer, kept, norm in zip(parts.layers, self._kept, following, strict=True):
             self.qkv(layer, kept)
             self.attend(kept)
-            self.add("out", layer.out)
+            self.add("out", layer.out, layer.inner_norm)
             self.swiglu(layer)
-            self.add("down", layer.down)
+            self.add("down", layer.down, norm)
         self.vocabulary()
 
     def allocate(self) -> None:
@@ -87,6 +93,11 @@ class FusedStep:
         width, heads, inner = (self.products[name].width for name in ("swiglu", "out", "down"))
         blocks = -(-len(parts.head) // self.tiles["vocabulary"]["COLS"])
         self._hidden, self._queries = self._room(kind, rows, width), self._room(kind, rows, heads)
+        self._scaled = self._room(kind, rows, width)
+        self._sums = {
+            name: self._room(torch.float32, rows, width // self.tiles[name]["COLS"])
+            for name in ("out", "down")
+        }
         wide = torch.float32 if self._splits > 1 else kind
         self._attended = self._room(wide, rows, self._splits, heads)
         self._ends = self._room(torch.float32, rows, self._splits, parts.queries)
@@ -105,16 +116,22 @@ class FusedStep:
         product, tile = self.products[name], self.tiles[name]
         return -(-product.rows // tile["ROWS"]), -(-product.columns // tile["COLS"])
 
+    def _normed(self, name: str, by: str) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Rows to be normalised, the parts of their sums of squares that `by` wrote, and how many."""
+        sums = self._sums[by]
+        return self._hidden if self.tiles[name]["ROWS"] == 1 else self._scaled, sums, sums.shape[1]
+
     def qkv(self, layer: Layer, kept: torch.Tensor) -> None:
         """Queries, and keys and values to their places."""
         parts, wanted, (keys, values) = self._parts, self._wanted, kept
+        rows = self._normed("qkv", "down")
         kernels.qkv[self._grid("qkv")](
-            self._hidden, layer.norm, layer.heads, layer.bias, layer.head_norms, parts.cosines, parts.sines,
+            *rows, layer.norm, layer.heads, layer.bias, layer.head_norms, parts.cosines, parts.sines,
             self._queries, keys, values, wanted.slots, wanted.positions, self._rows, len(keys), parts.epsilon,
             *keys.stride()[:2],
             WIDTH=self._hidden.shape[1], QUERIES=parts.queries, KEYS=parts.keys, DIM=parts.dim,
             BIASED=layer.bias is not None, HEADED=layer.head_norms is not None,
-            **self.tiles["qkv"], **self._early,
+            PARTS=self._most_parts, **self.tiles["qkv"], **self._early,
         )  # fmt: skip
 
     def attend(self, kept: torch.Tensor) -> None:
@@ -126,36 +143,41 @@ class FusedStep:
                 self._queries, keys, values, self._attended, self._ends, wanted.slots, wanted.positions,
                 len(keys), parts.scale, *keys.stride()[:2],
                 QUERIES=parts.queries, GROUPS=groups, DIM=parts.dim, SPLITS=self._splits,
-                ROWS=max(LEAST, triton.next_power_of_2(groups)),
-                BLOCK=(FEW_KEYS if self._splits > 1 else KEYS), num_warps=4, **self._early,
+                ROWS=max(LEAST, triton.next_power_of_2(groups)), **self.span, **self._early,
             )  # fmt: skip
         if wanted.tiles is not None:
             queries = self._queries.view(1, -1, parts.queries, parts.dim)
             out = self._attended.view(queries.shape)
-            slot_kernels.attend(queries.transpose(1, 2), kept, out, wanted.tiles, wanted.tile, parts.scale)
+            slot_kernels.attend(
+                queries.transpose(1, 2), kept, out, wanted.tiles, wanted.tile, parts.scale, self._early["EARLY"]
+            )  # fmt: skip
 
     def swiglu(self, layer: Layer) -> None:
         """Into the inner width."""
+        rows = self._normed("swiglu", "out")
         kernels.swiglu[self._grid("swiglu")](
-            self._hidden, layer.inner_norm, layer.gate, self._inner, self._parts.epsilon,
-            WIDTH=self._hidden.shape[1], COLUMNS=self._inner.shape[1], **self.tiles["swiglu"], **self._early,
+            *rows, layer.inner_norm, layer.gate, self._inner, self._parts.epsilon,
+            WIDTH=self._hidden.shape[1], COLUMNS=self._inner.shape[1],
+            PARTS=self._most_parts, **self.tiles["swiglu"], **self._early,
         )  # fmt: skip
 
-    def add(self, name: str, weight: torch.Tensor) -> None:
-        """What attention (`out`) or the inner width (`down`) gives, to the rows."""
+    def add(self, name: str, weight: torch.Tensor, norm: torch.Tensor) -> None:
+        """What attention (`out`) or the inner width (`down`) gives, to the rows, which `norm` follows."""
         x, spans = (self._attended, self._splits) if name == "out" else (self._inner, 1)
         kernels.linear_add[self._grid(name)](
-            x, self._ends, weight, self._hidden, WIDTH=weight.shape[1], COLUMNS=len(weight),
-            DIM=self._parts.dim, SPLITS=spans, **self.tiles[name], **self._early,
+            x, self._ends, weight, self._hidden, norm, self._scaled, self._sums[name],
+            WIDTH=weight.shape[1], COLUMNS=len(weight), DIM=self._parts.dim, SPLITS=spans,
+            **self.tiles[name], **self._early,
         )  # fmt: skip
 
     def vocabulary(self) -> None:
         """Logits and tokens."""
         parts, wanted, blocks = self._parts, self._wanted, self._tops.shape[1]
+        rows = self._normed("vocabulary", "down")
         kernels.vocabulary[self._grid("vocabulary")](
-            self._hidden, wanted.keep, parts.norm, parts.head, wanted.logits, self._tops, self._tokens,
+            *rows, wanted.keep, parts.norm, parts.head, wanted.logits, self._tops, self._tokens,
             len(wanted.keep), parts.epsilon, WIDTH=self._hidden.shape[1], VOCABULARY=len(parts.head),
-            **self.tiles["vocabulary"], **self._early,
+            PARTS=self._most_parts, **self.tiles["vocabulary"], **self._early,
         )  # fmt: skip
         kernels.argmax[(len(wanted.keep),)](
             self._tops, self._tokens, wanted.found, wanted.latest, wanted.given, blocks,

@@ -20,7 +20,6 @@ from mlsys.rag.generator.attention import PaddedPrefill, Plan, Slots, StaticDeco
 from mlsys.rag.generator.decoding import forward
 from mlsys.rag.generator.fused_model import Parts, parts_for
 from mlsys.rag.generator.fused_step import FusedStep, Wanted
-from mlsys.rag.generator.fused_tiles import MOST_ROWS
 from mlsys.rag.generator.kv_cache import heads
 from mlsys.rag.generator.lengths import Lengths
 from mlsys.rag.generator.recorded import recorded
@@ -57,9 +56,9 @@ class Bucket:
         slots.resize(rows, self.columns)
         self._prefill = PaddedPrefill(slots, rows, length)
         self._decode = StaticDecode(slots, self.seen, self.column)
-        read, write = (
-            (self._read, self._write) if parts is None or rows > MOST_ROWS else self._fused(parts, rows)
-        )
+        read, write = self._read, self._write
+        if parts is not None and rows <= parts.most_rows:
+            read, write = self._fused(parts, rows)
         self.read = recorded(read, device, pool)
         self.write = recorded(write, device, pool)
 
@@ -92,7 +91,7 @@ class Bucket:
         kept = self._slots.reserve(heads(self._model), device)
         read = partial(self._read_fused, FusedStep(parts, kept, self._reads))
         write = partial(self._write_fused, FusedStep(parts, kept, self._writes))
-        return read if rows * length <= MOST_ROWS else self._read, write
+        return read if rows * length <= parts.most_rows else self._read, write
 
     def _read_fused(self, step: FusedStep) -> None:
         self.column.fill_(self._length)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 
 from mlsys.distance.language import jit, tl, triton
+from mlsys.rag.generator.fused_product import wait
 
 TILE = 16  # tokens of a prompt that attend together
 KEYS_BYTES = 128  # keys read at once times the size of a number: float32 has half as many
@@ -35,7 +36,7 @@ def _store(  # type: ignore[no-untyped-def]
 def _attend(  # type: ignore[no-untyped-def]
     q, kept, out, slots, firsts, counts, rows, none, scale,
     q_head, q_token, out_token, side, slot_size, head_size, dim,
-    GROUPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, DIM: tl.constexpr,
+    GROUPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, DIM: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     tile, head = tl.program_id(0), tl.program_id(1)
     slot, first = tl.load(slots + tile).to(tl.int64), tl.load(firsts + tile)
@@ -44,6 +45,7 @@ def _attend(  # type: ignore[no-untyped-def]
     row, at, key = tl.arange(0, ROWS), tl.arange(0, DIM), tl.arange(0, BLOCK)
     token, query_head = row // GROUPS, head * GROUPS + row % GROUPS
     real = (token < count)[:, None] & (at < dim)[None, :]
+    wait(EARLY)
     query = tl.load(
         q + query_head[:, None] * q_head + (start + token)[:, None] * q_token + at[None, :],
         mask=real,
@@ -93,11 +95,12 @@ def attend(
     tiles: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
     tile: int,
     scale: float,
+    early: bool = False,
 ) -> None:
     """Causal attention of q (1, H, N, d) to slots in `kept` (2, S, K, tokens, d), into out (1, N, H, d).
 
     `tiles`: of each its slot, its first token's place in the sequence, how many tokens (at most `tile`), and its first
-    row in q. Slots from S on are passed by.
+    row in q. Slots from S on are passed by. `early`: as the fused kernels are launched (see `fused_product`).
     """
     heads, groups = kept.shape[2], q.shape[1] // kept.shape[2]
     rows = max(LEAST, triton.next_power_of_2(tile * groups))
@@ -107,4 +110,5 @@ def attend(
         q.stride(1), q.stride(2), out.stride(1), *kept.stride()[:3], q.shape[3],
         GROUPS=groups, ROWS=rows, BLOCK=KEYS_BYTES // q.element_size(), DIM=dim,
         num_warps=8 if rows * dim * q.element_size() >= WIDE_BYTES else 4,
+        EARLY=early, **({"launch_pdl": True} if early else {}),
     )  # fmt: skip

@@ -14,7 +14,6 @@ from mlsys.rag.generator.attention import additive
 from mlsys.rag.generator.decoding import forward
 from mlsys.rag.generator.fused_model import Parts
 from mlsys.rag.generator.fused_step import FusedStep, Wanted
-from mlsys.rag.generator.fused_tiles import MOST_ROWS
 from mlsys.rag.generator.recorded import recorded
 from mlsys.rag.generator.slot_kernels import TILE
 from mlsys.rag.generator.step_layout import Layout, Piece
@@ -76,7 +75,7 @@ class StaticStep:
     def _choice(self) -> Callable[[], None]:
         """The step by torch, or by the fused kernels where the model has `parts` for them."""
         common = self._common
-        if common.parts is None or self._layout.rows + self._layout.tokens > MOST_ROWS:
+        if common.parts is None or self._layout.rows + self._layout.tokens > common.parts.most_rows:
             return self._work
         slots, keep, given = (self._part(name) for name in ("slots", "keep", "given"))
         rows, reads = self._layout.rows, self._layout.tokens > 0

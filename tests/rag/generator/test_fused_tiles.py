@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from mlsys.rag.generator.fused_tiles import MEASURED, Product, power, splits
+from mlsys.rag.generator.fused_tiles import MEASURED, Product, most_rows, power, span, splits
 
 
 @pytest.mark.parametrize("item", [2, 4])
@@ -12,7 +12,7 @@ from mlsys.rag.generator.fused_tiles import MEASURED, Product, power, splits
     ("width", "columns", "span"), [(576, 960, 64), (1536, 576, 576), (96, 64, 64), (2048, 128256, 128)]
 )
 @pytest.mark.parametrize("name", MEASURED[32])
-@pytest.mark.parametrize("rows", [1, 2, 128])
+@pytest.mark.parametrize("rows", [1, 2, 128, 300, 5000])
 def test_tiles_divide_what_they_cut(
     name: str, rows: int, width: int, columns: int, span: int, item: int
 ) -> None:
@@ -34,3 +34,13 @@ def test_a_small_product_is_cut_until_every_processor_has_some() -> None:
 def test_few_rows_divide_their_keys_and_many_do_not() -> None:
     assert [splits(rows, 3, 132) for rows in (1, 16, 32, 128)] == [8, 2, 1, 1]
     assert all(splits(*each, 132) in (1, 2, 4, 8) for each in product((1, 5, 9), (1, 8, 32)))
+
+
+def test_a_card_with_less_shared_memory_has_fewer_stages_and_keys_at_once() -> None:
+    product = Product("down", 128, 1536, 576, 576, 2)
+    assert [product.shape(132, shared)["num_stages"] for shared in (232_448, 101_376)] == [4, 2]
+    assert [span(128, 1, 128, shared)["BLOCK"] for shared in (232_448, 101_376)] == [256, 64]
+
+
+def test_small_layers_are_fused_at_any_usual_size_and_large_ones_in_short_steps() -> None:
+    assert [most_rows(weights) for weights in (3_500_000, 60_000_000)] == [8571, 128]
