@@ -16,7 +16,7 @@ except ImportError:  # not Linux
     triton = None
     tl = None
 
-__all__ = ["INTERPRETED", "jit", "tl", "triton", "why_not"]
+__all__ = ["INTERPRETED", "jit", "jit_once", "tl", "triton", "why_not"]
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -24,6 +24,13 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 def jit(function: Callable[..., Any]) -> Any:
     """`triton.jit`, or the function itself where there is no Triton."""
     return function if triton is None else triton.jit(function)
+
+
+def jit_once(*numbers: str) -> Callable[[Callable[..., Any]], Any]:
+    """`jit` of a function that is compiled once for all values of `numbers`, not anew for 1 and multiples of 16."""
+    return lambda function: (
+        function if triton is None else triton.jit(do_not_specialize=list(numbers))(function)
+    )
 
 
 def why_not(device: str) -> str | None:

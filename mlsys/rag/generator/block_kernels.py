@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import torch
 
-from mlsys.distance.language import jit, tl, triton
+from mlsys.distance.language import jit_once, tl, triton
 from mlsys.rag.generator.placing import placed
 from mlsys.rag.generator.stepping import Copy
 
 
-@jit
+@jit_once("copies")
 def _move(  # type: ignore[no-untyped-def]
     pool, slots, table, copies, heads, size, block_size, side_size, slot_size, head_size, dim,
     TO_SLOTS: tl.constexpr, SIZE: tl.constexpr,

@@ -6,7 +6,7 @@ rotation, the place in the cache, the activation, the sum.
 
 from __future__ import annotations
 
-from mlsys.distance.language import jit, tl
+from mlsys.distance.language import jit, jit_once, tl
 from mlsys.rag.generator.fused_product import product, wait
 
 
@@ -29,7 +29,7 @@ def embed(  # type: ignore[no-untyped-def]
         )
 
 
-@jit
+@jit_once("count")
 def qkv(  # type: ignore[no-untyped-def]
     x, squares, parts, norm, weight, bias, head_norms, cosines, sines, queries, keys, values, slots, positions,
     count, none, epsilon, slot_size, head_size,
@@ -125,7 +125,7 @@ def swiglu(  # type: ignore[no-untyped-def]
     tl.store(out + row[:, None] * COLUMNS + at[None, :], found.to(out.dtype.element_ty))
 
 
-@jit
+@jit_once("count")
 def vocabulary(  # type: ignore[no-untyped-def]
     x, squares, parts, keep, norm, weight, logits, tops, places, count, epsilon,
     WIDTH: tl.constexpr, VOCABULARY: tl.constexpr, PARTS: tl.constexpr,

@@ -17,30 +17,27 @@ MEASURED = {
         "out": (16, 16, 64, 1, 4),
         "swiglu": (16, 64, 128, 4, 4),
         "down": (32, 16, 256, 2, 4),
-        "vocabulary": (32, 64, 128, 4, 4),
     },
     160: {
         "qkv": (64, 32, 64, 4, 4),
-        "out": (32, 16, 128, 2, 4),
+        "out": (64, 16, 256, 4, 4),
         "swiglu": (128, 32, 64, 4, 4),
         "down": (64, 16, 256, 4, 4),
-        "vocabulary": (64, 128, 64, 8, 4),
     },
-    640: {
+    1024: {
         "qkv": (64, 64, 64, 4, 4),
-        "out": (64, 32, 64, 4, 4),
-        "swiglu": (64, 128, 64, 4, 4),
-        "down": (64, 32, 64, 4, 4),
-        "vocabulary": (64, 128, 64, 4, 4),
+        "out": (64, 64, 64, 4, 4),
+        "swiglu": (128, 64, 64, 4, 4),
+        "down": (128, 32, 64, 4, 4),
     },
     1 << 30: {
         "qkv": (128, 64, 64, 4, 4),
         "out": (128, 64, 64, 4, 4),
-        "swiglu": (128, 128, 64, 8, 4),
-        "down": (128, 64, 64, 4, 4),
-        "vocabulary": (128, 128, 64, 8, 4),
+        "swiglu": (128, 128, 64, 8, 3),
+        "down": (128, 64, 64, 8, 4),
     },
 }
+VOCABULARY = (32, 128, 64, 4, 4)  # at any number of rows: each tile more is a kernel to compile
 SMALL, SMALL_WORK = 10_000_000, 30_000_000_000  # weights of a layer; those times rows
 LARGE_ROWS = 128
 ALONE = 8192  # numbers of a weight that a program holds at once for one row
@@ -92,8 +89,8 @@ class Product:
         return {"ROWS": 1, "COLS": cols, "INNER": inner, "AHEAD": False, "num_warps": 4, "num_stages": 1}
 
     def _several(self, shared: int) -> Shape:
-        most = next(most for most in MEASURED if self.rows <= most)
-        rows, cols, inner, warps, stages = MEASURED[most][self.name]
+        measured = next(tiles for most, tiles in MEASURED.items() if self.rows <= most)
+        rows, cols, inner, warps, stages = measured.get(self.name, VOCABULARY)
         inner = min(inner * 2 // self.item_bytes, power_above(self.width))
         cols = min(cols, power(self.span))
         stages = min(stages, shared // ((rows + cols) * inner * self.item_bytes))
@@ -126,8 +123,9 @@ def power_above(number: int) -> int:
 
 
 def splits(rows: int, heads: int, processors: int) -> int:
-    """Into how many spans a slot's keys are divided, so that few rows keep the device busy."""
-    return max(1, min(8, power_below(processors // (rows * heads))))
+    """Into how many spans a slot's keys are divided, so that few rows keep the device busy: few different numbers."""
+    most = processors // (rows * heads)
+    return (8 if rows == 1 else 4) if most >= 4 else 1
 
 
 def span(rows: int, spans: int, key_bytes: int, shared: int = SHARED) -> Span:

@@ -11,7 +11,7 @@ from mlsys.rag.generator.fused_tiles import MEASURED, Product, most_rows, power,
 @pytest.mark.parametrize(
     ("width", "columns", "span"), [(576, 960, 64), (1536, 576, 576), (96, 64, 64), (2048, 128256, 128)]
 )
-@pytest.mark.parametrize("name", MEASURED[32])
+@pytest.mark.parametrize("name", [*MEASURED[32], "vocabulary"])
 @pytest.mark.parametrize("rows", [1, 2, 128, 300, 5000])
 def test_tiles_divide_what_they_cut(
     name: str, rows: int, width: int, columns: int, span: int, item: int
@@ -32,8 +32,8 @@ def test_a_small_product_is_cut_until_every_processor_has_some() -> None:
 
 
 def test_few_rows_divide_their_keys_and_many_do_not() -> None:
-    assert [splits(rows, 3, 132) for rows in (1, 16, 32, 128)] == [8, 2, 1, 1]
-    assert all(splits(*each, 132) in (1, 2, 4, 8) for each in product((1, 5, 9), (1, 8, 32)))
+    assert [splits(rows, 3, 132) for rows in (1, 2, 8, 16, 128)] == [8, 4, 4, 1, 1]
+    assert all(splits(*each, 132) in (1, 4, 8) for each in product((1, 5, 9), (1, 8, 32)))
 
 
 def test_a_card_with_less_shared_memory_has_fewer_stages_and_keys_at_once() -> None:
