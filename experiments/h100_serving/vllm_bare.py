@@ -25,11 +25,15 @@ STEP_TOKENS = 1024  # that ours reads and writes in a step, as `scheduling.max_s
 
 
 class Theirs:
-    """vLLM in a process of its own."""
+    """vLLM in a process of its own, which loads while ours does."""
+
+    name = "vLLM"
 
     def __init__(self, python: str, folder: Path) -> None:
         command = [python, str(Path(__file__).with_name("vllm_engine.py")), str(folder)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def wait(self) -> None:
         self.name = self._heard()["name"]
 
     def answer(self, prompts: list[list[int]], new: int) -> tuple[float, list[list[int]]]:
@@ -101,11 +105,12 @@ class Steps:
 def bare(asked: argparse.Namespace, folder: Path) -> None:
     """Each engine answers the same prompts, round after round, in turn."""
     vocabulary = peer_folder.vocabulary(asked.shape)
-    theirs = Theirs(asked.python, folder)  # first, for it looks at how much memory is free
-    generator = _generator(folder, asked)
-    engines: list[Any] = [theirs, Batches(generator), Steps(generator, asked.new)]
+    theirs = Theirs(asked.python, folder)
     found = []
     try:
+        generator = _generator(folder, asked)
+        engines: list[Any] = [theirs, Steps(generator, asked.new), Batches(generator)]
+        theirs.wait()
         for size in SIZES:
             line = _sized(engines, size, asked, vocabulary)
             found.append(line)

@@ -45,14 +45,15 @@ def service(asked: argparse.Namespace, folder: Path) -> None:
             "server.max_queue=1024", f"server.port={ports[1]}", "loadtest=none", "tracking=off",
             *peer_folder.ours(folder, asked)]  # fmt: skip
     theirs_log, ours_log = asked.directory / "vllm.log", asked.directory / "ours.log"
-    with ChildProcess([*server, "--port", str(ports[0]), *THEIRS], ENVIRONMENT, theirs_log) as theirs:
+    theirs = ChildProcess([*server, "--port", str(ports[0]), *THEIRS], ENVIRONMENT, theirs_log)
+    mine = ChildProcess(ours, None, ours_log)
+    with theirs, mine:
+        mine.wait_ready(asked.start_s)
         _wait(f"http://127.0.0.1:{ports[0]}/health", theirs, asked.start_s)
-        with ChildProcess(ours, None, ours_log) as mine:
-            mine.wait_ready(asked.start_s)
-            for number in range(asked.rounds):
-                for name, port in zip(("vllm", "ours"), ports, strict=True):
-                    _load(asked, name, number, port, questions)
-                _tell(asked.directory, number + 1)
+        for number in range(asked.rounds):
+            for name, port in zip(("vllm", "ours"), ports, strict=True):
+                _load(asked, name, number, port, questions)
+            _tell(asked.directory, number + 1)
 
 
 def _load(asked: argparse.Namespace, name: str, number: int, port: int, questions: Path) -> None:
