@@ -37,12 +37,14 @@ def wanted(queries: torch.Tensor, rows: dict[int, torch.Tensor], k: int, metric:
 def test_whatever_comes_and_goes_the_rows_left_are_searched_by_their_numbers(data: st.DataObject) -> None:
     metric = data.draw(st.sampled_from(METRICS))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 9999)))
-    queries = torch.randint(-2, 3, (3, 4), generator=generator).float()
+    most = (
+        999 if metric == "cosine" else 2
+    )  # small ones have angles that are equal but for float64's rounding
 
     def made(count: int) -> torch.Tensor:
-        return torch.randint(-2, 3, (count, 4), generator=generator).float()
+        return torch.randint(-most, most + 1, (count, 4), generator=generator).float()
 
-    first = made(data.draw(st.integers(1, 60)))
+    queries, first = made(3), made(data.draw(st.integers(1, 60)))
     index, model = Index(first, metric), dict(enumerate(first))
     for _ in range(data.draw(st.integers(1, 5))):
         if data.draw(st.booleans()) or len(model) == 1:
