@@ -54,14 +54,14 @@ def lowest_keys(  # type: ignore[no-untyped-def]
 @jit
 def exact_places(keys, found, key, row, k, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     """How many of the keys (k,) and rows `found` (k,) come before each of `key` and `row` (BLOCK,)."""
-    before = tl.zeros([BLOCK], tl.int32)
+    before = tl.zeros([BLOCK, OTHERS], tl.int32)
     for start in range(0, k, OTHERS):
         other = start + tl.arange(0, OTHERS)
         other_key = tl.load(keys + other, mask=other < k, other=float("inf"))[None, :]
         other_row = tl.load(found + other, mask=other < k, other=NOWHERE)[None, :]
         less = (other_key < key[:, None]) | ((other_key == key[:, None]) & (other_row < row[:, None]))
-        before += tl.sum(less.to(tl.int32), axis=1)
-    return before
+        before += less.to(tl.int32)
+    return tl.sum(before, axis=1)
 
 
 @kernel
