@@ -28,7 +28,7 @@ def section(group: str, option: str) -> dict[str, Any]:
     own = _read(group, option)
     knobs: dict[str, Any] = {}
     for base in own.pop("defaults", ["_self_"]):
-        knobs |= own if base == "_self_" else _read(group, base)
+        knobs |= own if base == "_self_" else section(group, base)
     return knobs
 
 

@@ -26,7 +26,7 @@ from engine import QUESTIONS, Engine
 ROOT = Path(__file__).resolve().parents[2]
 XLLAMACPP = Path(__file__).with_name("llama_server.py")
 OURS = {
-    f"ours {dtype}": ["generator=smollm2", f"generator.dtype={dtype}"]
+    f"ours {dtype}": ["generator=smollm2", "generator.engine=own", f"generator.dtype={dtype}"]
     for dtype in ("float32", "bfloat16", "int8")
 }
 REFERENCE = "ours float32"

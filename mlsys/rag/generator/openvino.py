@@ -78,6 +78,7 @@ class OpenVINO:
         self.max_new_tokens, self.fixed_length = max_new_tokens, fixed_length
         self.max_prompt_tokens = max_prompt_tokens
         self.weights, self._held, self._threads = weights, "", 1
+        self.chosen = ""  # what says why, where it was not asked for by its name
         self.chat: Chat
         self._engine = Stepped()
 
@@ -209,6 +210,7 @@ class OpenVINO:
             "max_new_tokens": self.max_new_tokens,
             "fixed_length": self.fixed_length,
             "max_prompt_tokens": self.max_prompt_tokens,
+            **({"chosen": self.chosen} if self.chosen else {}),
         }
 
 
