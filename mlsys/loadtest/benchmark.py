@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import psutil
 
 from mlsys import progress
@@ -17,7 +16,7 @@ from mlsys.errors import UserError, cause
 from mlsys.faults import stage
 from mlsys.faults.conductor import Conductor
 from mlsys.faults.disturbed import Disturbed
-from mlsys.loadtest import apis, ceiling, children, prediction, question_file
+from mlsys.loadtest import apis, ceiling, children, question_file
 from mlsys.loadtest.arrivals import Arrivals, make
 from mlsys.loadtest.asked import check, longest_answer
 from mlsys.loadtest.corpus import questions
@@ -128,7 +127,7 @@ class ServingBenchmark:
         stats = service.stats()
         described = {f"pipeline.{name}": value for name, value in stats.pipeline.items()}
         for name, value in described.items():
-            if name.endswith(".warning"):
+            if name.endswith((".warning", ".chosen")):
                 progress.say(str(value))
         gpus = {f"replica.{name}.gpu": gpu for name, gpu in stats.gpus.items()}
         return {"startup_s": service.startup_s, **described, **gpus, **service.told}
@@ -218,12 +217,20 @@ class ServingBenchmark:
         if self.ours:
             values["engine_batch"] = ceiling.batch_of(self.config, values.get("concurrency"))
         if self.ours and self.config["generator"]["name"] == "simulated":
-            rows = pd.read_parquet(self.directory / FILE_NAME)
-            values |= prediction.beside(self.config, values, rows[rows["level"] == rows["level"].max()])
+            values |= self._predicted(values)
         if self.disturbed:
             found, course = self.disturbed.end()
             return Level(values | found, event["samples"] | course)
         return Level(values, event["samples"])
+
+    def _predicted(self, values: Mapping[str, Any]) -> dict[str, Scalar]:
+        """What theory says of the level just measured. What that takes is not imported before a service is there."""
+        import pandas as pd
+
+        from mlsys.loadtest import prediction
+
+        rows = pd.read_parquet(self.directory / FILE_NAME)
+        return prediction.beside(self.config, values, rows[rows["level"] == rows["level"].max()])
 
     def _other(self) -> str | None:
         """Which option has the service asked what the engine alone is not."""

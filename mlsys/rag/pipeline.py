@@ -38,6 +38,11 @@ def _usual(place: int) -> None:
     """As long as the generator is configured to answer."""
 
 
+def _shortest(place: int) -> int:
+    """One token read to, and one written."""
+    return 2
+
+
 class Pipeline:
     """embed → retrieve → prompt → generate over one corpus. Constructing is cheap; `load` does the work.
 
@@ -151,7 +156,7 @@ class Pipeline:
             self.warm_front(max_batch)
             on_cuda = self.device.startswith("cuda")
             for batch in sorted({1, max_batch} if on_cuda else {min(2, max_batch)}):
-                self.run(self.items(batch))
+                self.run(self.items(batch) if on_cuda else self.items(batch, length=_shortest))
 
     def warm_front(self, max_batch: int) -> None:
         """The same for the stages before the generator alone."""

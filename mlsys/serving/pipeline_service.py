@@ -25,12 +25,12 @@ from mlsys.serving.http import schema
 from mlsys.serving.meters import Meters
 from mlsys.serving.modes import RAG, Answer, Names
 from mlsys.serving.options import Server
-from mlsys.serving.request import Clock, Expired, Failed, Refused, Request, ServiceError, Unavailable
+from mlsys.serving.request import Clock, Expired, Failed, Refused, Request, ServiceError, Unavailable, Wish
 from mlsys.serving.stream import Stream
 from mlsys.serving.upstreams import Upstreams
 from mlsys.serving.worker import FINAL, Cut, Settle, Worker, failure
 
-PROBE = "Is everything there?"
+PROBE, PROBE_TOKENS = "Is everything there?", 2  # one is read, one written
 
 
 class PipelineService(ABC):
@@ -83,8 +83,12 @@ class PipelineService(ABC):
             await loop.run_in_executor(pool, worker.pipeline.load)
             await loop.run_in_executor(pool, worker.pipeline.warm, self.largest)
         self._begin()
-        await self._enter(Request(PROBE, 1, clock=self.clock, counted=False))
+        await self._enter(self._probe())
         self._state = "ready"
+
+    def _probe(self) -> Request:
+        """A request that shows that all of it works; its answer is short."""
+        return Request(PROBE, 1, clock=self.clock, counted=False, wish=Wish(max_tokens=PROBE_TOKENS))
 
     def state(self) -> str:
         """`ready`, `loading`, `draining`, `stalled`, or which server is not there that it asks."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import saving
 from gguf import GGMLQuantizationType, GGUFWriter, quantize
-
-from mlsys.rag.generator import vocabulary
 
 
 def made(folder: Path, name: str = "small.gguf") -> Path:
@@ -24,5 +23,5 @@ def made(folder: Path, name: str = "small.gguf") -> Path:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    vocabulary.build(259).save_pretrained(folder)
+    saving.vocabulary(folder, 259)
     return folder / name

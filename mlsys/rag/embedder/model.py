@@ -5,13 +5,13 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import UserError
 from mlsys.rag import hub, models
+from mlsys.rag.embedder.encoder import Encoder, Library
 from mlsys.record import Scalar
 
 # Families that were trained with prefixes but do not state them in their sentence-transformers configuration.
@@ -48,32 +48,31 @@ class ModelEmbedder:
         self.name, self.model, self.normalize, self.batch_size = name, model, normalize, batch_size
         self.revision, self.trust_remote_code = revision, trust_remote_code
         self._asked = {"query": query_prefix, "document": passage_prefix}
-        self._loaded: Any = None
+        self._loaded: Encoder
         self._prefixes: dict[str, str] = {}
 
     def load(self, device: str) -> None:
         """Fetch and load. Raises UserError if the model cannot be had."""
         location = hub.locate("embedder.model", self.model)
-        from sentence_transformers import SentenceTransformer
-
         try:
             with models.quiet():
-                self._loaded = SentenceTransformer(
-                    location.path,
-                    device=device,
-                    revision=self.revision,
-                    trust_remote_code=self.trust_remote_code,
-                    local_files_only=location.local_only,
-                )
+                self._loaded = self._open(location, device)
         except Exception as error:  # of a damaged file the libraries' parsers raise what they like
             raise hub.failure("embedder.model", self.model, location, error) from error
         self._prefixes = {kind: self._prefix(kind) for kind in ("query", "document")}
+
+    def _open(self, location: hub.Location, device: str) -> Encoder:
+        from mlsys.rag.embedder import bert
+
+        folder = Path(location.path)
+        own = bert.read(folder, device) if folder.is_dir() else None
+        return own or Library(location, device, self.revision, self.trust_remote_code)
 
     def _prefix(self, kind: str) -> str:
         asked = self._asked[kind]
         if asked is not None:
             return asked
-        stated = str((self._loaded.prompts or {}).get(kind) or "")
+        stated = str(self._loaded.prompts.get(kind) or "")
         for pattern, query, document in () if stated else PREFIXES:
             if fnmatch.fnmatch(self.model.lower(), pattern):
                 return query if kind == "query" else document
@@ -95,7 +94,7 @@ class ModelEmbedder:
                 with file.open("rb") as content:
                     running.update(hashlib.file_digest(content, "sha256").digest())
             return running.hexdigest()
-        return str(getattr(self._loaded[0].auto_model.config, "_commit_hash", None) or self.revision)
+        return str(self._loaded.commit or self.revision)
 
     def passages(self, texts: list[str]) -> NDArray[np.float32]:
         """(N, dim) float32."""
@@ -106,35 +105,20 @@ class ModelEmbedder:
         return self._encode(texts, "query")
 
     def _encode(self, texts: list[str], kind: str) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = self._loaded.encode(
-            [self._prefixes[kind] + text for text in texts],
-            prompt="",
-            batch_size=self.batch_size,
-            normalize_embeddings=self.normalize,
-            show_progress_bar=False,
-        )
-        return vectors
+        prefix = self._prefixes[kind]
+        return self._loaded.encode([prefix + text for text in texts], self.batch_size, self.normalize)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """(start, end) characters of each of the model's tokens."""
-        coded = self._loaded.tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
-        )
-        return [tuple(span) for span in coded["offset_mapping"]]
+        return self._loaded.spans(text)
 
     def describe(self) -> dict[str, Scalar]:
         """Model, size and how texts are prepared."""
         return {
             "model": self.model,
-            "parameters": sum(weights.numel() for weights in self._loaded.parameters()),
-            "dim": int(_dimension(self._loaded)),
-            "max_tokens": int(self._loaded.max_seq_length),
+            "parameters": self._loaded.parameters,
+            "dim": self._loaded.dim,
+            "max_tokens": self._loaded.max_tokens,
             "query_prefix": self._prefixes["query"],
             "passage_prefix": self._prefixes["document"],
         }
-
-
-def _dimension(loaded: Any) -> int:
-    named = getattr(loaded, "get_embedding_dimension", None)  # its name since sentence-transformers 5.3
-    size: int = (named or loaded.get_sentence_embedding_dimension)()
-    return size

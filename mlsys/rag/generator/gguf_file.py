@@ -16,7 +16,7 @@ import numpy as np
 from mlsys import progress
 from mlsys.errors import UserError
 from mlsys.files import assembling
-from mlsys.rag import cache, models
+from mlsys.rag import cache, models, tokens
 from mlsys.rag.generator.chat import Chat
 
 OPTION = "generator.model"
@@ -38,6 +38,8 @@ def find(model: str) -> Path:
 
 def chat(path: Path) -> Chat:
     """The model's own tokenizer and template: kept beside the packaged file, else read from the file itself."""
+    if (beside := tokens.read(path.parent)) is not None:
+        return Chat(beside, None)
     from transformers import AutoTokenizer
 
     inside = {} if (path.parent / "tokenizer.json").exists() else {"gguf_file": path.name}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mlsys.errors import UserError
+from mlsys.rag.generator.linear import PLAIN
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 WHOLE, HALF = 127, 63  # levels of an input on each side of zero
@@ -20,7 +21,7 @@ LEAST = 1e-12
 
 def quantise(model: Any) -> None:
     """Replace the products of the model's linear layers; their float weights are let go. Raises UserError."""
-    layers: list[Any] = [module for module in model.modules() if type(module) is torch.nn.Linear]
+    layers: list[Any] = [module for module in model.modules() if type(module) in PLAIN]
     try:
         levels = _levels()
         embedded = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}

@@ -20,9 +20,19 @@ WIDE_ROWS = 64
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 
+class Linear(torch.nn.Linear):
+    """A layer whose weights come from elsewhere: none are drawn for it first."""
+
+    def reset_parameters(self) -> None:
+        """Leave them as they are."""
+
+
+PLAIN = (torch.nn.Linear, Linear)
+
+
 def pack(model: Any) -> bool:
     """Replace the products of the model's linear layers. False: this torch cannot, nothing changed."""
-    layers: list[Any] = [module for module in model.modules() if type(module) is torch.nn.Linear]
+    layers: list[Any] = [module for module in model.modules() if type(module) in PLAIN]
     kernels: Any = torch.backends.mkldnn
     if not layers or not kernels.is_available() or layers[0].weight.dtype == torch.float16:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from mlsys import progress
@@ -80,9 +81,8 @@ class ModelGenerator:
         """Fetch and load. Raises UserError if the model cannot be had or is too short for what was asked."""
         import torch
 
-        from mlsys.rag.generator import attention, engines, int8, linear
+        from mlsys.rag.generator import engines, int8, linear
 
-        attention.register()
         if self.dtype == "int8" and device != "cpu":
             raise UserError("generator.dtype=int8 is for device=cpu: choose bfloat16 on a GPU")
         dtype = torch.float32 if self.dtype == "int8" else getattr(torch, self.dtype)
@@ -120,20 +120,42 @@ class ModelGenerator:
         return hub.locate("generator.model", self.model)
 
     def _open(self, location: hub.Location, dtype: Any, seed: int) -> tuple[Any, Any]:
-        """Tokenizer and network with its weights."""
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        """Tokenizer and network with its weights: read here where the folder has what is known here."""
+        from mlsys.rag import tokens
+        from mlsys.rag.generator import network
 
-        path = location.path
-        how = {
+        folder = Path(location.path)
+        own, tokenizer = (
+            (network.read(folder, dtype), tokens.read(folder)) if folder.is_dir() else (None, None)
+        )
+        if own is not None:
+            return tokenizer or self._tokenizer(location), own
+        return self._by_transformers(location, dtype)
+
+    def _tokenizer(self, location: hub.Location) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(location.path, **self._how(location))
+
+    def _how(self, location: hub.Location) -> dict[str, Any]:
+        return {
             "revision": self.revision,
             "trust_remote_code": self.trust_remote_code,
             "local_files_only": location.local_only,
         }
+
+    def _by_transformers(self, location: hub.Location, dtype: Any) -> tuple[Any, Any]:
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        from mlsys.rag.generator import attention
+
+        attention.register()
+        path, how = location.path, self._how(location)
         config = AutoConfig.from_pretrained(path, **how)
         network = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=dtype, attn_implementation=implementation(config), **how
         )
-        return AutoTokenizer.from_pretrained(path, **how), network
+        return self._tokenizer(location), network
 
     def _limit_prompt(self) -> None:
         longest = getattr(self._network.config, "max_position_embeddings", None)

@@ -5,11 +5,23 @@ Lock-step attention reads every slot up to the longest; answers that come and go
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 
-@njit(fastmath=True, nogil=True, error_model="numpy")
+def _compiled(function: Callable[..., None]) -> Any:
+    """Kept on disk, where a folder can be written: compiling takes seconds of a service's start."""
+    how = {"fastmath": True, "nogil": True, "error_model": "numpy"}
+    with contextlib.suppress(Exception):  # whatever is wrong with the cache: it is only a cache
+        return njit(**how, cache=True)(function)
+    return njit(**how)(function)
+
+
+@_compiled
 def store_and_attend(q, k, v, kv, slots, positions, scale, out, weights):  # type: ignore[no-untyped-def]
     """Write the newest keys and values into their slots, then attend to all up to and with them.
 

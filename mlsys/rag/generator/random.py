@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from mlsys.errors import UserError
-from mlsys.rag import hub, models
+from mlsys.rag import hub, models, tokens
 from mlsys.rag.generator.engines import implementation
 from mlsys.rag.generator.model import Decoding, ModelGenerator
 from mlsys.rag.generator.pieces import Pieces, Words
@@ -41,20 +41,33 @@ class Random(ModelGenerator):
 
     def _open(self, location: hub.Location, dtype: Any, seed: int) -> tuple[Any, Any]:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        shape = config(self.shape)
         drawn_on = torch.device(self._device)
         with torch.random.fork_rng([drawn_on] if drawn_on.type == "cuda" else []), drawn_on:
             torch.manual_seed(seed)
-            network = AutoModelForCausalLM.from_config(
-                shape, dtype=dtype, attn_implementation=implementation(shape)
-            )
-        if shape.vocab_size >= SMOLLM2_IDS and models.is_cached("smollm2"):
+            made = self._drawn(dtype, drawn_on)
+        vocabulary = made.config.vocab_size
+        if vocabulary >= SMOLLM2_IDS and models.is_cached("smollm2"):
             self._tokenizer_note = "SmolLM2's"
-            return AutoTokenizer.from_pretrained(models.packaged("smollm2")), network
+            return self._known_tokenizer(), made
         self._tokenizer_note = "byte-level, made in memory"
-        return build(shape.vocab_size), network
+        return build(vocabulary), made
+
+    def _drawn(self, dtype: Any, drawn_on: Any) -> Any:
+        from mlsys.rag.generator import attention, network
+
+        own = network.config(SHAPES[self.shape])
+        if own is not None:
+            return network.drawn(own, dtype, drawn_on)
+        from transformers import AutoModelForCausalLM
+
+        attention.register()
+        shape = config(self.shape)
+        return AutoModelForCausalLM.from_config(shape, dtype=dtype, attn_implementation=implementation(shape))
+
+    def _known_tokenizer(self) -> Any:
+        folder = models.packaged("smollm2")
+        return tokens.read(folder) or self._tokenizer(hub.Location(str(folder), True))
 
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Answers as the numbers of their tokens: random weights spell nothing, and often nothing visible."""

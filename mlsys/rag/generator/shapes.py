@@ -7,7 +7,7 @@ from typing import Any
 
 def _llama(**sizes: Any) -> dict[str, Any]:
     return {
-        "family": "llama",
+        "model_type": "llama",
         "rms_norm_eps": 1e-5,
         "bos_token_id": 1,
         "eos_token_id": 2,
@@ -56,7 +56,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         rope_parameters=_rope(500000.0),
     ),
     "qwen2.5-1.5b": {
-        "family": "qwen2",
+        "model_type": "qwen2",
         "vocab_size": 151936,
         "hidden_size": 1536,
         "intermediate_size": 8960,
@@ -72,7 +72,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "rope_parameters": _rope(1000000.0),
     },
     "opt-125m": {
-        "family": "opt",
+        "model_type": "opt",
         "vocab_size": 50272,
         "hidden_size": 768,
         "num_hidden_layers": 12,
@@ -103,4 +103,4 @@ def config(shape: str) -> Any:
     from transformers import AutoConfig
 
     sizes = dict(SHAPES[shape])
-    return AutoConfig.for_model(sizes.pop("family"), **sizes)
+    return AutoConfig.for_model(sizes.pop("model_type"), **sizes)

@@ -20,6 +20,8 @@ from mlsys.rag.generator.sampling import pick
 from mlsys.rag.generator.stepping import GREEDY, Read, Sampling, Step
 from mlsys.record import Scalar
 
+WARM_TOKENS = 32
+
 
 class Found:
     """A step's tokens, on their way from the device."""
@@ -61,8 +63,9 @@ class SlotStepper:
         self._sampling: list[Sampling] = [GREEDY] * sizes.slots
 
     def warm(self, max_step_tokens: int) -> None:
-        """Run a step of each kind; what is compiled, is then."""
-        size = min(max_step_tokens, self.slot_tokens - 1)
+        """Run a step of each kind; what is compiled, is then. On a CPU that does not depend on a step's size."""
+        most = max_step_tokens if self._device.type == "cuda" else WARM_TOKENS
+        size = min(most, self.slot_tokens - 1)
         self.launch(Step((Read(0, [0] * size, 0, True),))).tokens()
         self.launch(Step(writes=(0,))).tokens()
 

@@ -7,7 +7,8 @@ reference, so that a prompt has about as many tokens as with a published tokeniz
 from __future__ import annotations
 
 import importlib
-from typing import Any
+
+from mlsys.rag.tokens import Chatting
 
 LARGEST = 8192
 TEMPLATE = (
@@ -17,10 +18,9 @@ TEMPLATE = (
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
-def build(size: int) -> Any:
+def build(size: int) -> Chatting:
     """A chat tokenizer of at most `size` ids (259 at least): every byte sequence can be written with it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -32,11 +32,8 @@ def build(size: int) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_texts(), trainer)
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=SPECIAL[2], pad_token=SPECIAL[0], bos_token=SPECIAL[1]
-    )
-    made.chat_template = TEMPLATE
-    return made
+    special = dict(zip(("pad_token", "bos_token", "eos_token"), SPECIAL, strict=True))
+    return Chatting(tokenizer, special, TEMPLATE)
 
 
 def _texts() -> list[str]:

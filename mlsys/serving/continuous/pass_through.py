@@ -16,11 +16,8 @@ from mlsys.rag.generator import Completion, Prompt, Wanted
 from mlsys.rag.stages import GenerateStage, prompt, wanted
 from mlsys.serving.continuous.prepared import Prepared
 from mlsys.serving.options import Server
-from mlsys.serving.pipeline_service import PROBE
-from mlsys.serving.request import Request, Wish
+from mlsys.serving.request import Request
 from mlsys.serving.worker import Pipeline, failure
-
-PROBE_TOKENS = 2
 
 
 @runtime_checkable
@@ -78,8 +75,7 @@ class PassThrough(Prepared):
         await self._events.run_in_executor(pool, worker.pipeline.generator.warm, 1)
         await self._events.run_in_executor(pool, worker.pipeline.warm_front, self.largest)
         self._preparing = asyncio.ensure_future(self._prepare())
-        probe = Wish(max_tokens=PROBE_TOKENS)
-        await self._enter(Request(PROBE, 1, clock=self.clock, counted=False, wish=probe))
+        await self._enter(self._probe())
         self._state = "ready"
 
     def _drop(self, request: Request) -> None:

@@ -18,15 +18,13 @@ from mlsys.serving.continuous.planner import Plan, Planner
 from mlsys.serving.continuous.prepared import Prepared, failed
 from mlsys.serving.continuous.sequence import Sequence
 from mlsys.serving.options import Server
-from mlsys.serving.pipeline_service import PROBE
 from mlsys.serving.realtime import REAL, Time
-from mlsys.serving.request import Expired, Request, ServiceError, Wish
+from mlsys.serving.request import Expired, Request, ServiceError
 from mlsys.serving.scheduling import Policy
 from mlsys.serving.worker import Pipeline
 
 Piece = tuple[Request, str]
 Outcome = tuple[Request, ServiceError | None]
-PROBE_TOKENS = 2  # one is read, one written
 
 
 class Continuous(Prepared):
@@ -64,9 +62,7 @@ class Continuous(Prepared):
             self._time.drive(self.loop, self._steps),
             asyncio.ensure_future(self._prepare()),
         ]
-        await self._enter(
-            Request(PROBE, 1, clock=self.clock, counted=False, wish=Wish(max_tokens=PROBE_TOKENS))
-        )
+        await self._enter(self._probe())
         self._state = "ready"
 
     def _make(self) -> Loop:

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import saving
 import torch
 from sections import made as option
 
 from mlsys.errors import UserError
+from mlsys.rag import hub
+from mlsys.rag.embedder import bert
+from mlsys.rag.embedder.encoder import Library
 from mlsys.rag.embedder.model import E5_INSTRUCT, ModelEmbedder
-from mlsys.rag.generator.vocabulary import build
 
 TEXTS = ["a cat", "a much longer text about dogs and what they do all day long", "birds"]
 
@@ -24,7 +27,7 @@ def write_model(folder: Path, prompts: dict[str, str] | None = None) -> Path:
         vocab_size=600, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
     )
     BertModel(config).save_pretrained(folder)
-    build(600).save_pretrained(folder)
+    saving.vocabulary(folder, 600)
     modules = {"": "Transformer", "1_Pooling": "Pooling"}
     files = {
         "modules.json": [
@@ -123,3 +126,44 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     nothing = option("embedder/model", model=str(tmp_path))
     with pytest.raises(UserError, match=r"^embedder.model=/.* cannot be loaded: [^\n]+$"):
         nothing.load("cpu")
+
+
+@pytest.mark.parametrize("pooling", ["mean_tokens", "cls_token"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_bert_gives_the_vectors_of_the_library(tmp_path: Path, pooling: str, normalize: bool) -> None:
+    torch.manual_seed(0)
+    folder = write_model(tmp_path)
+    (folder / "1_Pooling/config.json").write_text(
+        json.dumps({"word_embedding_dimension": 32, f"pooling_mode_{pooling}": True})
+    )
+    ours = bert.read(folder, "cpu")
+    assert ours is not None
+    theirs = Library(hub.Location(str(folder), True), "cpu", None, False)
+    texts = [*TEXTS, "long " * 200]
+    np.testing.assert_allclose(
+        ours.encode(texts, 2, normalize), theirs.encode(texts, 2, normalize), rtol=1e-5, atol=1e-6
+    )
+    assert ours.spans(texts[1]) == theirs.spans(texts[1])
+    for name in ("prompts", "parameters", "dim", "max_tokens"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+
+
+@pytest.mark.parametrize(
+    ("file", "more"),
+    [
+        ("config.json", {"model_type": "roberta"}),
+        ("config.json", {"hidden_act": "relu"}),
+        ("sentence_bert_config.json", {"do_lower_case": True}),
+        ("sentence_bert_config.json", {"max_seq_length": None}),
+        ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}),
+        ("tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"}),
+    ],
+    ids=str,
+)
+def test_what_is_more_than_such_a_bert_is_left_to_the_library(
+    tmp_path: Path, file: str, more: dict[str, Any]
+) -> None:
+    folder = write_model(tmp_path)
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(content | more))
+    assert bert.read(folder, "cpu") is None

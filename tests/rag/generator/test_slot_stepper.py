@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import saving
 import schedules
 import torch
 from hypothesis import given, settings
@@ -22,7 +23,6 @@ from mlsys.rag.generator.kv_memory import Sizes
 from mlsys.rag.generator.slot_stepper import SlotStepper
 from mlsys.rag.generator.static_stepper import StaticStepper
 from mlsys.rag.generator.stepping import GREEDY, Read, Sampling, Step
-from mlsys.rag.generator.vocabulary import build
 
 LENGTHS = (5, 30, 1, 17)
 LIMITS = (5, 2, 6, 1)
@@ -145,7 +145,7 @@ def test_what_a_generator_keeps_fits_into_the_memory_it_is_given() -> None:
 def test_the_step_by_step_engine_knows_its_families(tmp_path: Path) -> None:
     config = GPT2Config(vocab_size=1024, n_embd=32, n_layer=1, n_head=2, n_positions=256, eos_token_id=2)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    build(1024).save_pretrained(tmp_path)
+    saving.vocabulary(tmp_path, 1024)
     loaded = option("generator/model", model=str(tmp_path), max_new_tokens=4)
     loaded.load("cpu", 0)
     with pytest.raises(

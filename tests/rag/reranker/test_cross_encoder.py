@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import saving
 from sections import made as option
 
 from mlsys.errors import UserError
-from mlsys.rag.generator.vocabulary import build
 
 PAIRS = [("what purrs?", "cats purr"), ("what purrs?", "dogs bark at night"), ("who?", "birds")]
 
@@ -29,7 +29,7 @@ def write_model(folder: Path, labels: int = 1, safe: bool = True) -> str:
     )
     model = BertForSequenceClassification(config)
     model.save_pretrained(folder)
-    build(600).save_pretrained(folder)
+    saving.vocabulary(folder, 600)
     if not safe:
         (folder / "model.safetensors").unlink()
         torch.save(model.state_dict(), folder / "pytorch_model.bin")

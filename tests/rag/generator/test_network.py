@@ -1,0 +1,108 @@
+"""Networks of llama's kind in plain torch: transformers' own, number for number, and nothing of transformers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import networks
+import pytest
+import torch
+
+from mlsys.defaults import ROOT
+from mlsys.rag.generator import fused_model, kv_cache, network
+from mlsys.rag.generator.attention import IMPLEMENTATION, Prefill, Slots
+from mlsys.rag.generator.decoding import forward
+from mlsys.rag.generator.shapes import SHAPES
+from mlsys.roofline import work
+
+SIZES = SHAPES["tiny"]
+ALONE = """
+import sys
+from sections import made
+for knobs in ({"compile": False}, {"dtype": "int8"}):
+    one = made("generator/random", shape="tiny", max_new_tokens=3, **knobs)
+    one.load("cpu", 0)
+    one.generate(one.prompts([("Say.", "What?")]))
+heavy = ("transformers", "sentence_transformers", "scipy", "pandas", "torch._dynamo")
+print([name for name in heavy if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", sorted(network.FAMILIES))
+def test_what_is_read_gives_the_logits_of_transformers(family: str, tied: bool, tmp_path: Path) -> None:
+    theirs: Any = networks.network(family)
+    theirs.config.tie_word_embeddings = tied
+    if tied:
+        theirs.lm_head.weight = theirs.model.embed_tokens.weight
+    theirs.save_pretrained(tmp_path)
+    ours = network.read(tmp_path, torch.float32)
+    assert ours is not None
+    assert ours.config._attn_implementation == IMPLEMENTATION
+    ids, positions = torch.tensor(networks.prompts(20)[0]), torch.arange(41)
+    found = []
+    for model in (theirs, ours):
+        slots = Slots()
+        slots.resize(1, 41)
+        with torch.inference_mode():
+            found.append(forward(model, ids, positions, Prefill(slots, [41]), 0))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
+    assert sum(one.numel() for one in ours.parameters()) == sum(one.numel() for one in theirs.parameters())
+
+
+@pytest.mark.parametrize("family", sorted(network.FAMILIES))
+def test_the_fused_kernels_read_it_as_they_read_transformers(family: str, tmp_path: Path) -> None:
+    theirs: Any = networks.network(family)
+    theirs.save_pretrained(tmp_path)
+    ours = network.read(tmp_path, torch.float32)
+    assert ours is not None
+    assert fused_model.why_plain(ours) == fused_model.why_plain(theirs)
+    assert kv_cache.heads(ours) == kv_cache.heads(theirs)
+    assert work.of(ours, "float32") == work.of(theirs, "float32")
+    torch.testing.assert_close(asdict(fused_model.parts(ours, 40)), asdict(fused_model.parts(theirs, 40)))
+
+
+def test_which_tokens_end_an_answer_is_read(tmp_path: Path) -> None:
+    networks.network("llama").save_pretrained(tmp_path)  # type: ignore[operator]
+    (tmp_path / network.GENERATION).write_text(json.dumps({"eos_token_id": [2, 7]}))
+    ours = network.read(tmp_path, torch.bfloat16)
+    assert ours is not None
+    assert ours.generation_config.eos_token_id == [2, 7]
+    assert ours.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model_type": "gpt2"},
+        {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}},
+        {"hidden_act": "gelu"},
+        {"attention_bias": True},
+        {"quantization_config": {"bits": 4}},
+        {"layer_types": ["full_attention", "sliding_attention"]},
+        {"model_type": "mistral", "sliding_window": 64},
+        {"rope_parameters": None},
+    ],
+    ids=str,
+)
+def test_what_is_not_just_such_a_network_is_left_to_transformers(other: dict[str, Any]) -> None:
+    assert network.config(SIZES) is not None
+    assert network.config(SIZES | other) is None
+
+
+def test_a_model_is_loaded_and_answers_without_the_library_of_all_models() -> None:
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "support")))
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
