@@ -9,8 +9,9 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from mlsys.rag.generator.network import HEAD, Network
+from mlsys.rag.generator.network import Network
 from mlsys.rag.generator.vocabulary import build
+from mlsys.rag.generator.weights import HEAD
 
 
 def vocabulary(folder: Path, size: int) -> None:
@@ -27,7 +28,7 @@ def network(made: Network, folder: Path) -> None:
     content["rope_parameters"] = {"rope_type": "default", "rope_theta": content.pop("rope_theta")}
     (folder / "config.json").write_text(json.dumps(content))
     tied = made.config.tie_word_embeddings
-    weights = {
+    kept = {
         name: each.contiguous() for name, each in made.state_dict().items() if not (tied and name == HEAD)
     }
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})

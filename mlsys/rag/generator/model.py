@@ -122,11 +122,11 @@ class ModelGenerator:
     def _open(self, location: hub.Location, dtype: Any, seed: int) -> tuple[Any, Any]:
         """Tokenizer and network with its weights: read here where the folder has what is known here."""
         from mlsys.rag import tokens
-        from mlsys.rag.generator import network
+        from mlsys.rag.generator import weights
 
         folder = Path(location.path)
         own, tokenizer = (
-            (network.read(folder, dtype), tokens.read(folder)) if folder.is_dir() else (None, None)
+            (weights.read(folder, dtype), tokens.read(folder)) if folder.is_dir() else (None, None)
         )
         if own is not None:
             return tokenizer or self._tokenizer(location), own

@@ -54,11 +54,11 @@ class Random(ModelGenerator):
         return build(vocabulary), made
 
     def _drawn(self, dtype: Any, drawn_on: Any) -> Any:
-        from mlsys.rag.generator import attention, network
+        from mlsys.rag.generator import attention, weights
 
-        own = network.config(SHAPES[self.shape])
+        own = weights.config(SHAPES[self.shape])
         if own is not None:
-            return network.drawn(own, dtype, drawn_on)
+            return weights.drawn(own, dtype, drawn_on)
         from transformers import AutoModelForCausalLM
 
         attention.register()

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mlsys.defaults import ROOT
-from mlsys.rag.generator import fused_model, kv_cache, network
+from mlsys.rag.generator import fused_model, kv_cache, weights
 from mlsys.rag.generator.attention import IMPLEMENTATION, Prefill, Slots
 from mlsys.rag.generator.decoding import forward
 from mlsys.rag.generator.shapes import SHAPES
@@ -35,14 +35,14 @@ print([name for name in heavy if name in sys.modules])
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("family", sorted(network.FAMILIES))
+@pytest.mark.parametrize("family", sorted(weights.FAMILIES))
 def test_what_is_read_gives_the_logits_of_transformers(family: str, tied: bool, tmp_path: Path) -> None:
     theirs: Any = networks.network(family)
     theirs.config.tie_word_embeddings = tied
     if tied:
         theirs.lm_head.weight = theirs.model.embed_tokens.weight
     theirs.save_pretrained(tmp_path)
-    ours = network.read(tmp_path, torch.float32)
+    ours = weights.read(tmp_path, torch.float32)
     assert ours is not None
     assert ours.config._attn_implementation == IMPLEMENTATION
     ids, positions = torch.tensor(networks.prompts(20)[0]), torch.arange(41)
@@ -56,11 +56,11 @@ def test_what_is_read_gives_the_logits_of_transformers(family: str, tied: bool, 
     assert sum(one.numel() for one in ours.parameters()) == sum(one.numel() for one in theirs.parameters())
 
 
-@pytest.mark.parametrize("family", sorted(network.FAMILIES))
+@pytest.mark.parametrize("family", sorted(weights.FAMILIES))
 def test_the_fused_kernels_read_it_as_they_read_transformers(family: str, tmp_path: Path) -> None:
     theirs: Any = networks.network(family)
     theirs.save_pretrained(tmp_path)
-    ours = network.read(tmp_path, torch.float32)
+    ours = weights.read(tmp_path, torch.float32)
     assert ours is not None
     assert fused_model.why_plain(ours) == fused_model.why_plain(theirs)
     assert kv_cache.heads(ours) == kv_cache.heads(theirs)
@@ -70,8 +70,8 @@ def test_the_fused_kernels_read_it_as_they_read_transformers(family: str, tmp_pa
 
 def test_which_tokens_end_an_answer_is_read(tmp_path: Path) -> None:
     networks.network("llama").save_pretrained(tmp_path)  # type: ignore[operator]
-    (tmp_path / network.GENERATION).write_text(json.dumps({"eos_token_id": [2, 7]}))
-    ours = network.read(tmp_path, torch.bfloat16)
+    (tmp_path / weights.GENERATION).write_text(json.dumps({"eos_token_id": [2, 7]}))
+    ours = weights.read(tmp_path, torch.bfloat16)
     assert ours is not None
     assert ours.generation_config.eos_token_id == [2, 7]
     assert ours.dtype == torch.bfloat16
@@ -92,8 +92,8 @@ def test_which_tokens_end_an_answer_is_read(tmp_path: Path) -> None:
     ids=str,
 )
 def test_what_is_not_just_such_a_network_is_left_to_transformers(other: dict[str, Any]) -> None:
-    assert network.config(SIZES) is not None
-    assert network.config(SIZES | other) is None
+    assert weights.config(SIZES) is not None
+    assert weights.config(SIZES | other) is None
 
 
 def test_a_model_is_loaded_and_answers_without_the_library_of_all_models() -> None:
