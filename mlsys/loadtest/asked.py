@@ -1,4 +1,4 @@
-"""Whether what a load asks can be asked: checked before anything starts."""
+"""What a load asks, and whether it can be asked: known before anything starts."""
 
 from __future__ import annotations
 
@@ -49,3 +49,27 @@ def longest_answer(load: Load, script: Script | None, asked: Sequence[Question])
         return script.longest_answer, "loadtest.path"
     told = [question.max_tokens for question in asked if question.max_tokens is not None]
     return max(told, default=None), f"loadtest.questions={load.questions}"
+
+
+def bounded(config: Mapping[str, Any], asked: int | None, option: str) -> Mapping[str, Any]:
+    """The configuration with `server.max_tokens` as a number: the service must know its longest answer as it starts.
+
+    `asked`: the longest that the load asks for, `option`: where. Raises UserError where that is longer.
+    """
+    server, usual = config["server"], config["generator"].get("max_new_tokens")
+    if server["name"] == "external" or usual is None:
+        return config
+    most = server.get("max_tokens")
+    if most is None:
+        most = max(usual, asked or 0) or None  # of 0 or less the generator says what is wrong
+    elif asked is not None and asked > most:
+        raise UserError(f"{option} asks for up to {asked} tokens, more than server.max_tokens={most}")
+    return {**config, "server": {**server, "max_tokens": most}}
+
+
+def expected_tokens(config: Mapping[str, Any]) -> int | None:
+    """How many tokens an answer must have: with the end token off all have the same number."""
+    if config["server"]["name"] == "external" or not config["generator"].get("fixed_length", True):
+        return None
+    tokens = config["generator"].get("max_new_tokens")
+    return int(tokens) if tokens is not None else None

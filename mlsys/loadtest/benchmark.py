@@ -12,19 +12,18 @@ from typing import Any
 import psutil
 
 from mlsys import progress
-from mlsys.errors import UserError, cause
+from mlsys.errors import UserError
 from mlsys.faults import stage
 from mlsys.faults.conductor import Conductor
 from mlsys.faults.disturbed import Disturbed
-from mlsys.loadtest import apis, ceiling, children, question_file
+from mlsys.loadtest import announcing, apis, ceiling, children, engine_alone, question_file
 from mlsys.loadtest.arrivals import Arrivals, make
-from mlsys.loadtest.asked import check, longest_answer
+from mlsys.loadtest.asked import bounded, check, expected_tokens, longest_answer
 from mlsys.loadtest.corpus import questions
 from mlsys.loadtest.lengths import Lengths
 from mlsys.loadtest.options import split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
-from mlsys.loadtest.scraping import agreement
 from mlsys.loadtest.service import Target
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
 from mlsys.record import Level, Results, Scalar
@@ -45,7 +44,7 @@ class ServingBenchmark:
         self.arrivals: Arrivals = make(self._section)
         self._asked, self._about = question_file.read(load.questions) if load and load.questions else ([], "")
         longest = (None, "") if load is None else longest_answer(load, self.arrivals.script, self._asked)
-        self.config, self.directory = _bounded(config, *longest), directory
+        self.config, self.directory = bounded(config, *longest), directory
         self.external = config["server"]["name"] == "external"
         self.ours = not self.external and not config["server"].get("backends")
         self.idle = self.arrivals.next_level([]) is None
@@ -100,19 +99,11 @@ class ServingBenchmark:
                 together |= self.disturbed.left()
         yield Results(of_all(levels) | together)
         if self.ours and (self.load.engine_ceiling or self.load.quality_questions):
-            yield from self._ceiling(levels)
+            yield from engine_alone.measured(self.config, self.directory, self.load, levels)
 
     def staged(self) -> AbstractContextManager[tuple[Target, Conductor]]:
         """The service for as long as the body runs, and what breaks it."""
         return stage.running(self.config, self.directory, self.faults)
-
-    def _ceiling(self, levels: list[Level]) -> Iterator[Results]:
-        """The engine alone. The levels are measured: where it cannot run, the record says why and stays ok."""
-        try:
-            yield from self._engine(levels)
-        except (OSError, RuntimeError) as error:
-            progress.say(f"the engine alone was not measured: {cause(error)}")
-            yield Results({"engine.error": cause(error)})
 
     def _serve(self, service: Target) -> None:
         try:
@@ -174,7 +165,8 @@ class ServingBenchmark:
             for event in events:
                 if event["event"] == "begin":
                     shown.close()
-                    bar = shown.enter_context(progress.step(self._title(event), event["total"]))
+                    title = announcing.title(self.config["server"]["name"], self.load, event)
+                    bar = shown.enter_context(progress.step(title, event["total"]))
                     if self.disturbed:
                         self.disturbed.begin()
                 elif event["event"] == "answered" and bar is not None:
@@ -183,37 +175,13 @@ class ServingBenchmark:
                     shown.close()
                     yield self._level(event)
                 elif event["event"] == "end":
-                    self._conclude(event["values"])
+                    if self.arrivals.needs_slo:
+                        announcing.found(self.load.limits, event["values"])
                     yield Results(event["values"])
-
-    def _conclude(self, values: Mapping[str, Scalar]) -> None:
-        if not self.arrivals.needs_slo:
-            return
-        met = values["slo.max_rate_rps"]
-        slo = " ".join(f"{name}<={limit:g}" for name, limit in self.load.limits.items())
-        found = f"no rate was found that meets {slo}" if met is None else f"{met:.4g} requests/s meet {slo}"
-        low, high = values.get("slo.capacity_low_rps"), values.get("slo.capacity_high_rps")
-        if isinstance(low, float) and isinstance(high, float):
-            found += f", the capacity is {low:.4g} to {high:.4g} with 95 % confidence"
-        progress.say(f"{found} (the search ended: {values['slo.ended']})")
-
-    def _title(self, event: Mapping[str, Any]) -> str:
-        name, value = next(iter(event["level"].items()))
-        again = f", {event['repeat'] + 1} of {self.load.repeats}" if self.load.repeats > 1 else ""
-        return f"server={self.config['server']['name']}, {name} {value:g}{again}"
 
     def _level(self, event: Mapping[str, Any]) -> Level:
         values = dict(event["values"])
-        if (doubt := agreement.doubt(values)) is not None:
-            progress.say(doubt)
-        if values["invalid_reason"]:
-            progress.say(f"this level is not valid: {values['invalid_reason']}")
-        if values["e2e_ms.p50"] is not None and values["e2e_ms.p99"] is None:
-            progress.say(f"no p99 of {values['succeeded']} answers: it takes 100 (loadtest.requests)")
-        if values["most_frequent_error"]:
-            progress.say(
-                f"{values['failed'] + values['timed_out']} failed, mostly: {values['most_frequent_error']}"
-            )
+        announcing.doubts(values)
         if self.ours:
             values["engine_batch"] = ceiling.batch_of(self.config, values.get("concurrency"))
         if self.ours and self.config["generator"]["name"] == "simulated":
@@ -232,57 +200,6 @@ class ServingBenchmark:
         rows = pd.read_parquet(self.directory / FILE_NAME)
         return prediction.beside(self.config, values, rows[rows["level"] == rows["level"].max()])
 
-    def _other(self) -> str | None:
-        """Which option has the service asked what the engine alone is not."""
-        options = {"questions": self.load.questions is not None, "turns": self.load.turns > 1}
-        return next((name for name, other in options.items() if other), None)
-
-    def _engine(self, levels: list[Level]) -> Iterator[Results]:
-        sizes = (
-            sorted({int(level.values["engine_batch"] or 1) for level in levels})
-            if self.load.engine_ceiling and not self._other()
-            else []
-        )
-        if self.load.engine_ceiling and (other := self._other()):
-            yield Results(
-                {"engine.error": f"loadtest.{other}: the engine alone is not asked what the service is"}
-            )
-        path = self.directory / "engine.json"
-        ceiling.write(path, self.config, sizes, self.load)
-        with progress.step("the engine alone, at the levels' batch sizes", len(sizes)) as bar:
-            for event in children.events(
-                "mlsys.loadtest.ceiling", path, self.directory / "engine.log", None, lambda: None
-            ):
-                if event["event"] == "rate":
-                    bar.advance()
-                    yield Results(_ceiling(event["batch"], event["rate_rps"], levels))
-                elif event["event"] == "end":
-                    yield Results(event["values"])
-
-
-def _bounded(config: Mapping[str, Any], asked: int | None, option: str) -> Mapping[str, Any]:
-    """The configuration with `server.max_tokens` as a number: the service must know its longest answer as it starts.
-
-    `asked`: the longest that the load asks for, `option`: where. Raises UserError where that is longer.
-    """
-    server, usual = config["server"], config["generator"].get("max_new_tokens")
-    if server["name"] == "external" or usual is None:
-        return config
-    most = server.get("max_tokens")
-    if most is None:
-        most = max(usual, asked or 0) or None  # of 0 or less the generator says what is wrong
-    elif asked is not None and asked > most:
-        raise UserError(f"{option} asks for up to {asked} tokens, more than server.max_tokens={most}")
-    return {**config, "server": {**server, "max_tokens": most}}
-
-
-def expected_tokens(config: Mapping[str, Any]) -> int | None:
-    """How many tokens an answer must have: with the end token off all have the same number."""
-    if config["server"]["name"] == "external" or not config["generator"].get("fixed_length", True):
-        return None
-    tokens = config["generator"].get("max_new_tokens")
-    return int(tokens) if tokens is not None else None
-
 
 def of_all(levels: list[Level]) -> dict[str, Scalar]:
     """The last level's values of the names that every level has, and which level that was."""
@@ -290,13 +207,3 @@ def of_all(levels: list[Level]) -> dict[str, Scalar]:
         return {}
     common = [name for name in levels[-1].values if all(name in level.values for level in levels)]
     return {"level": len(levels) - 1, **{name: levels[-1].values[name] for name in common}}
-
-
-def _ceiling(batch: int, rate_rps: float, levels: list[Level]) -> dict[str, Scalar]:
-    """`engine.batch_<b>.throughput_rps`, and the share of it that the best level of that size reached."""
-    reached = [level.values["throughput_rps"] for level in levels if level.values["engine_batch"] == batch]
-    best = max((rate for rate in reached if isinstance(rate, (int, float))), default=0.0)
-    return {
-        f"engine.batch_{batch}.throughput_rps": rate_rps,
-        f"engine.batch_{batch}.reached": best / rate_rps,
-    }
