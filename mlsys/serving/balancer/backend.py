@@ -39,7 +39,7 @@ class Backend:
         self.restarts = 0
         self.gpu: str | None = None  # the one it has of several
         self.codes: Counter[str] = Counter()
-        self.attempts: set[asyncio.Task[Any]] = set()
+        self.attempts: dict[asyncio.Task[Any], None] = {}  # in the order in which they began
         self._counts, self._place = np.zeros(1, np.int64), 0
         self._proved_at = float("-inf")
 
@@ -52,12 +52,12 @@ class Backend:
         """Count a call in flight until it is done, however it ends."""
         if not self.attempts:
             self.progress.begun()
-        self.attempts.add(call)
+        self.attempts[call] = None
         self._counts[self._place] += 1
         call.add_done_callback(self._ended)
 
     def _ended(self, call: asyncio.Task[Any]) -> None:
-        self.attempts.discard(call)
+        self.attempts.pop(call, None)
         self._counts[self._place] -= 1
 
     def join(self, counts: Counts, place: int, changed: Callable[[], None]) -> None:
