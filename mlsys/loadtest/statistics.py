@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from mlsys.record import Scalar
 from mlsys.stages import STAGES
 
 MOST_REPLICAS = 64
+READ = {stage: attrgetter(f"{stage}_ms") for stage in STAGES}  # of a row
+READ_ALL = attrgetter(*(f"{stage}_ms" for stage in STAGES))
 
 
 def counts(measured: Sequence[Row]) -> dict[str, Scalar]:
@@ -67,8 +70,8 @@ def batches(good: Sequence[Row]) -> dict[str, Scalar]:
 def stages(good: Sequence[Row]) -> dict[str, Scalar]:
     """`stage_ms.<stage>.*`, and `outside_ms.mean`: latency that no stage accounts for (network, client)."""
     values: dict[str, Scalar] = {}
-    for stage in STAGES:
-        times = [time for row in good if (time := getattr(row, f"{stage}_ms")) is not None]
+    for stage, read in READ.items():
+        times = [time for time in map(read, good) if time is not None]
         if times:
             values |= distribution(f"stage_ms.{stage}", times)
     outside = [row.e2e_ms - inside for row in good if (inside := _inside_ms(row)) is not None]
@@ -76,7 +79,7 @@ def stages(good: Sequence[Row]) -> dict[str, Scalar]:
 
 
 def _inside_ms(row: Row) -> float | None:
-    times = [time for stage in STAGES if (time := getattr(row, f"{stage}_ms")) is not None]
+    times = [time for time in READ_ALL(row) if time is not None]
     return sum(times) if times else None
 
 
@@ -164,6 +167,7 @@ def summarise(
     samples = _samples(repeats, windows)
     rate = float(np.median(samples["throughput_rps"]))
     tokens = [row.tokens for row in good if row.tokens is not None]
+    e2e_ms = [row.e2e_ms for row in good]
     flights = [mean_in_flight(rows, w.start_s, w.end_s) for rows, w in zip(repeats, windows, strict=True)]
     return {
         **counts(measured),
@@ -175,12 +179,12 @@ def summarise(
         "output_tokens.mean": float(np.mean(tokens)) if tokens else None,
         "output_tokens.max": max(tokens, default=None),
         **told(measured),
-        **distribution("e2e_ms", [row.e2e_ms for row in good]),
+        **distribution("e2e_ms", e2e_ms),
         **distribution("dispatch_delay_ms", [row.dispatch_delay_ms for row in measured]),
         "in_flight.mean": float(np.mean(flights)),
         **stages(good),
         **batches(good),
-        **histogram("e2e_ms", [row.e2e_ms for row in good]),
+        **histogram("e2e_ms", e2e_ms),
         **streams(good),
         **goodput(measured, rate, limits),
         **quality(good),

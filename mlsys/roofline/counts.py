@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter as Tally
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PRESENT, WAITED = (
     "present_us",
     "waited_us",
 )  # beside sizes: requests were there, a thread waited for a processor
-NAMES = ("steps", "us", "read", "written", "held", "seen")
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """`steps` that took `us` microseconds in all, read so many tokens of prompts and wrote so many.
 
     `held`: tokens that each written one saw, summed. `seen`: the same of those that were read as well.
@@ -28,22 +27,29 @@ class Counts:
     seen: int
 
 
+NAMES = Counts._fields
+
+
 def size_of(batch: int) -> int:
     """The power of two that a batch is counted under: 1, 2, 3 to 4, 5 to 8 and so on."""
     return 1 << max(0, batch - 1).bit_length()
 
 
+@functools.cache
+def _names(batch: int) -> list[str]:
+    return [f"{size_of(batch)}.{name}" for name in NAMES]
+
+
 def add(tally: Tally[str], batch: int, counts: Counts) -> None:
     """Count under the batch's size: `32.steps` and so on."""
-    for name in NAMES:
-        tally[f"{size_of(batch)}.{name}"] += getattr(counts, name)
+    for name, count in zip(_names(batch), counts, strict=True):
+        tally[name] += count
 
 
 def of_batch(prompts: Sequence[int], answers: Sequence[int], seconds: float) -> Counts:
     """Of a batch in step: prompts and answers of so many tokens. The read gives each answer its first token."""
-    pairs = list(zip(prompts, answers, strict=True))
-    held = sum((a - 1) * p + a * (a - 1) // 2 for p, a in pairs if a)
-    seen = sum(p * (p + 1) // 2 for p in prompts)
+    held = sum([(a - 1) * p + a * (a - 1) // 2 for p, a in zip(prompts, answers, strict=True) if a])
+    seen = sum([p * (p + 1) // 2 for p in prompts])
     return Counts(
         max(answers, default=0), round(1e6 * seconds), sum(prompts), sum(answers), held, held + seen
     )

@@ -115,13 +115,11 @@ class Worker:
         fresh = [request for request in batch if not request.prepared]
         for request in fresh:
             request.begin()
-        done = {id(request) for request in batch if request.prepared}
         for stage in self.pipeline.stages[:-1]:
             fresh = self._stage(stage, fresh, settle)
         for request in fresh:
             request.prepared = True
-            done.add(id(request))
-        return self._living([request for request in batch if id(request) in done], settle)
+        return self._living([request for request in batch if request.prepared], settle)
 
     def _stage(self, stage: Stage, requests: list[Request], settle: Settle) -> list[Request]:
         living = self._living(requests, settle)

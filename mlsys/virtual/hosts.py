@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -208,7 +209,7 @@ class VirtualCalls:
         heard(answer.passages)
         if isinstance(request.form, Told):
             request.form.request = asked
-        return Answer(answer.body, 200, backend.name, passages=answer.passages)
+        return answer if answer.replica == backend.name else replace(answer, replica=backend.name)
 
     async def check(self, backend: Backend, path: str, timeout_s: float) -> int:
         """Its service's state."""

@@ -14,13 +14,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context, copy_context
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 Call = tuple[Callable[..., object], tuple[Any, ...]]
-MANY_TIMERS = 1000
+SLOTS_PER_S = 64  # of timers to come
+LATEST_S = 1e12
 
 
 class NothingHappens(RuntimeError):
@@ -49,9 +50,9 @@ class Handle(asyncio.Handle):
 
 
 class Timer(asyncio.TimerHandle):
-    """The same of one that waits."""
+    """The same of one that waits, mostly to be cancelled: `slot` has it by its number until that time is near."""
 
-    __slots__ = ()
+    __slots__ = ("number", "slot")
 
     def __init__(
         self,
@@ -65,12 +66,15 @@ class Timer(asyncio.TimerHandle):
         self._loop, self._callback, self._args = loop, callback, args
         self._cancelled, self._repr, self._source_traceback = False, None, None
         self._when, self._scheduled = when, True
+        self.number: int = 0
+        self.slot: dict[int, Timer] | None = None
 
     def cancel(self) -> None:
         """As every loop's."""
         if not self._cancelled:
             self._cancelled, self._callback, self._args = True, _nothing, ()
-            self._loop._idle_timers += 1
+            if self.slot is not None:
+                del self.slot[self.number]
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -82,9 +86,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now_s = 0.0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
-        self._numbers, self._idle_timers = count(), 0
+        self._timers: list[tuple[float, int, Timer]] = []  # those of slots that have been opened
+        self._slots: dict[int, dict[int, Timer]] = {}
+        self._order, self._opened = list[int](), 0
+        self._numbers = count()
         self._told: list[tuple[float, list[Call]]] | None = None  # by a worker's function, while it runs
+        self._told_handle = Handle(_nothing, (), self, None)  # what is told cannot be taken back
 
     def time(self) -> float:
         """Seconds since the beginning; within a worker's function, its own."""
@@ -101,7 +108,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.TimerHandle:
         """As every loop's."""
         timer = Timer(when, callback, args, self, context)
-        heappush(self._timers, (when, next(self._numbers), timer))
+        number, slot = next(self._numbers), _slot(when)
+        if slot <= self._opened:
+            heappush(self._timers, (when, number, timer))
+            return timer
+        if (timers := self._slots.get(slot)) is None:
+            timers = self._slots[slot] = {}
+            heappush(self._order, slot)
+        timers[number], timer.number, timer.slot = timer, number, timers
         return timer
 
     def call_soon(  # type: ignore[override]
@@ -123,26 +137,40 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.call_at(self._now_s + delay, callback, *args, context=context)
 
     def _run_once(self) -> None:
-        """Call what is ready, or else let time pass until something is."""
+        """Turn by turn until somebody stops the loop: call what is ready, or else let time pass until something is."""
         timers, ready = self._timers, self._ready
-        if self._idle_timers > MANY_TIMERS and 2 * self._idle_timers > len(timers):
-            timers[:] = [one for one in timers if not one[2]._cancelled]
-            heapify(timers)
-            self._idle_timers = 0
-        while timers and timers[0][2]._cancelled:
-            heappop(timers)
-            self._idle_timers -= 1
-        if not ready and not self._stopping:
-            if not timers:
-                raise NothingHappens("everybody waits and nothing will ever happen")
-            self._now_s = max(self._now_s, timers[0][0])
-        while timers and timers[0][0] <= self._now_s:
-            ready.append(heappop(timers)[2])
         take = ready.popleft
-        for _ in range(len(ready)):
-            handle = take()
-            if not handle._cancelled:
-                handle._run()
+        while True:
+            if not ready and not self._stopping:
+                self._pass()
+            while timers and timers[0][0] <= self._now_s:
+                ready.append(heappop(timers)[2])
+            for _ in range(len(ready)):
+                handle = take()
+                if not handle._cancelled:
+                    handle._run()
+            if self._stopping:
+                return
+
+    def _pass(self) -> None:
+        """Let time pass until the next timer."""
+        timers, order = self._timers, self._order
+        while True:
+            while timers and timers[0][2]._cancelled:
+                heappop(timers)
+            if not order or (timers and _slot(timers[0][0]) < order[0]):
+                break
+            self._open(heappop(order))
+        if not timers:
+            raise NothingHappens("everybody waits and nothing will ever happen")
+        self._now_s = max(self._now_s, timers[0][0])
+
+    def _open(self, slot: int) -> None:
+        """From now on its timers are among those that come next."""
+        self._opened = slot
+        for number, timer in self._slots.pop(slot).items():
+            timer.slot = None
+            heappush(self._timers, (timer._when, number, timer))
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Result], *args: Any
@@ -167,7 +195,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self._told is None:
             return self.call_soon(callback, *args, context=context)
         self._tell(callback, args)
-        return Handle(callback, args, self, context)
+        return self._told_handle
 
     def _tell(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         told = self._told
@@ -176,6 +204,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if not told or told[-1][0] != self._now_s:
             told.append((self._now_s, []))
         told[-1][1].append((callback, args))
+
+
+def _slot(when: float) -> int:
+    return int(min(when, LATEST_S) * SLOTS_PER_S)
 
 
 def _give(future: asyncio.Future[Result], result: Result) -> None:

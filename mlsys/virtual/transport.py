@@ -7,6 +7,7 @@ the other, then `request_ms`, which nobody else waits for, then the clients' eve
 from __future__ import annotations
 
 import asyncio
+import functools
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from mlsys.loadtest.rows import OK, TIMED_OUT, Row
 from mlsys.rag.item import Hit
 from mlsys.serving.form import Unwritten
 from mlsys.serving.modes import Service
-from mlsys.serving.request import Clock, Request, ServiceError, Wish
+from mlsys.serving.request import NO_WISH, Clock, Request, ServiceError, Wish
 from mlsys.serving.stream import Stream
 from mlsys.stages import STAGES
 
@@ -142,14 +143,15 @@ class InProcess:
             row.first_byte_s = row.done_s
         if self._stream and row.first_text_s is None:
             row.first_text_s = row.done_s
-        if row.status == 200 and told.request is not None:
-            _fill(row, told.request)
-            row.text = str(told.request.item.result) if question.then else None
+        request, told.request = told.request, None  # each would keep the other until the collector came
+        if row.status == 200 and request is not None:
+            _fill(row, request)
+            row.text = str(request.item.result) if question.then else None
         else:
             judge(row, question, None, None)
 
     async def _send(self, row: Row, question: Question, clock: Callable[[], float], told: Told) -> None:
-        wish = Wish(max_tokens=row.max_tokens, exact_tokens=True) if row.max_tokens else Wish()
+        wish = _of_length(row.max_tokens) if row.max_tokens else NO_WISH
         stream = Stamped(row, clock) if self._stream else None
         request = Request(
             question.text, self._k, self._default_timeout_ms, self._clock, True, wish, stream, told
@@ -166,6 +168,12 @@ class InProcess:
     async def get(self, path: str) -> Any:
         """What the service says of itself."""
         return await self._service.stats()
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_length(tokens: int) -> Wish:
+    """An answer of just so many tokens."""
+    return Wish(max_tokens=tokens, exact_tokens=True)
 
 
 def _fill(row: Row, request: Request) -> None:

@@ -158,8 +158,7 @@ async def test_a_balancers_place_goes_to_the_client_with_fewer() -> None:
         request = Request("", 1, timeout_ms, wish=Wish(client=client))
         try:
             door.check(client)
-            async with door.place(request):
-                await stay.wait()
+            await door.let(request, lambda _: stay.wait())
         except (Refused, Expired) as error:
             return type(error).__name__
         return "answered"

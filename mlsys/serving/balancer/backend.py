@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ from mlsys.serving.balancer.standing import Counts, Standing
 from mlsys.serving.request import Clock, Request, Unavailable
 
 SOON_S = 0.02  # between two looks at one that is late
+
+
+def _nobody(call: asyncio.Task[Any]) -> None:
+    """Nobody is told."""
 
 
 class Backend:
@@ -48,17 +53,18 @@ class Backend:
         """How many calls have not ended."""
         return len(self.attempts)
 
-    def take(self, call: asyncio.Task[Any]) -> None:
-        """Count a call in flight until it is done, however it ends."""
+    def take(self, call: asyncio.Task[Any], tell: Callable[[asyncio.Task[Any]], None] = _nobody) -> None:
+        """Count a call in flight until it is done, however it ends; then `tell` who asked."""
         if not self.attempts:
             self.progress.begun()
         self.attempts[call] = None
         self._counts[self._place] += 1
-        call.add_done_callback(self._ended)
+        call.add_done_callback(partial(self._ended, tell))
 
-    def _ended(self, call: asyncio.Task[Any]) -> None:
+    def _ended(self, tell: Callable[[asyncio.Task[Any]], None], call: asyncio.Task[Any]) -> None:
         self.attempts.pop(call, None)
         self._counts[self._place] -= 1
+        tell(call)
 
     def join(self, counts: Counts, place: int, changed: Callable[[], None]) -> None:
         """Keep its count in `counts` from now on, and call `changed` when it may be another whether it is trusted."""
@@ -182,7 +188,7 @@ class Backends:
         """How long it takes until one of those asked may be late; None: nobody ever is."""
         if (limit_s := self.pace.limit_s) is None:
             return None
-        return max(SOON_S, min((limit_s - one.progress.waited_s() for one in asked), default=limit_s))
+        return max(SOON_S, limit_s - max((one.progress.waited_s() for one in asked), default=0.0))
 
     def choose(self, tried: list[Backend], request: Request) -> Backend | None:
         """The policy's choice among those not yet tried; None if all of them were. Raises Unavailable if

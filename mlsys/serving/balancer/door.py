@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from mlsys.serving.admission import Admission
 from mlsys.serving.fairness import Places, displaced
 from mlsys.serving.request import Expired, Request
+
+Result = TypeVar("Result")
 
 
 class Door:
@@ -30,16 +32,15 @@ class Door:
         if self._yields(client) is None:
             self.admission.admit(self.in_flight)
 
-    @asynccontextmanager
-    async def place(self, request: Request) -> AsyncIterator[None]:
-        """Around what is done for it. Raises Expired at its deadline, Refused where another client takes its place."""
+    async def let(self, request: Request, work: Callable[[Request], Awaitable[Result]]) -> Result:
+        """What `work` makes of it. Raises Expired at its deadline, Refused where another client takes its place."""
         if (other := self._yields(request.wish.client)) is not None:
             self._displaced.add(other)
             self._leave(other).reschedule(asyncio.get_running_loop().time())
         try:
             async with asyncio.timeout(request.remaining_s) as self._limits[request]:
                 self._places.enter(request)
-                yield
+                return await work(request)
         except TimeoutError:
             if request in self._displaced:
                 raise displaced(self.admission.retry_after_s(self.in_flight)) from None

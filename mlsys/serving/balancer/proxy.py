@@ -44,18 +44,19 @@ class Proxy:
         """
         self.budget.earn()
         tried: list[Backend] = []
-        calls: dict[asyncio.Task[Answer], Backend] = {}
+        running = _Running()
+        calls = running.calls
         answer: Answer | None = None
         fault = Broken("no replica was asked")
         try:
             while True:
                 begun = _begun(request)
-                if begun is None and all(backend.quiet for backend in calls.values()):
+                if begun is None and (not calls or all(backend.quiet for backend in calls.values())):
                     if (backend := self._next(tried, answer is not None, request)) is not None:
-                        calls[self._call(backend, request)] = backend
+                        running.add(asyncio.create_task(self._ask(backend, request)), backend)
                     elif not calls:
                         break
-                await _any(calls, self._patience_s(calls.values()))
+                await running.one_ended(self._patience_s(calls.values()))
                 self.backends.doubt()
                 for call in [one for one in calls if one.done()]:
                     asked = calls.pop(call)
@@ -81,8 +82,10 @@ class Proxy:
 
     def _patience_s(self, asked: Iterable[Backend]) -> float | None:
         """When to look again whether those asked have gone silent."""
-        waits = (self._poll_s, self.backends.patience_s(asked))
-        return min((wait for wait in waits if wait is not None), default=None)
+        poll_s, late_s = self._poll_s, self.backends.patience_s(asked)
+        if poll_s is None or late_s is None:
+            return late_s if poll_s is None else poll_s
+        return min(poll_s, late_s)
 
     def _next(self, tried: list[Backend], busy: bool, request: Request) -> Backend | None:
         """Whom to ask now, if anybody is left and the budget allows it. Raises Unavailable if none is up."""
@@ -94,11 +97,6 @@ class Proxy:
         if backend is not None:
             tried.append(backend)
         return backend
-
-    def _call(self, backend: Backend, request: Request) -> asyncio.Task[Answer]:
-        call = asyncio.create_task(self._ask(backend, request))
-        backend.take(call)
-        return call
 
     async def _ask(self, backend: Backend, request: Request) -> Answer:
         began = self._clock()
@@ -117,26 +115,38 @@ class Proxy:
         return answer
 
 
-async def _any(calls: Iterable[asyncio.Task[Answer]], within_s: float | None) -> None:
-    """Until one of them is done, or time is up: `asyncio.wait` without what it takes for sets of anything."""
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
+class _Running:
+    """The calls of one request that nobody has looked at since they ended."""
 
-    def end(_: object = None) -> None:
-        if not ended.done():
-            ended.set_result(None)
+    __slots__ = ("_waiter", "calls")
 
-    for call in calls:
-        call.add_done_callback(end)
-    timer = None if within_s is None else loop.call_later(within_s, end)
-    try:
-        await ended
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for call in calls:
-            if not call.done():
-                call.remove_done_callback(end)
+    def __init__(self) -> None:
+        self.calls: dict[asyncio.Task[Answer], Backend] = {}
+        self._waiter: asyncio.Future[None] | None = None
+
+    def add(self, call: asyncio.Task[Answer], backend: Backend) -> None:
+        """It has begun."""
+        self.calls[call] = backend
+        backend.take(call, self._ended)
+
+    def _ended(self, call: asyncio.Task[Answer]) -> None:
+        if call in self.calls:
+            self._look()
+
+    def _look(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def one_ended(self, within_s: float | None) -> None:
+        """Until one of them is done, or time is up: `asyncio.wait` without what it takes for sets of anything."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if within_s is None else loop.call_later(within_s, self._look)
+        try:
+            await self._waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 def _begun(request: Request) -> str | None:

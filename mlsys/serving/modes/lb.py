@@ -139,10 +139,11 @@ class Balancer:
     async def answer(self, request: Request) -> Answer:
         """Let a replica answer, within the request's deadline."""
         self.check(request.wish.client)
-        started = self._clock()
-        async with self.door.place(request):
-            beside = self.door.in_flight
-            answer = await self.proxy.forward(request)
+        return await self.door.let(request, self._forwarded)
+
+    async def _forwarded(self, request: Request) -> Answer:
+        started, beside = self._clock(), self.door.in_flight
+        answer = await self.proxy.forward(request)
         if answer.status == 200:  # Little's law: as many as were in flight are served in one latency
             self.door.admission.served(beside, self._clock() - started)
         return answer
