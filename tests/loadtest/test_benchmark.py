@@ -305,22 +305,6 @@ def test_without_a_load_it_serves_until_ctrl_c(tmp_path: Path) -> None:
     wait_for(lambda: not left_over(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "error", [OSError(11, "Resource temporarily unavailable"), RuntimeError("it ended")], ids=repr
-)
-def test_levels_that_were_measured_stay_where_the_engine_alone_cannot_run(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(self: ServingBenchmark, levels: list[Level]) -> Iterator[Results]:
-        yield Results({"engine.batch_1.throughput_rps": 3.0})
-        raise error
-
-    monkeypatch.setattr(ServingBenchmark, "_engine", fails)
-    parts = list(object.__new__(ServingBenchmark)._ceiling([]))
-    assert [list(part.values) for part in parts] == [["engine.batch_1.throughput_rps"], ["engine.error"]]
-    assert str(error.args[-1]) in str(parts[-1].values["engine.error"])
-
-
 def test_streams_of_drawn_lengths_under_two_modes_give_the_same_answers(tmp_path: Path) -> None:
     load = {
         "concurrency": 4,
