@@ -71,7 +71,8 @@ def in_order(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The k keys (Q, room) and rows `found` ascending, their float32 distances, and `status`: see `nearest_rows`.
 
-    One program a query and BLOCK of them. AGAIN: only of queries whose keys are `alike`, see `sorted_rows`.
+    One program a query and BLOCK of them. AGAIN: only of queries whose keys are `alike`, see `sorted_rows`. Their
+    `status` is known then, and the host may have gone on: it is not written again.
     """
     parts = tl.cdiv(k, BLOCK)
     query = (tl.program_id(0) // parts).to(tl.int64)
@@ -88,11 +89,14 @@ def in_order(  # type: ignore[no-untyped-def]
         tl.store(key_out + first + place, key, mask=there)
         tl.store(row_out + first + place, row, mask=there)
         tl.store(distance_out + first + place, distance_of(key, METRIC).to(tl.float32), mask=there)
-        is_last = there & (place == k - 1)
-        if tl.sum(is_last.to(tl.int32), axis=0) > 0:
-            last, vector = tl.max(tl.where(is_last, key, -float("inf")), axis=0), query * dim
-            certain = proved(last, cut + query, x + vector, cast + vector, dim, limits, m == groups, METRIC)
-            tl.store(status + query, tl.where(certain, 0, 1))
+        if not AGAIN:
+            is_last = there & (place == k - 1)
+            if tl.sum(is_last.to(tl.int32), axis=0) > 0:
+                last, vector = tl.max(tl.where(is_last, key, -float("inf")), axis=0), query * dim
+                certain = proved(
+                    last, cut + query, x + vector, cast + vector, dim, limits, m == groups, METRIC
+                )
+                tl.store(status + query, tl.where(certain, 0, 1))
 
 
 @kernel

@@ -117,6 +117,13 @@ def test_an_index_learns_that_its_rows_lie_close_together() -> None:
     assert search.tile(1, 5) == Tile(1, 64, 128, 64, 8, 1)
 
 
+def test_equal_rows_come_by_their_number_also_among_many() -> None:
+    rows = normal(200, 8, seed=10).repeat(3, 1).half().to(DEVICE)
+    queries = normal(2, 8, seed=11).half().to(DEVICE)
+    found = Index(rows, "dot", method="kernels").search(queries, 140)[1]
+    np.testing.assert_array_equal(found.cpu().numpy(), reference(queries, rows, 140, "dot")[1])
+
+
 def test_searches_of_a_class_of_k_and_of_dim_share_their_kernels() -> None:
     def kernels_after(dim: int, k: int) -> int:
         rows, queries = normal(700, dim, seed=8).half().to(DEVICE), normal(1, dim, seed=9).half().to(DEVICE)
