@@ -29,7 +29,8 @@ def options(about: str, rounds: int) -> argparse.Namespace:
     """What is asked for on the command line."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True, help="of the environment with vLLM")
-    parser.add_argument("--directory", type=Path, default=ROOT / "outputs" / "vllm")
+    parser.add_argument("--directory", type=Path, default=ROOT / "outputs" / "vllm", help="for the results")
+    parser.add_argument("--model", type=Path, default=ROOT / "outputs" / "vllm-model", help="for the weights")
     parser.add_argument("--shape", default="smollm2-135m", choices=SHAPES)
     parser.add_argument("--device", default="cuda", help="of this project's engine")
     parser.add_argument("--new", type=int, default=64, help="tokens of an answer")
@@ -37,7 +38,7 @@ def options(about: str, rounds: int) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=4.0, help="of a level of the load")
     parser.add_argument("--start-s", type=float, default=300.0, help="for a service to be ready")
     asked = parser.parse_args()
-    asked.directory = asked.directory.resolve()
+    asked.directory, asked.model = asked.directory.resolve(), asked.model.resolve()
     asked.directory.mkdir(parents=True, exist_ok=True)
     return asked
 

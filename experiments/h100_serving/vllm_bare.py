@@ -164,7 +164,7 @@ def _generator(folder: Path, asked: argparse.Namespace) -> Any:
 
 def main() -> None:
     asked = peer_folder.options(__doc__, rounds=10)
-    bare(asked, peer_folder.made(asked.directory / "model", asked.shape))
+    bare(asked, peer_folder.made(asked.model, asked.shape))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from mlsys import record
 from mlsys.serving.process import ChildProcess
 
 CLIENTS = (1, 32, 128, 256)
-QUESTIONS = 8000
+QUESTIONS = 500  # asked again and again: nobody remembers them, and each run keeps a copy
 LOAD = ("server=external", "server.api=completions", "server.model=model", "server.parameters={temperature: 0}",
         "loadtest.processes=auto", "loadtest.engine_ceiling=false", "loadtest.quality_questions=0",
         "tracking=off")  # fmt: skip
@@ -36,9 +36,8 @@ ENVIRONMENT = {"VLLM_USE_FLASHINFER_SAMPLER": "0", "VLLM_NO_USAGE_STATS": "1", "
 
 def service(asked: argparse.Namespace, folder: Path) -> None:
     """Both services are up; the same load goes to one, then to the other, round after round."""
-    questions = peer_folder.questions(
-        asked.directory / "prompts.jsonl", QUESTIONS, peer_folder.vocabulary(asked.shape)
-    )
+    words = peer_folder.vocabulary(asked.shape)
+    questions = peer_folder.questions(folder / "prompts.jsonl", QUESTIONS, words)
     ports = [_free_port(), _free_port()]
     server = [asked.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     ours = [sys.executable, str(peer_folder.ROOT / "run.py"), "server=continuous", "server.engine_process=true",
@@ -104,7 +103,7 @@ def _free_port() -> int:
 
 def main() -> None:
     asked = peer_folder.options(__doc__, rounds=3)
-    service(asked, peer_folder.made(asked.directory / "model", asked.shape))
+    service(asked, peer_folder.made(asked.model, asked.shape))
 
 
 if __name__ == "__main__":
