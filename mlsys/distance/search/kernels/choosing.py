@@ -12,7 +12,6 @@ from mlsys.distance.search.kernels.rescore import power_of_two
 from mlsys.distance.search.kernels.tiles import MOST_LANES
 
 WARPS = 4
-LEAST_SLOTS = 16  # of the classes of groups taken that kernels are compiled for
 MOST_HELD = 8192  # groups among which one program chooses as fast as several
 LANES_SHARED, PIECE = 256, 2048  # lanes and groups for one of several programs
 
@@ -22,21 +21,21 @@ def choose(maxima: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
     count, groups = maxima.shape
     chosen = torch.empty(count, m, dtype=torch.int32, device=maxima.device)
     cut = maxima.new_empty(count)
-    slots = slots_for(m)
-    width = max(slots, min(8192, max(256, power_of_two(math.isqrt(groups * slots * 3 // 4)))))
+    slots = power_of_two(m)
+    width = max(slots, min(8192, max(256, power_of_two(math.isqrt(groups * m)))))
     kernel = compiled(
         settle.best_groups, WARPS, kinds(maxima, maxima),
-        SLOTS=slots, WIDTH=width, FOLD=power_of_two(-(-groups // width)), DEPTH=max(1, 8192 // width),
+        M=m, SLOTS=slots, WIDTH=width, FOLD=power_of_two(-(-groups // width)), DEPTH=max(1, 8192 // width),
     )  # fmt: skip
-    kernel.bind(count, maxima, cut, chosen, groups, m)()
+    kernel.bind(count, maxima, cut, chosen, groups)()
     return chosen, cut
 
 
 def choose_many(maxima: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
     """As `choose`, for any m up to the number of groups; some more may be chosen, in no order, and -1 fill the rest."""
     count, groups = maxima.shape
-    slots = slots_for(m)
-    best = power_of_two(math.isqrt(groups * slots * 3 // 4))
+    slots = power_of_two(m)
+    best = power_of_two(math.isqrt(groups * m))
     width = min(power_of_two(groups), max(slots, min(MOST_LANES, max(1024, best))))
     fold = power_of_two(-(-groups // width))
     if slots * fold > (width if groups <= MOST_LANES else MOST_HELD):
@@ -48,17 +47,17 @@ def choose_many(maxima: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tenso
     rest = maxima.new_empty(count)
     depth = max(1, 8192 // width)
     kernel = compiled(
-        lane.best_lanes, warps_for(width * depth), kinds(maxima, maxima), WIDTH=width, DEPTH=depth
+        lane.best_lanes, warps_for(width * depth), kinds(maxima, maxima), M=m, WIDTH=width, DEPTH=depth
     )
-    kernel.bind(count, maxima, rest, lanes, groups, m)()
+    kernel.bind(count, maxima, rest, lanes, groups)()
     if fold == 1:
         return lanes, rest
     chosen, cut = torch.empty_like(lanes), torch.empty_like(rest)
     kernel = compiled(
         lane.best_of_lanes, warps_for(slots * fold), kinds(maxima, maxima),
-        SLOTS=slots, WIDTH=width, FOLD=fold,
+        M=m, SLOTS=slots, WIDTH=width, FOLD=fold,
     )  # fmt: skip
-    kernel.bind(count, maxima, rest, lanes, cut, chosen, groups, m)()
+    kernel.bind(count, maxima, rest, lanes, cut, chosen, groups)()
     return chosen, cut
 
 
@@ -75,17 +74,20 @@ def choose_shared(maxima: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Ten
         kernel.bind(count * (width // LANES_SHARED), maxima, tops, groups)()
     chosen = torch.empty(count, slots, dtype=torch.int32, device=maxima.device)
     taken, level = chosen.new_empty(count), maxima.new_empty(count)
-    held, room = power_of_two(lanes), slots_for(slots)
-    kernel = compiled(lane.lane_level, warps_for(held), kinds(maxima, maxima), ROOM=room, WIDTH=held)
-    kernel.bind(count, tops, level, chosen, taken, lanes, m, slots)()
-    kernel = compiled(lane.reaching, WARPS, kinds(maxima, maxima), PIECE=PIECE)
-    kernel.bind(count * -(-groups // PIECE), maxima, level, chosen, taken, groups, slots)()
+    held = power_of_two(lanes)
+    kernel = compiled(
+        lane.lane_level,
+        warps_for(held),
+        kinds(maxima, maxima),
+        M=m,
+        SLOTS=slots,
+        ROOM=power_of_two(slots),
+        WIDTH=held,
+    )
+    kernel.bind(count, tops, level, chosen, taken, lanes)()
+    kernel = compiled(lane.reaching, WARPS, kinds(maxima, maxima), SLOTS=slots, PIECE=PIECE)
+    kernel.bind(count * -(-groups // PIECE), maxima, level, chosen, taken, groups)()
     return chosen, level
-
-
-def slots_for(m: int) -> int:
-    """Of m groups the class that kernels are compiled for."""
-    return max(LEAST_SLOTS, power_of_two(m))
 
 
 def warps_for(size: int) -> int:

@@ -23,35 +23,35 @@ def folded(line, lanes, groups, WIDTH: tl.constexpr, DEPTH: tl.constexpr):  # ty
 
 @kernel
 def best_lanes(  # type: ignore[no-untyped-def]
-    maxima, rest, lanes_out, groups, m,
-    WIDTH: tl.constexpr, DEPTH: tl.constexpr,
+    maxima, rest, lanes_out, groups,
+    M: tl.constexpr, WIDTH: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """The m best of WIDTH lanes, see `folded`; `rest` (Q,): no other lane is above.
+    """The M best of WIDTH lanes, see `folded`; `rest` (Q,): no other lane is above.
 
-    The m best groups are in the m best lanes. Lanes (Q, m) int32 in ascending order, m <= WIDTH.
+    The M best groups are in the M best lanes. Lanes (Q, M) int32 in ascending order, M <= WIDTH.
     """
     query = tl.program_id(0).to(tl.int64)
     lanes = tl.arange(0, WIDTH)
-    taken, most = largest(ordered32(folded(maxima + query * groups, lanes, groups, WIDTH, DEPTH)), m)
-    tl.store(lanes_out + query * m + tl.cumsum(taken.to(tl.int32), axis=0) - 1, lanes, mask=taken)
+    taken, most = largest(ordered32(folded(maxima + query * groups, lanes, groups, WIDTH, DEPTH)), M)
+    tl.store(lanes_out + query * M + tl.cumsum(taken.to(tl.int32), axis=0) - 1, lanes, mask=taken)
     tl.store(rest + query, value_of(most))
 
 
 @kernel
 def best_of_lanes(  # type: ignore[no-untyped-def]
-    maxima, rest, lanes, cut, chosen, groups, m,
-    SLOTS: tl.constexpr, WIDTH: tl.constexpr, FOLD: tl.constexpr,
+    maxima, rest, lanes, cut, chosen, groups,
+    M: tl.constexpr, SLOTS: tl.constexpr, WIDTH: tl.constexpr, FOLD: tl.constexpr,
 ):  # fmt: skip
-    """The m best groups (Q, m) int32 of m lanes, -1 where there are fewer; no other maximum is above `cut` (Q,)."""
+    """The M best groups (Q, M) int32 of M lanes, -1 where there are fewer; no other maximum is above `cut` (Q,)."""
     query = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, SLOTS * FOLD)
     slot = at // FOLD
-    group = tl.load(lanes + query * m + slot, mask=slot < m, other=0) + WIDTH * (at % FOLD)
-    there = (slot < m) & (group < groups)
+    group = tl.load(lanes + query * M + slot, mask=slot < M, other=0) + WIDTH * (at % FOLD)
+    there = (slot < M) & (group < groups)
     values = tl.load(maxima + query * groups + group, mask=there, other=-float("inf"))
     order = ordered32(values)
-    taken, most = largest(tl.where(there, order, order & 0), m)
-    place = chosen + query * m + tl.cumsum(taken.to(tl.int32), axis=0) - 1
+    taken, most = largest(tl.where(there, order, order & 0), M)
+    place = chosen + query * M + tl.cumsum(taken.to(tl.int32), axis=0) - 1
     tl.store(place, tl.where(there, group, -1), mask=taken)
     tl.store(cut + query, tl.maximum(tl.load(rest + query), value_of(most)))
 
@@ -70,31 +70,32 @@ def lane_tops(  # type: ignore[no-untyped-def]
 
 @kernel
 def lane_level(  # type: ignore[no-untyped-def]
-    tops, level, chosen, taken, groups, m, slots,
-    ROOM: tl.constexpr, WIDTH: tl.constexpr,
+    tops, level, chosen, taken, groups,
+    M: tl.constexpr, SLOTS: tl.constexpr, ROOM: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """`level` (Q,) that m of the `tops` (Q, groups) of lanes reach, up to WIDTH, so that at least m groups do.
+    """`level` (Q,) that M of the `tops` (Q, groups) of lanes reach, up to WIDTH, so that at least M groups do.
 
-    Empties `chosen` (Q, slots), ROOM the power of two not below `slots`, and `taken` (Q,).
+    Empties `chosen` (Q, SLOTS), ROOM the power of two not below SLOTS, and `taken` (Q,).
     """
     query = tl.program_id(0).to(tl.int64)
     lanes = tl.arange(0, WIDTH)
     least = reached_by(
-        ordered32(tl.load(tops + query * groups + lanes, mask=lanes < groups, other=-float("inf"))), m
+        ordered32(tl.load(tops + query * groups + lanes, mask=lanes < groups, other=-float("inf"))), M
     )
     tl.store(level + query, value_of(least))
-    slot = tl.arange(0, ROOM)
-    tl.store(chosen + query * slots + slot, slot * 0 - 1, mask=slot < slots)
+    slots = tl.arange(0, ROOM)
+    tl.store(chosen + query * SLOTS + slots, slots * 0 - 1, mask=slots < SLOTS)
     tl.store(taken + query, 0)
 
 
 @kernel
 def reaching(  # type: ignore[no-untyped-def]
-    maxima, level, chosen, taken, groups, slots, PIECE: tl.constexpr,
+    maxima, level, chosen, taken, groups,
+    SLOTS: tl.constexpr, PIECE: tl.constexpr,
 ):  # fmt: skip
-    """Groups that reach `level` (Q,), in no order: `chosen` (Q, slots) int32; a program for PIECE of a query's.
+    """Groups that reach `level` (Q,), in no order: `chosen` (Q, SLOTS) int32; a program for PIECE of a query's.
 
-    No other maximum is above `level`. Where more than `slots` reach it, it becomes inf: nothing is certain then.
+    No other maximum is above `level`. Where more than SLOTS reach it, it becomes inf: nothing is certain then.
     """
     parts = tl.cdiv(groups, PIECE)
     query = (tl.program_id(0) // parts).to(tl.int64)
@@ -106,6 +107,6 @@ def reaching(  # type: ignore[no-untyped-def]
     if number > 0:
         first = tl.atomic_add(taken + query, number)
         place = first + tl.cumsum(there.to(tl.int32), axis=0) - 1
-        tl.store(chosen + query * slots + place, at, mask=there & (place < slots))
-        if first + number > slots:
+        tl.store(chosen + query * SLOTS + place, at, mask=there & (place < SLOTS))
+        if first + number > SLOTS:
             tl.store(level + query, float("inf"))

@@ -11,7 +11,6 @@ from mlsys.distance.search.blocks.cityblock import MaximumScorer
 from mlsys.distance.search.blocks.scores import ProductScorer
 from mlsys.distance.search.kernels import score
 from mlsys.distance.search.kernels.launch import compiled, kinds
-from mlsys.distance.search.kernels.rescore import in_units
 from mlsys.distance.search.kernels.tiles import Tile, cityblock_tile, product_tile
 
 TILE_ROWS, PADDED_DIM = 128, 16  # of the l1 kernel's rows
@@ -51,20 +50,12 @@ class ProductMaxima:
         groups = tiles * tile.CLASSES
         maxima = torch.empty(count, groups, dtype=torch.float32, device=queries.device)
         sides = (maxima, self.scale, self.bias)
-        units, unit = in_units(dim)
-        shape = {
-            "UNIT": unit,
-            "EVEN": dim % tile.BK == 0,
-            "BN": tile.BN,
-            "BK": tile.BK,
-            "CLASSES": tile.CLASSES,
-        }
-        shape |= self.given
+        shape = {"D": dim, "BN": tile.BN, "BK": tile.BK, "CLASSES": tile.CLASSES, **self.given}
         if tile.BM == 1:
             vector = compiled(
                 score.vector_maxima, tile.warps, kinds(queries, self.rows), CITYBLOCK=False, **shape
             )
-            vector.bind(tiles, *sides, queries, self.rows, len(self.rows), units)()
+            vector.bind(tiles, *sides, queries, self.rows, len(self.rows))()
             return maxima
         tiles *= -(-count // tile.BM)
         programs = min(tiles, tile.programs * processors(self.rows)) if tile.programs else tiles
@@ -74,7 +65,7 @@ class ProductMaxima:
         )  # fmt: skip
         x = descriptor(queries, tile.BM, tile.BK) if tile.tma else queries
         y = descriptor(self.rows, tile.BN, tile.BK) if tile.tma else self.rows
-        product.bind(programs, *sides, x, y, count, len(self.rows), groups, units)()
+        product.bind(programs, *sides, x, y, count, len(self.rows), groups)()
         return maxima
 
 
@@ -107,26 +98,24 @@ class CityblockMaxima:
         maxima = torch.empty(count, tiles * tile.CLASSES, dtype=torch.float32, device=queries.device)
         shape = {"BN": tile.BN, "CLASSES": tile.CLASSES}
         if tile.BM == 1:
-            units, unit = in_units(dim)
-            shape |= {"UNIT": unit, "EVEN": dim % tile.BK == 0, "BK": tile.BK}
-            shape |= {"SCALED": False, "BIASED": False, "CITYBLOCK": True}
+            shape |= {"D": dim, "BK": tile.BK, "SCALED": False, "BIASED": False, "CITYBLOCK": True}
             vector = compiled(score.vector_maxima, tile.warps, kinds(queries, self.rows), **shape)
-            vector.bind(tiles, maxima, maxima, maxima, queries, self.rows, len(self.rows), units)()
+            vector.bind(tiles, maxima, maxima, maxima, queries, self.rows, len(self.rows))()
             return maxima
-        query_tiles, (units, unit) = -(-count // tile.BM), in_units(padded)
+        query_tiles = -(-count // tile.BM)
         x = queries.new_zeros(query_tiles * tile.BM, padded)
         x[:count, :dim] = queries
         cityblock = compiled(
             score.cityblock_maxima,
             tile.warps,
             kinds(queries, self.rows),
-            UNIT=unit,
+            D=padded,
             BM=tile.BM,
             UNROLL=tile.BK,
             QUADS=tile.quads,
             **shape,
         )
-        counts = count, len(self.rows), maxima.shape[1], units
+        counts = (count, len(self.rows), maxima.shape[1])
         cityblock.bind(tiles * query_tiles, maxima, self.zeros[tile.quads], x, self.tiles, *counts)()
         return maxima
 

@@ -67,11 +67,11 @@ def reached_by(values, count):  # type: ignore[no-untyped-def]
 
 
 @jit
-def largest(values, m):  # type: ignore[no-untyped-def]
-    """Which of `values`, see `ordered32`, are the m largest, of equal ones the first; and the largest of the others."""
-    least = reached_by(values, m)
+def largest(values, M: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Which of `values`, see `ordered32`, are the M largest, of equal ones the first; and the largest of the others."""
+    least = reached_by(values, M)
     above = values > least
     level = values == least
-    wanted = m - tl.sum(above.to(tl.int32), axis=0)
+    wanted = M - tl.sum(above.to(tl.int32), axis=0)
     taken = above | (level & (tl.cumsum(level.to(tl.int32), axis=0) <= wanted))
     return taken, tl.max(tl.where(taken, values & 0, values), axis=0)

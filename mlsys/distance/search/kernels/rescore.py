@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from mlsys.distance.search.kernels import direct
 
 PAIRS = 32
-MOST_UNIT = 16
 
 
 def pair_keys(
@@ -17,21 +14,12 @@ def pair_keys(
 ) -> torch.Tensor:
     """Keys (P,) float64 of P pairs: `line` (P,) of queries (Q, d) with `row` (P,) of rows (N, d), int64."""
     keys = torch.empty(len(line), dtype=torch.float64, device=rows.device)
-    units, unit = in_units(rows.shape[1])
+    dim = rows.shape[1]
     direct.pair_keys[(-(-len(line) // PAIRS),)](
-        queries.contiguous(), rows, line.contiguous(), row.contiguous(), keys, len(line), units,
-        UNIT=unit, PAIRS=PAIRS, BK=block(rows.shape[1]), METRIC=metric,
+        queries.contiguous(), rows, line.contiguous(), row.contiguous(), keys, len(line),
+        D=dim, PAIRS=PAIRS, BK=block(dim), METRIC=metric,
     )  # fmt: skip
     return keys
-
-
-def in_units(dim: int) -> tuple[int, int]:
-    """The dimension as so many units of so many elements: kernels are compiled for the unit.
-
-    They need it to know that rows begin at multiples of what one load takes.
-    """
-    unit = math.gcd(dim, MOST_UNIT)
-    return dim // unit, unit
 
 
 def block(dim: int) -> int:

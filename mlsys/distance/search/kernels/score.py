@@ -11,37 +11,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlsys.distance.language import jit, tl, triton
-
-COUNTS = (  # Triton would compile for 1 and for multiples of 16 apart
-    "queries", "rows", "pairs", "groups", "m", "k", "slots", "room", "units", "dim", "width",
-    "class_bits", "member_bits",
-)  # fmt: skip
+from mlsys.distance.language import tl, triton
 
 
 def kernel(function: Any) -> Any:
-    """A kernel to launch, compiled once whatever its COUNTS are."""
-    return function if triton is None else triton.jit(function, do_not_specialize=COUNTS)
-
-
-@jit
-def in_lanes(terms, LANES: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Sums (n, LANES) of neighbouring terms (n, m): a thread adds up what it has loaded, and holds few sums."""
-    return tl.sum(tl.reshape(terms, [terms.shape[0], LANES, terms.shape[1] // LANES]), axis=2)
+    """A kernel to launch, compiled once for any number of queries, rows and groups."""
+    return (
+        function if triton is None else triton.jit(function, do_not_specialize=["queries", "rows", "groups"])
+    )
 
 
 @kernel
 def product_maxima(  # type: ignore[no-untyped-def]
-    maxima, scale, bias, x, y, queries, rows, groups, units,
-    UNIT: tl.constexpr, EVEN: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CLASSES: tl.constexpr,
+    maxima, scale, bias, x, y, queries, rows, groups,
+    D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CLASSES: tl.constexpr,
     SCALED: tl.constexpr, BIASED: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
     FLATTEN: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Group maxima of x·y·scale + bias. With TMA x and y are descriptors of blocks (BM, BK) and (BN, BK).
-
-    Vectors have units · UNIT elements. EVEN: a multiple of BK.
-    """
-    dim = units * UNIT
+    """Group maxima of x·y·scale + bias. With TMA x and y are descriptors of blocks (BM, BK) and (BN, BK)."""
     query_tiles = tl.cdiv(queries, BM)
     tiles = query_tiles * tl.cdiv(rows, BN)
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=FLATTEN):
@@ -51,17 +38,17 @@ def product_maxima(  # type: ignore[no-untyped-def]
         r = first + tl.arange(0, BN)
         acc = tl.zeros([BM, BN], tl.float32)
         if TMA:
-            for k in tl.range(0, dim, BK, num_stages=STAGES):
+            for k in tl.range(0, D, BK, num_stages=STAGES):
                 acc = tl.dot(x.load([line, k]), y.load([first, k]).T, acc, input_precision=PRECISION)
         else:
             inner = tl.arange(0, BK)
-            a = x + tl.minimum(q, queries - 1)[:, None] * dim + inner[None, :]
-            b = y + tl.minimum(r, rows - 1).to(tl.int64)[None, :] * dim + inner[:, None]
-            for k in tl.range(0, dim, BK, num_stages=STAGES):
-                if EVEN:
+            a = x + tl.minimum(q, queries - 1)[:, None] * D + inner[None, :]
+            b = y + tl.minimum(r, rows - 1).to(tl.int64)[None, :] * D + inner[:, None]
+            for k in tl.range(0, D, BK, num_stages=STAGES):
+                if D % BK == 0:
                     acc = tl.dot(tl.load(a + k), tl.load(b + k), acc, input_precision=PRECISION)
                 else:
-                    inside = inner < dim - k
+                    inside = inner < D - k
                     some = tl.load(a + k, mask=inside[None, :], other=0.0)
                     acc = tl.dot(
                         some, tl.load(b + k, mask=inside[:, None], other=0.0), acc, input_precision=PRECISION
@@ -80,54 +67,45 @@ def product_maxima(  # type: ignore[no-untyped-def]
 
 @kernel
 def vector_maxima(  # type: ignore[no-untyped-def]
-    maxima, scale, bias, x, y, rows, units,
-    UNIT: tl.constexpr, EVEN: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-    CLASSES: tl.constexpr, SCALED: tl.constexpr, BIASED: tl.constexpr, CITYBLOCK: tl.constexpr,
+    maxima, scale, bias, x, y, rows,
+    D: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CLASSES: tl.constexpr,
+    SCALED: tl.constexpr, BIASED: tl.constexpr, CITYBLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Group maxima of x·y·scale + bias, or of -Σ|x - y|, for one query: the rows are read once, nothing else.
-
-    Vectors have units · UNIT elements. EVEN: a multiple of BK.
-    """
-    dim = units * UNIT
+    """Group maxima of x·y·scale + bias, or of -Σ|x - y|, for one query: the rows are read once, nothing else."""
     tile = tl.program_id(0)
     r = tile * BN + tl.arange(0, BN)
     inner = tl.arange(0, BK)
-    b = y + tl.minimum(r, rows - 1).to(tl.int64)[:, None] * dim + inner[None, :]
-    offset = tl.where(
-        r < rows, 0.0, -float("inf")
-    )  # loaded before the loop, so that nothing is waited for after it
-    if SCALED:
-        factor = tl.load(scale + r, mask=r < rows, other=0.0)
-    if BIASED:
-        offset += tl.load(bias + r, mask=r < rows, other=0.0)
-    acc = tl.zeros([BN, BK // 4], tl.float32)
-    for k in range(0, dim, BK):
-        if EVEN:
-            some = tl.load(x + k + inner).to(tl.float32)
+    b = y + tl.minimum(r, rows - 1).to(tl.int64)[:, None] * D + inner[None, :]
+    acc = tl.zeros([BN, BK], tl.float32)
+    for k in tl.static_range(0, D, BK):
+        inside = inner < D - k
+        some = tl.load(x + k + inner, mask=inside, other=0.0).to(tl.float32)
+        if D % BK == 0:
             other = tl.load(b + k).to(tl.float32)
         else:
-            inside = inner < dim - k
-            some = tl.load(x + k + inner, mask=inside, other=0.0).to(tl.float32)
             other = tl.load(b + k, mask=inside[None, :], other=0.0).to(tl.float32)
         if CITYBLOCK:
-            acc -= in_lanes(tl.abs(some[None, :] - other), BK // 4)
+            acc -= tl.abs(some[None, :] - other)
         else:
-            acc += in_lanes(some[None, :] * other, BK // 4)
+            acc += some[None, :] * other
     score = tl.sum(acc, axis=1)
     if SCALED:
-        score *= factor
-    score += offset
+        score *= tl.load(scale + r, mask=r < rows, other=0.0)
+    if BIASED:
+        score += tl.load(bias + r, mask=r < rows, other=-float("inf"))
+    else:
+        score += tl.where(r < rows, 0.0, -float("inf"))
     best = tl.max(tl.reshape(score, [BN // CLASSES, CLASSES]), axis=0)
     tl.store(maxima + tile * CLASSES + tl.arange(0, CLASSES), best)
 
 
 @kernel
 def cityblock_maxima(  # type: ignore[no-untyped-def]
-    maxima, zeros, x, y, queries, rows, groups, units,
-    UNIT: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, UNROLL: tl.constexpr,
+    maxima, zeros, x, y, queries, rows, groups,
+    D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr, UNROLL: tl.constexpr,
     QUADS: tl.constexpr,
 ):  # fmt: skip
-    """Group maxima of -Σ|x - y|, of queries x (Q, D) and rows in transposed tiles y (tiles, D, BN), D = units · UNIT.
+    """Group maxima of -Σ|x - y|, of queries x (Q, D) and rows in transposed tiles y (tiles, D, BN).
 
     All are padded with zeros to whole tiles and D to a multiple of UNROLL, which is even. Beside the additions loads
     bound it. Sums start from `zeros` (BN,) in memory: that load has the layout in which a thread holds neighbouring
@@ -139,15 +117,14 @@ def cityblock_maxima(  # type: ignore[no-untyped-def]
     tile = tl.program_id(0) // query_tiles
     q = tl.arange(0, BM)
     r = tl.arange(0, BN)
-    dim = units * UNIT
-    x += line * dim
-    y += tile.to(tl.int64) * (dim * BN)
+    x += line * D
+    y += tile.to(tl.int64) * (D * BN)
     acc = tl.load(zeros + q[:, None] * 0 + r[None, :]).to(tl.float32)
-    for _ in range(0, dim, UNROLL):
+    for _ in range(0, D, UNROLL):
         for u in tl.static_range(0, UNROLL, 4 if QUADS else 2):
             b = y + u * BN + r
             if QUADS:
-                a = tl.load(x + q[:, None] * dim + u + tl.arange(0, 4)[None, :]).to(tl.float32)
+                a = tl.load(x + q[:, None] * D + u + tl.arange(0, 4)[None, :]).to(tl.float32)
                 even, odd = tl.split(tl.reshape(a, [BM, 2, 2]))
                 a0, a2 = tl.split(even)
                 a1, a3 = tl.split(odd)
@@ -156,7 +133,7 @@ def cityblock_maxima(  # type: ignore[no-untyped-def]
                 acc += tl.abs(a2[:, None] - tl.load(b + 2 * BN).to(tl.float32)[None, :])
                 acc += tl.abs(a3[:, None] - tl.load(b + 3 * BN).to(tl.float32)[None, :])
             else:
-                a = tl.load(x + q[:, None] * dim + u + tl.arange(0, 2)[None, :]).to(tl.float32)
+                a = tl.load(x + q[:, None] * D + u + tl.arange(0, 2)[None, :]).to(tl.float32)
                 a0, a1 = tl.split(a)
                 acc += tl.abs(a0[:, None] - tl.load(b).to(tl.float32)[None, :])
                 acc += tl.abs(a1[:, None] - tl.load(b + BN).to(tl.float32)[None, :])

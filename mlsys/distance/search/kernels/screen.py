@@ -14,7 +14,7 @@ from mlsys.distance.search.blocks.scores import ProductScorer
 from mlsys.distance.search.kernels import codes
 from mlsys.distance.search.kernels.launch import compiled, kinds
 from mlsys.distance.search.kernels.maxima import descriptor, limits, processors
-from mlsys.distance.search.kernels.rescore import in_units, power_of_two
+from mlsys.distance.search.kernels.rescore import power_of_two
 from mlsys.distance.search.kernels.tiles import Tile, screen_tile
 from mlsys.errors import UserError
 
@@ -61,9 +61,10 @@ class Coded(NamedTuple):
         room = power_of_two(width)
         lines = max(1, CODED // room)
         kernel = compiled(
-            codes.coded, WARPS, kinds(vectors, vectors), ROOM=room, LINES=lines, QUERIES=queries
+            codes.coded, WARPS, kinds(vectors, vectors),
+            D=dim, WIDTH=width, ROOM=room, LINES=lines, QUERIES=queries,
         )  # fmt: skip
-        kernel.bind(-(-count // lines), vectors, *made, count, dim, width)()
+        kernel.bind(-(-count // lines), vectors, *made, count)()
         return made
 
 
@@ -105,18 +106,18 @@ class ScreenMaxima:
         count, groups = 1 if isinstance(given, torch.Tensor) else len(given.codes), tiles * tile.CLASSES
         maxima = torch.empty(count, groups, dtype=torch.float32, device=y.device)
         if isinstance(given, torch.Tensor):
-            units, unit = in_units(y.shape[1])
-            shape |= {"UNIT": unit, "EVEN": self.dim % tile.BK == 0}
-            vector = compiled(codes.code_vector_maxima, tile.warps, kinds(given, y), **shape)
-            vector.bind(tiles, maxima, *self.rows[1:], self.bias, given, y, len(y), self.dim, units)()
+            vector = compiled(
+                codes.code_vector_maxima, tile.warps, kinds(given, y), D=self.dim, WIDTH=y.shape[1], **shape
+            )
+            vector.bind(tiles, maxima, *self.rows[1:], self.bias, given, y, len(y))()
             return maxima
         tiles *= -(-count // tile.BM)
         programs = min(tiles, tile.programs * processors(y)) if tile.programs else tiles
         product = compiled(
             codes.code_maxima, tile.warps, kinds(given.codes, y),
-            BM=tile.BM, FLATTEN=tile.programs > 0, STAGES=tile.stages, **shape,
+            D=y.shape[1], BM=tile.BM, FLATTEN=tile.programs > 0, STAGES=tile.stages, **shape,
         )  # fmt: skip
         blocks = descriptor(given.codes, tile.BM, tile.BK), descriptor(y, tile.BN, tile.BK)
-        counts = count, len(y), groups, y.shape[1]
+        counts = count, len(y), groups
         product.bind(programs, maxima, *self.rows[1:], self.bias, *given[1:], *blocks, *counts)()
         return maxima

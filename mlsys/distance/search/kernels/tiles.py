@@ -39,16 +39,6 @@ class Tile:
     programs: int = 0  # a processor; 0: one program a tile
     quads: bool = False  # l1: a thread takes four elements of a query and four rows, else two and eight
 
-    @property
-    def class_bits(self) -> int:
-        """The logarithm of the groups a tile has."""
-        return self.CLASSES.bit_length() - 1
-
-    @property
-    def member_bits(self) -> int:
-        """The logarithm of the rows a group has."""
-        return (self.BN // self.CLASSES).bit_length() - 1
-
 
 def product_tile(queries: int, dtype: torch.dtype, big: bool, aligned: bool) -> Tile:
     """The cut for so many queries of a metric made of products.

@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from mlsys.distance.language import why_not
-from mlsys.distance.search.held import Held, scorer_of
-from mlsys.distance.search.index import Index
+from mlsys.distance.search.index import Index, scorer_of
 from mlsys.distance.search.kernels.choosing import choose_many, choose_shared
-from mlsys.distance.search.kernels.launch import compiled
 from mlsys.distance.search.kernels.passes import KernelSearch
 from mlsys.distance.search.kernels.tiles import Tile, second_choices, smaller_groups
 from mlsys.distance.search.ranking import RANKINGS
@@ -51,7 +49,7 @@ def test_a_hundred_near_copies_of_each_row_cost_a_second_choice_and_no_reading_o
     )
     queries = torch.nn.functional.normalize(normal(1, 8, seed=5))
     index = Index(rows.half().to(DEVICE), metric, method="kernels")
-    monkeypatch.setattr(Held, "_certain", None)  # all rows would be read
+    monkeypatch.setattr(Index, "_certain", None)  # all rows would be read
     found = index.search(queries.half().to(DEVICE), 10)[1]
     assert index.doubtful >= 1
     np.testing.assert_array_equal(found.cpu().numpy(), reference(queries.half(), rows.half(), 10, metric)[1])
@@ -115,36 +113,3 @@ def test_an_index_learns_that_its_rows_lie_close_together() -> None:
         seen.append(search.close)
     assert seen == [False] * 41 + [True] * 2  # what the first choice would leave in doubt is no longer seen
     assert search.tile(1, 5) == Tile(1, 64, 128, 64, 8, 1)
-
-
-def test_equal_rows_come_by_their_number_also_among_many() -> None:
-    rows = normal(200, 8, seed=10).repeat(3, 1).half().to(DEVICE)
-    queries = normal(2, 8, seed=11).half().to(DEVICE)
-    found = Index(rows, "dot", method="kernels").search(queries, 140)[1]
-    np.testing.assert_array_equal(found.cpu().numpy(), reference(queries, rows, 140, "dot")[1])
-
-
-def test_searches_of_a_class_of_k_and_of_dim_share_their_kernels() -> None:
-    def kernels_after(dim: int, k: int) -> int:
-        rows, queries = normal(700, dim, seed=8).half().to(DEVICE), normal(1, dim, seed=9).half().to(DEVICE)
-        found = Index(rows, "dot", method="kernels").search(queries, k)[1]
-        np.testing.assert_array_equal(found.cpu().numpy(), reference(queries, rows, k, "dot")[1])
-        return compiled.cache_info().currsize
-
-    compiled.cache_clear()  # so that it is not full
-    few = kernels_after(128, 3)
-    assert [kernels_after(*one) for one in ((128, 8), (384, 1), (256, 5))] == [few] * 3
-    many = kernels_after(128, 12)
-    assert many > few
-    assert [kernels_after(*one) for one in ((128, 11), (128, 15))] == [many] * 2
-
-
-def test_warming_an_index_leaves_nothing_to_compile_for_lines_in_doubt() -> None:
-    rows = torch.nn.functional.normalize(normal(30, 8, seed=3).repeat(20, 1) + 2e-5 * normal(600, 8, seed=4))
-    compiled.cache_clear()
-    index = Index(rows.half().to(DEVICE), "dot", method="kernels")
-    index.warm(queries=2, k=3)
-    warmed = compiled.cache_info().currsize
-    index.search(rows[:2].half().to(DEVICE), 3)
-    assert index.doubtful
-    assert compiled.cache_info().currsize == warmed
