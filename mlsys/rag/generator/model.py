@@ -68,6 +68,7 @@ class ModelGenerator:
         self.compile = decoding["compile"]
         self.revision, self.trust_remote_code = revision, trust_remote_code
         self._network: Any = None
+        self._device = "cpu"
         self._packed, self._warning = False, dict[str, str]()
         self._roofline = dict[str, Scalar]()
         self._engine: Engine
@@ -87,6 +88,7 @@ class ModelGenerator:
             raise UserError("generator.dtype=int8 is for device=cpu: choose bfloat16 on a GPU")
         dtype = torch.float32 if self.dtype == "int8" else getattr(torch, self.dtype)
         self._warn(device, dtype)
+        self._device = device
         location = self._locate()
         try:
             with models.quiet():
@@ -124,10 +126,9 @@ class ModelGenerator:
         from mlsys.rag import tokens
         from mlsys.rag.generator import weights
 
-        folder = Path(location.path)
-        own, tokenizer = (
-            (weights.read(folder, dtype), tokens.read(folder)) if folder.is_dir() else (None, None)
-        )
+        folder, own, tokenizer = Path(location.path), None, None
+        if folder.is_dir() and weights.tried_on(self._device):
+            own, tokenizer = weights.read(folder, dtype), tokens.read(folder)
         if own is not None:
             return tokenizer or self._tokenizer(location), own
         return self._by_transformers(location, dtype)

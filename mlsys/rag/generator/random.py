@@ -29,17 +29,13 @@ class Random(ModelGenerator):
             raise UserError(f"generator.shape={shape} is none of {', '.join(SHAPES)}")
         super().__init__(name, f"random {shape}", revision=None, trust_remote_code=False, **decoding)
         self.shape = shape
-        self._tokenizer_note, self._device = "", "cpu"
-
-    def load(self, device: str, seed: int) -> None:
-        """The weights are drawn where they will be: what a CPU's core takes seconds for a GPU does at once."""
-        self._device = device
-        super().load(device, seed)
+        self._tokenizer_note = ""
 
     def _locate(self) -> hub.Location:
         return hub.Location(self.model, True)
 
     def _open(self, location: hub.Location, dtype: Any, seed: int) -> tuple[Any, Any]:
+        """The weights are drawn where they will be: what a CPU's core takes seconds for a GPU does at once."""
         import torch
 
         drawn_on = torch.device(self._device)
@@ -56,7 +52,7 @@ class Random(ModelGenerator):
     def _drawn(self, dtype: Any, drawn_on: Any) -> Any:
         from mlsys.rag.generator import attention, weights
 
-        own = weights.config(SHAPES[self.shape])
+        own = weights.config(SHAPES[self.shape]) if weights.tried_on(self._device) else None
         if own is not None:
             return weights.drawn(own, dtype, drawn_on)
         from transformers import AutoModelForCausalLM
