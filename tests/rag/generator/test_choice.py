@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ ABSENT = "openvino_genai is not installed: pip install 'mlsys[openvino]'"
 @pytest.fixture(autouse=True)
 def there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(extras, "absent", lambda module: None)
+    monkeypatch.setattr(metadata, "version", lambda package: "1.0")
     return monkeypatch
 
 
