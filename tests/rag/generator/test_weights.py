@@ -13,6 +13,7 @@ from typing import Any
 import networks
 import pytest
 import torch
+from sections import made
 
 from mlsys.defaults import ROOT
 from mlsys.rag.generator import fused_model, kv_cache, weights
@@ -106,3 +107,13 @@ def test_a_model_is_loaded_and_answers_without_the_library_of_all_models() -> No
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_on_a_gpu_networks_are_those_of_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert weights.tried_on("cpu")
+    assert not weights.tried_on("cuda:1")
+    monkeypatch.setattr(weights, "tried_on", lambda device: False)
+    one = made("generator/random", shape="tiny", max_new_tokens=3)
+    one.load("cpu", 0)
+    assert type(one._network).__module__.startswith("transformers.")
+    assert one.generate(one.prompts([("Say.", "What?")]))[0].ids
