@@ -84,7 +84,8 @@ def beside(config: Mapping[str, Any], level: Mapping[str, Scalar], rows: pd.Data
         values["theory.throughput_rps"] = alone.throughput_rps
     values["theory.own_ms"] = added.cost(1) - engine(1) + added.around_ms
     values["theory.own_turn_ms"] = added.turn_ms
-    values |= _admitted(alone, law, rows)
+    came = rows[rows["outcome"].isin([OK, REJECTED] if isinstance(law, Refusing) else [OK])]
+    values |= _admitted(alone, law, came)
     expected = {
         part: value + (added.outside_ms if model.apart else 0.0)
         for part, value in _figures(law, model).items()
@@ -94,7 +95,6 @@ def beside(config: Mapping[str, Any], level: Mapping[str, Scalar], rows: pd.Data
             values["theory.own_pickup_ms"] = pickup_ms = _last_ones_ms(good["queue_ms"], model.together)
             expected["mean"] += pickup_ms
         return values | _compared(good, expected, good["e2e_ms"], {})
-    came = rows[rows["outcome"].isin([OK, REJECTED] if model.door else [OK])]
     steady, real = (_Replay.of(came, good, model.replay, added, real) for real in (model.random, True))
     pickup_ms = float(good.loc[real.idle, "queue_ms"].median()) - model.idle_ms if real.idle.any() else 0.0
     expected["mean"] += pickup_ms * float(steady.idle.mean())
@@ -116,13 +116,15 @@ def _figures(law: models.Mean, model: Model) -> Figures:
     return found
 
 
-def _admitted(alone: models.Mean, law: models.Mean, rows: pd.DataFrame) -> dict[str, Scalar]:
+def _admitted(alone: models.Mean, law: models.Mean, came: pd.DataFrame) -> dict[str, Scalar]:
     """The share that a door lets in: by the engine alone, with what the service adds, and as it was."""
     if not (isinstance(alone, Refusing) and isinstance(law, Refusing)):
         return {}
-    came = rows.loc[rows["outcome"].isin([OK, REJECTED]) & (rows["phase"] == MEASURED), "outcome"]
     shares = {"theory.admitted": alone.admitted, "theory.expected.admitted": law.admitted}
-    return {**shares, "theory.measured.admitted": float((came == OK).mean())}
+    return {
+        **shares,
+        "theory.measured.admitted": float((came.loc[came["phase"] == MEASURED, "outcome"] == OK).mean()),
+    }
 
 
 def _added(level: Mapping[str, Scalar], good: pd.DataFrame, engine: Cost, model: Model) -> Added:

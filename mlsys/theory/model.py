@@ -37,7 +37,7 @@ class Model:
     """A form's `name` and how it is evaluated.
 
     `law(cost)` may raise Unstable. `replay(came, cost)`: the same on given arrivals, in ms of latency; None where it
-    cannot be told. `percentiles`: the law gives them. `random`: services are drawn. `door`: some are refused.
+    cannot be told. `percentiles`: the law gives them. `random`: services are drawn.
     `idle_ms`: what one waits by the model that finds nobody inside.
     `together`: so many clients go in one batch, which begins when the last of them has asked; 0: it is not known.
     `apart`: a request's way to the service and back adds to its latency; else others are served meanwhile.
@@ -48,7 +48,6 @@ class Model:
     replay: Replay | None = None
     percentiles: bool = False
     random: bool = False
-    door: bool = False
     apart: bool = True
     idle_ms: float = 0.0
     together: int = 0
@@ -168,7 +167,7 @@ def _door(batching: Mapping[str, Any], rate: float) -> Model:
     def again(came: Came, cost: Cost) -> Floats:
         return replay.behind_a_door(came.at_ms, cost(1) * came.stretch, door, planned_ms)[0]
 
-    return Model("M/D/1 with a door", law, again, percentiles=True, door=True)
+    return Model("M/D/1 with a door", law, again, percentiles=True)
 
 
 def _balanced(config: Mapping[str, Any], rate: float) -> Model:

@@ -40,12 +40,14 @@ def read(folder: Path, device: str) -> Bert | None:
     if not all(found.values()) or not (folder / WEIGHTS).exists() or not _is_plain(found):
         return None
     chatting, pooled = tokens.read(folder, TOKENIZERS), _pooling(found["pooling"])
+    if chatting is None or pooled is None:
+        return None
     from safetensors.torch import load_file
 
     weights = {
         name: each.to(device) for name, each in load_file(folder / WEIGHTS).items() if name != COMPUTED
     }
-    if chatting is None or pooled is None or weights.get(WORDS, NONE).dtype != torch.float32:
+    if weights.get(WORDS, NONE).dtype != torch.float32:
         return None
     most = min(found["limits"]["max_seq_length"], found["model"]["max_position_embeddings"])
     made = Bert(Network(weights, found["model"]), chatting, most, pooled)

@@ -126,11 +126,11 @@ class ModelGenerator:
         from mlsys.rag import tokens
         from mlsys.rag.generator import weights
 
-        folder, own, tokenizer = Path(location.path), None, None
+        folder, own = Path(location.path), None
         if folder.is_dir() and weights.tried_on(self._device):
-            own, tokenizer = weights.read(folder, dtype), tokens.read(folder)
+            own = weights.read(folder, dtype)
         if own is not None:
-            return tokenizer or self._tokenizer(location), own
+            return tokens.read(folder) or self._tokenizer(location), own
         return self._by_transformers(location, dtype)
 
     def _tokenizer(self, location: hub.Location) -> Any:
