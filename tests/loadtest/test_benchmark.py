@@ -221,22 +221,6 @@ def test_a_search_without_an_slo(tmp_path: Path) -> None:
         ServingBenchmark(simulated("batch", "slo_search", loadtest={"slo_ms": None}), tmp_path)
 
 
-def test_the_highest_rate_within_an_slo_is_found(tmp_path: Path) -> None:
-    """The service takes 20 ms, one by one. Which rate it keeps up with is the machine's affair."""
-    load = {"slo_ms": 60.0, "request_rate": 25.0, "requests": 30, "tolerance": 0.5, "engine_ceiling": False}
-    plain = simulated("queue", "slo_search", loadtest=load, generator={"base_ms": 2.0})
-    record = measure(plain, tmp_path)
-    shares: dict[float, list[float]] = {}
-    for level in record.levels:  # a doubtful rate is measured again, and its levels count together
-        good = float(level["goodput"] or 0) if level["valid"] else 0.0
-        shares.setdefault(float(level["offered_rate_rps"] or 0), []).append(good)
-    rates = {rate: sum(found) / len(found) >= 0.95 for rate, found in shares.items()}
-    highest, missed = (number(record.results[f"slo.{which}_rate_rps"]) for which in ("max", "missed"))
-    assert rates.get(highest, True)
-    assert not rates.get(missed, False)
-    assert {highest, missed} & set(rates)
-
-
 SCRIPT = """
 import json, sys
 from pathlib import Path

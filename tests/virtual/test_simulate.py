@@ -16,7 +16,7 @@ from mlsys import progress
 from mlsys.errors import UserError
 from mlsys.loadtest.questions import Question
 from mlsys.rag.prompt import INSTRUCTION
-from mlsys.record import Results, Scalar
+from mlsys.record import Level, Results, Scalar
 from mlsys.run.build import build
 from mlsys.theory.deterministic import Deterministic
 from mlsys.virtual.hosts import VirtualHosts
@@ -138,11 +138,23 @@ def test_a_held_replica_is_found_silent_and_its_requests_are_asked_elsewhere() -
     assert number(found.values["e2e_ms.max"]) < 3_000
 
 
-def test_a_search_for_a_rate_ends_as_in_real_time() -> None:
-    load = {"slo_ms": 100.0, "requests": 400, "request_rate": 20.0}
-    levels = simulate(experiment("queue", "slo_search", loadtest=load), ASKED)
-    assert len(levels) > 4
-    assert max(number(one.values["offered_rate_rps"]) for one in levels) > 30
+def test_the_highest_rate_within_an_slo_is_found(tmp_path: Path) -> None:
+    """Which one that is is known: users are independent, and each takes the same time."""
+    load = {"slo_ms": 60.0, "requests": 400, "request_rate": 10.0, "tolerance": 0.25, "confirm": 0}
+    config = experiment("queue", "slo_search", loadtest=load) | {"clock": "virtual"}
+    rates, found = list[float](), dict[str, Scalar]()
+    for part in build(config, tmp_path).measure():
+        if isinstance(part, Level):
+            rates.append(number(part.values["offered_rate_rps"]))
+        elif isinstance(part, Results):
+            found |= part.values
+    met, missed = number(found["slo.max_rate_rps"]), number(found["slo.missed_rate_rps"])
+    assert rates[:3] == [10, 20, 40]
+    assert {met, missed} <= set(rates)
+    assert met < missed <= met * 1.25
+    assert found["slo.ended"] == "within loadtest.tolerance=0.25"
+    assert Deterministic(met / 1.2, 22.0).quantile_ms(0.95) < 60.0
+    assert Deterministic(missed * 1.2, 22.0).quantile_ms(0.95) > 60.0
 
 
 def test_one_seed_gives_one_digest_and_files_as_a_real_run_has_them(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,13 +57,18 @@ def prompt(items: list[Item]) -> None:
 
 @asynccontextmanager
 async def running(
-    slots: int = 8, tokens: int = 6, token_ms: float = 0.0, name: str = "fcfs", **knobs: Any
+    slots: int = 8,
+    tokens: int = 6,
+    token_ms: float = 0.0,
+    name: str = "fcfs",
+    sleep: Callable[[float], None] = time.sleep,
+    **knobs: Any,
 ) -> AsyncIterator[Continuous]:
     pipeline = FakePipeline(prompt=prompt)
     knobs_ms = {"base_ms": 0.0, "per_request_ms": 0.0, "per_token_ms": token_ms}
     said = section("generator/simulated", max_new_tokens=tokens, max_prompt_tokens=64, **knobs_ms)
     pipeline.generator = Generator(
-        **{knob: value for knob, value in said.items() if not knob.startswith("_")}
+        **{knob: value for knob, value in said.items() if not knob.startswith("_")}, sleep=sleep
     )
     service = Continuous(made("server/continuous", **knobs), pipeline, policy(name, slots=slots))
     await service.start()
@@ -91,12 +98,23 @@ async def test_everybody_gets_their_own_answer_and_its_stages_add_up() -> None:
         ]  # fmt: skip
 
 
-async def events(stream: Stream) -> list[Any]:
-    return [event async for event in stream.events()]
-
-
 async def test_a_stream_has_the_passages_then_the_text_as_it_is_written() -> None:
-    async with running(token_ms=1.0) as service:
+    """Each token waits until what came before it has been read: who is slow gets several in one piece."""
+    begun, read = threading.Event(), threading.Semaphore(0)
+
+    def until_read(_: float) -> None:
+        if begun.is_set():  # the service has asked itself
+            read.acquire()
+
+    async def events(stream: Stream) -> list[Any]:
+        found = []
+        async for event in stream.events():
+            found.append(event)
+            read.release()
+        return found
+
+    async with running(token_ms=1e6, sleep=until_read) as service:
+        begun.set()
         stream = Stream()
         request = Request("hello", 2, stream=stream)
         reading = asyncio.create_task(events(stream))
@@ -107,7 +125,7 @@ async def test_a_stream_has_the_passages_then_the_text_as_it_is_written() -> Non
     assert all(isinstance(piece, Piece) for piece in pieces)
     assert "".join(piece.text for piece in pieces) == request.item.result == spell(answer(tokens("hello"), 6))
     assert sum(piece.tokens for piece in pieces) == request.item.tokens == 6
-    assert len(pieces) > 1, "it came in parts"
+    assert len(pieces) == 6, "each when it was written"
     assert request.item.finish == "length"
 
 
