@@ -37,7 +37,7 @@ async def main(path: Path, index: int, first: int) -> None:
 
 
 async def _do(generator: Generator, task: Task, share: Share, folder: Path) -> None:
-    generator.arrivals.again = task.again
+    generator.arrivals.tried = task.index
     held = generator.phases(task.level, share, turn=task.turn)
     watching = asyncio.create_task(_watch(held, released(folder, task.number)))
     done = await generator.share(task.index, task.level, task.turn, share, held, task.begin_s)

@@ -40,7 +40,6 @@ class Task:
     index: int
     level: float
     turn: int
-    again: int
     begin_s: float
 
     def write(self, folder: Path) -> None:
@@ -93,11 +92,11 @@ class Clients:
                 await asyncio.sleep(POLL_S)
 
     async def run(
-        self, of: int, index: int, level: float, turn: int, again: int, answered: Callable[[int], None]
+        self, of: int, index: int, level: float, turn: int, answered: Callable[[int], None]
     ) -> LevelRun:
         """One repeat by the first `of` processes; `answered` is told of answers, some at a time."""
         await self.start(of)
-        task = Task(self._tasks, of, index, level, turn, again, time.monotonic() + LEAD_S)
+        task = Task(self._tasks, of, index, level, turn, time.monotonic() + LEAD_S)
         self._tasks += 1
         task.write(self._folder)
         working = self._running[:of]

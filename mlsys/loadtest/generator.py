@@ -181,7 +181,7 @@ class Generator:
         if of == 1 or self._clients is None:
             done = await self.share(index, level, turn, WHOLE, phases)
         else:
-            done = await self._clients.run(of, index, level, turn, self.arrivals.again, self.progress.came)
+            done = await self._clients.run(of, index, level, turn, self.progress.came)
         self.progress.flush()
         return done
 

@@ -120,7 +120,7 @@ async def test_a_level_is_measured_again_with_more_clients_until_they_are_not_th
 
 
 def test_a_task_is_read_as_it_was_told(tmp_path: Path) -> None:
-    task = Task(number=3, of=2, index=1, level=4.0, turn=0, again=1, begin_s=5.25)
+    task = Task(number=3, of=2, index=1, level=4.0, turn=0, begin_s=5.25)
     assert Task.read(tmp_path, 3) is None
     task.write(tmp_path)
     assert Task.read(tmp_path, 3) == task

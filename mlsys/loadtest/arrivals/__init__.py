@@ -56,7 +56,7 @@ class Arrivals(Protocol):
     `needs_slo`: it cannot do without `loadtest.slo_ms`, and begins only where a lone request meets it.
     `max_total_s`: no level begins that would not end within this time from the start; None: all begin.
     `default_requests`: how many are measured where the user names neither number nor time; None: all that come.
-    `script`: None where they say nothing but times. `again`: how often the level has been measured before.
+    `script`: None where they say nothing but times. `tried`: how many levels came before.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Arrivals(Protocol):
     max_total_s: float | None
     default_requests: int | None
     script: Script | None
-    again: int
+    tried: int
 
     def next_level(self, done: Done) -> float | None:
         """The level to measure after those `done` (with their results); None: enough."""
@@ -94,7 +94,7 @@ class Listed:
     max_total_s: float | None = None
     default_requests: int | None = DEFAULT_REQUESTS
     script: Script | None = None
-    again = 0
+    tried = 0
     levels: Sequence[float]
 
     def next_level(self, done: Done) -> float | None:

@@ -10,17 +10,17 @@ from mlsys.loadtest.certify.knee import knee
 from mlsys.loadtest.options import is_number, positive
 from mlsys.record import Scalar
 
-AGAIN = 7919  # seeds between the turns of one rate
+APART = 7919  # seeds between two levels
 
 
 class SloSearch(Poisson):
     """Doubles or halves `request_rate` until one rate meets the SLO and another does not, then bisects.
 
     A level meets it with a `goodput` of at least `share` (0.95: p95 within `slo_ms`, failures are misses). One whose
-    goodput may by chance lie on the other side of `share` is measured again, up to `confirm` times, with other
-    arrivals; levels of one rate count together. Ends when both rates are within `tolerance`, after `max_levels`, before
-    a level that would not end within `max_total_s`, or where the client itself was the limit. It does not begin where a
-    lone request misses the SLO.
+    goodput may by chance lie on the other side of `share` is measured again, up to `confirm` times; levels of one rate
+    count together. Each level has arrivals of its own: with one pattern all would err alike, which no interval knows.
+    Ends when both rates are within `tolerance`, after `max_levels`, before a level that would not end within
+    `max_total_s`, or where the client itself was the limit. It does not begin where a lone request misses the SLO.
     """
 
     needs_slo = True
@@ -48,13 +48,13 @@ class SloSearch(Poisson):
 
     def next_level(self, done: Done) -> float | None:
         """The next rate to try; None when the answer is close enough or cannot be had."""
+        self.tried = len(done)
         following = self._following(done)
-        self.again = sum(rate == following for rate, _ in done)
         return following if isinstance(following, float) else None
 
     def process(self, level: float, seed: int) -> OpenLoop:
-        """The arrivals of one level; measured again, it gets others."""
-        return OpenLoop(exponential(level, seed + AGAIN * self.again))
+        """The arrivals of the level that `next_level` gave last."""
+        return OpenLoop(exponential(level, seed + APART * self.tried))
 
     def conclusion(self, done: Done) -> dict[str, Scalar]:
         """`slo.max_rate_rps`: the highest rate that met it; `slo.missed_rate_rps`: the lowest that missed.

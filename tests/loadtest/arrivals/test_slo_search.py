@@ -4,10 +4,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.optimize import brentq
 from sections import arrivals
 
 from mlsys.errors import UserError
+from mlsys.loadtest.certify.autocorrelation import effective_size
+from mlsys.theory.deterministic import Deterministic
 
 
 def search(
@@ -37,7 +41,7 @@ def test_a_rate_that_chance_may_have_decided_is_tried_again_with_other_arrivals(
     first = found.next_level([])
     once = list(itertools.islice(gaps(found.process(first, 5)), 20))
     assert found.next_level([(first, level(0.94, 50))]) == first
-    assert list(itertools.islice(gaps(found.process(first, 5)), 20)) != once
+    assert list(itertools.islice(gaps(found.process(first, 5)), 20)) != once, "no level's luck is another's"
     assert found.next_level([(first, level(0.94, 50)), (first, level(0.98, 50))]) == 20
     assert found.next_level([(first, level(0.94, 50)), (first, level(0.90, 50))]) == 5
 
@@ -46,6 +50,30 @@ def gaps(process: Any) -> Iterator[float]:
     while True:
         yield process.due_s(0.0, 0)
         process.sent()
+
+
+def one_by_one(rate: float, process: Any, requests: int, service_s: float, limit_s: float) -> dict[str, Any]:
+    """A level of a service that takes each request in turn, and the same time for each."""
+    free_s, times = 0.0, np.empty(requests)
+    for number, due_s in enumerate(itertools.islice(gaps(process), requests)):
+        free_s = max(free_s, due_s) + service_s
+        times[number] = free_s - due_s
+    good = (times <= limit_s).astype(float)
+    told = good if 0 < good.mean() < 1 else times
+    return level(good.mean(), requests, **{"goodput.effective_requests": effective_size([told])})
+
+
+def test_the_interval_of_a_capacity_mostly_holds_it() -> None:
+    """M/D/1. It did in 127 of 150 searches, and in 105 where all levels had one pattern, stretched."""
+    capacity = brentq(lambda rate: Deterministic(rate, 22.0).cdf(60.0) - 0.95, 15, 25)
+    held = 0
+    for seed in range(50):
+        found, done = arrivals("slo_search", request_rate=10.0, slo_ms=60.0), list[tuple[float, Any]]()
+        while (rate := found.next_level(done)) is not None:
+            done.append((rate, one_by_one(rate, found.process(rate, seed), 1000, 0.022, 0.06)))
+        said = found.conclusion(done)
+        held += (said["slo.capacity_low_rps"] or 0) <= capacity <= (said["slo.capacity_high_rps"] or np.inf)
+    assert held >= 40
 
 
 @pytest.mark.parametrize(
