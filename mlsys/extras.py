@@ -8,6 +8,7 @@ from importlib import metadata, util
 
 DISTRIBUTIONS = {
     "bs4": "beautifulsoup4",
+    "cuvs": "cuvs-cu13",
     "faiss": "faiss-cpu",
     "jsonpath": "python-jsonpath",
     "mlflow": "mlflow-skinny",

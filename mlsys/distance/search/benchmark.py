@@ -12,7 +12,6 @@ import torch
 
 from mlsys import progress
 from mlsys.distance import distributed
-from mlsys.distance.baseline import Unavailable
 from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric, get
 from mlsys.distance.search import spread
@@ -20,8 +19,10 @@ from mlsys.distance.search.index import Index
 from mlsys.distance.search.kernels.screen import may_screen
 from mlsys.distance.search.kernels.tiles import is_screened
 from mlsys.distance.search.peers import PEERS, Peer, Problem
+from mlsys.distance.search.peers.trial import tried
 from mlsys.distance.search.random_rows import QUERIES, ROWS, drawn
 from mlsys.distance.search.ranking import ranking
+from mlsys.distance.search.reference import recall
 from mlsys.distance.search.sharded import ShardedIndex
 from mlsys.distance.search.streamed import StreamedIndex
 from mlsys.errors import UserError
@@ -114,7 +115,7 @@ class SearchBenchmark:
             )
         exact = bool((found[sample] == wanted).all())
         yield Results(
-            {"recall": _recall(found[sample], wanted), "index_equal": exact, "reference_queries": count}
+            {"recall": recall(found[sample], wanted), "index_equal": exact, "reference_queries": count}
         )
         yield self._timings(problem, index, sample, wanted)
 
@@ -179,44 +180,34 @@ class SearchBenchmark:
             self.device, self.repeats, self.warmup, self.time_limit_s, problem.rows.nbytes, self.group
         )
         with progress.step(f"timing {self._form} search beside {', '.join(peers) or 'nothing'}"):
-            times = clock.cold(calls)
+            alone = {name for name, peer in peers.items() if peer.own_stream}
+            times = clock.cold({name: call for name, call in calls.items() if name not in alone})
             walls = clock.wall(calls)
         ours, wall = times.pop("search"), walls.pop("search")
         values |= ours.quartiles("latency_ms") | wall.quartiles("wall_ms")
         values["bandwidth_gbps"] = self._rows_bytes(problem) / ours.median_ms / 1e6
         values["queries_per_s"] = 1e3 * self.queries / ours.median_ms
         samples = {"latency_ms": ours.samples_ms, "wall_ms": wall.samples_ms}
-        for name, timing in times.items():
-            values |= timing.quartiles(f"baseline.{name}.latency_ms")
-            values |= walls[name].quartiles(f"baseline.{name}.wall_ms")
-            values[f"speedup.{name}"] = timing.median_ms / ours.median_ms
-            values[f"wall_speedup.{name}"] = walls[name].median_ms / wall.median_ms
-            samples[f"baseline.{name}.latency_ms"] = timing.samples_ms
-            samples[f"baseline.{name}.wall_ms"] = walls[name].samples_ms
+        for name in peers:
+            for figure, gain, found, our in (
+                ("latency_ms", "speedup", times, ours),
+                ("wall_ms", "wall_speedup", walls, wall),
+            ):
+                if name in found:
+                    values |= found[name].quartiles(f"baseline.{name}.{figure}")
+                    values[f"{gain}.{name}"] = found[name].median_ms / our.median_ms
+                    samples[f"baseline.{name}.{figure}"] = found[name].samples_ms
         values |= self._limits(problem, ours.median_ms, times.get("torch_matmul"))
         return Results(values, samples)
 
     def _peers(self, problem: Problem, sample: Any, wanted: Any) -> tuple[dict[str, Peer], dict[str, Scalar]]:
-        peers: dict[str, Peer] = {}
-        values: dict[str, Scalar] = {}
-        for name in self.peers:
-            try:
-                if self.group.size > 1:
-                    raise Unavailable(
-                        f"{name}: it searches in one process, and the rows are spread over {self.group.size} ranks"
-                    )
-                if problem.rows.device.type != self.device.type:
-                    raise Unavailable(f"{name}: the rows are in host memory")
-                peer = PEERS[name](problem)
-                result = peer.call()
-            except (Unavailable, ImportError, RuntimeError, MemoryError) as error:
-                values[f"baseline.{name}.error"] = str(error).splitlines()[0]
-                continue
-            peers[name] = peer
-            values[f"baseline.{name}.expression"] = peer.expression
-            if peer.found is not None:
-                values[f"baseline.{name}.recall"] = _recall(peer.found(result)[sample], wanted)
-        return peers, values
+        if self.group.size > 1:
+            reason = f"it searches in one process, and the rows are spread over {self.group.size} ranks"
+        elif problem.rows.device.type != self.device.type:
+            reason = "the rows are in host memory"
+        else:
+            return tried(self.peers, problem, sample, wanted)
+        return {}, {f"baseline.{name}.error": f"{name}: {reason}" for name in self.peers}
 
     def _limits(self, problem: Problem, latency_ms: float, matmul: Timing | None) -> dict[str, Scalar]:
         """The fewest bytes and operations, what they take at this machine's own rates, and which is more."""
@@ -242,12 +233,6 @@ class SearchBenchmark:
         """Whether the int8 copy proposes these neighbours; where there are many queries the rows themselves do."""
         itemsize = getattr(torch, self.storage).itemsize
         return self.screen == "int8" and is_screened(int(self.queries), self.k, itemsize)
-
-
-def _recall(found: Any, wanted: Any) -> float:
-    """The share of the wanted rows that were found."""
-    pairs = zip(found, wanted, strict=True)
-    return sum(len(np.intersect1d(a, b)) for a, b in pairs) / int(wanted.size)
 
 
 def _additions_per_ms(device: torch.device) -> int:

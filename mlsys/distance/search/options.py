@@ -40,6 +40,8 @@ class SearchOptions:
             "torch_cdist_topk",
             "torch_matmul",
             "flashlib",
+            "jax",
+            "cuvs",
             "faiss",
             "usearch",
             "numkong",

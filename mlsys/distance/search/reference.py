@@ -41,5 +41,11 @@ def reference(queries: Any, rows: Any, k: int, metric: str | Metric, block: int 
     return distances.cpu().numpy(), torch.stack(index).cpu().numpy()
 
 
+def recall(found: Any, wanted: Any) -> float:
+    """The share of the wanted row numbers (Q, k) that are among the found, line by line."""
+    pairs = zip(found, wanted, strict=True)
+    return sum(len(np.intersect1d(a, b)) for a, b in pairs) / int(wanted.size)
+
+
 def _double(values: Any) -> torch.Tensor:
     return torch.from_numpy(np.array(values)).double() if isinstance(values, np.ndarray) else values.double()

@@ -52,7 +52,7 @@ class Faiss(Store):
         import faiss
         import torch
 
-        from mlsys.distance.search.peers import faiss_metric
+        from mlsys.distance.search.peers.faiss import faiss_metric
 
         faiss.omp_set_num_threads(torch.get_num_threads())
         rows = self._prepared(rows)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mlsys.distance.search.benchmark import SearchBenchmark
-from mlsys.distance.search.peers import PEERS
+from mlsys.distance.search.peers import PEERS, Peer, Problem
+from mlsys.distance.search.peers.products import torch_matmul_topk
 from mlsys.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -62,6 +63,23 @@ def test_rows_in_host_memory_are_streamed() -> None:
 def test_a_peer_may_be_chosen() -> None:
     values, _ = measured(peers=["faiss"])
     assert {name.split(".")[1] for name in values if name.startswith("speedup")} == {"faiss"}
+
+
+def test_a_peer_on_a_stream_of_its_own_is_timed_only_as_a_caller_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def elsewhere(problem: Problem) -> Peer:
+        return replace(torch_matmul_topk(problem), own_stream=True)
+
+    monkeypatch.setitem(PEERS, "elsewhere", elsewhere)
+    values, samples = measured(peers=["elsewhere", "faiss"])
+    assert values["wall_speedup.elsewhere"] == pytest.approx(
+        values["baseline.elsewhere.wall_ms"] / values["wall_ms"]
+    )
+    assert values["baseline.elsewhere.recall"] == 1.0
+    assert len(samples["baseline.elsewhere.wall_ms"]) == 3
+    assert not {"speedup.elsewhere", "baseline.elsewhere.latency_ms"} & {*values, *samples}
+    assert values["speedup.faiss"] > 0
 
 
 @pytest.mark.parametrize(

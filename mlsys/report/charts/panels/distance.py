@@ -11,6 +11,8 @@ PEERS = (
     "torch_cdist_topk",
     "torch_matmul",
     "flashlib",
+    "jax",
+    "cuvs",
     "faiss",
     "usearch",
     "numkong",

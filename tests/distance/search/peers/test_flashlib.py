@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-
 import pytest
 import torch
+from on_gpu import OnGpu, library, problem
 
 from mlsys import extras
 from mlsys.distance.baseline import Unavailable
-from mlsys.distance.search.peers import Problem, flashlib
-
-
-class OnGpu(Problem):
-    @property
-    def on_gpu(self) -> bool:
-        return True
-
-
-def problem(kind: type[Problem], form: str) -> Problem:
-    rows = torch.tensor([[0.0, 0.0], [3.0, 0.0], [1.0, 0.0]])
-    return kind(torch.tensor([[0.9, 0.0]]), rows, 2, form)
+from mlsys.distance.search.peers import Problem
+from mlsys.distance.search.peers.flashlib import flashlib
 
 
 @pytest.mark.parametrize(
@@ -46,11 +33,7 @@ def test_it_gives_distances_and_row_numbers(monkeypatch: pytest.MonkeyPatch) -> 
         found = torch.cdist(x, c).square().topk(k, largest=False)
         return found.values, found.indices
 
-    for name in ("flashlib", "flashlib.primitives", "flashlib.primitives.knn"):
-        module = ModuleType(name)
-        module.__spec__ = ModuleSpec(name, None)
-        module.flash_knn = flash_knn  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, name, module)
+    library(monkeypatch, "flashlib.primitives.knn", flash_knn=flash_knn)
     peer = flashlib(problem(OnGpu, "sqeuclidean"))
     assert peer.found is not None
     assert peer.found(peer.call()).tolist() == [[2, 0]]
