@@ -1,73 +1,79 @@
-"""Measures the reference table on a GPU: `python experiments/h100_search/reference.py DIRECTORY [SECONDS] [tiny]`.
+"""Measures the reference table on a GPU: `python experiments/h100_search/reference.py DIRECTORY [WORD…]`.
 
-Each shape is one run of run.py with a record below DIRECTORY, all in one process, the peers in turn. After SECONDS no
-further shape begins: what matters most comes first, what takes most memory last. `tiny` tries the script on a CPU.
-`reference_table.py` makes the table and the picture from the records.
+Each shape is measured as `run.py workload=search` measures it, the peers in turn, into a record below DIRECTORY; all in
+one process, which spares most of the seconds that a run takes to start. What matters most comes first, what takes most
+time and memory last. Words: `seconds=N` begins no further shape after N seconds, `part=I/N` takes every Nth shape from
+the Ith on, `peers=a,b` names the peers, `tiny` tries the script on a CPU. `once` calls each peer only once: several
+processes side by side fill the caches of compiled kernels so. `reference_table.py` makes the table and the picture.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from mlsys.run import app
+from mlsys import environment, record
+from mlsys.distance.search.benchmark import SearchBenchmark
+from mlsys.errors import one_line
+from mlsys.record import Record
 
-Shape = tuple[str, int, str, int, int]  # N, D, dtype, Q, k
+Shape = tuple[str, int, str, int, int]
+NAMES = ("rows", "dim", "storage", "queries", "k")
 PEERS = "torch_matmul_topk,torch_matmul,flashlib,jax,cuvs,faiss"
-BASE: Shape = ("1e6", 384, "float16", 256, 10)
-FIELDS = ("rows", "dim", "storage", "queries", "k")
+SHAPES: tuple[Shape, ...] = (
+    ("1e6", 384, "float16", 256, 10),  # of which the next ones change one size each
+    ("1e6", 384, "float16", 1, 10), ("1e6", 384, "float16", 16, 10), ("1e6", 384, "float32", 256, 10),
+    ("1e6", 384, "float16", 256, 100), ("1e6", 384, "float16", 256, 1000), ("1e5", 384, "float16", 256, 10),
+    ("1e4", 384, "float16", 256, 10), ("1e6", 384, "bfloat16", 256, 10), ("1e6", 128, "float16", 256, 10),
+    ("1e6", 1536, "float16", 256, 10), ("1e5", 384, "float16", 1, 10), ("1e6", 384, "float16", 4096, 10),
+    ("1e6", 384, "float32", 1, 10), ("1e7", 128, "float16", 1, 10), ("1e5", 1536, "float16", 16, 1000),
+    ("1e4", 1536, "float32", 16, 10), ("1e6", 32, "float16", 256, 10), ("1e6", 384, "float16", 256, 1),
+    ("1e5", 768, "bfloat16", 4096, 100), ("1e6", 768, "bfloat16", 1, 10), ("1e7", 32, "float32", 16, 100),
+    ("1e6", 128, "float32", 4096, 1), ("1e7", 384, "float16", 256, 10),
+)  # fmt: skip
+SIDE_BY_SIDE = 1e9  # scores, of which several processes hold as many at once
 
 
-def shapes() -> list[Shape]:
-    """The base with one size changed at a time, then corners. The largest last: they leave little memory to others."""
-    varied: dict[str, tuple[object, ...]] = {
-        "queries": (256, 1, 16, 4096),
-        "k": (1, 100, 1000),
-        "storage": ("bfloat16", "float32"),
-        "dim": (32, 128, 1536),
-        "rows": ("1e4", "1e5"),
-    }
-    found = [
-        (*BASE[: FIELDS.index(name)], value, *BASE[FIELDS.index(name) + 1 :])
-        for name, values in varied.items()
-        for value in values
-    ]
-    found += [
-        ("1e5", 384, "float16", 1, 10), ("1e6", 768, "bfloat16", 1, 10), ("1e6", 384, "float32", 1, 10),
-        ("1e5", 768, "bfloat16", 4096, 100), ("1e4", 1536, "float32", 16, 10), ("1e5", 1536, "float16", 16, 1000),
-        ("1e6", 128, "float32", 4096, 1), ("1e7", 32, "float32", 16, 100), ("1e7", 128, "float16", 1, 10),
-        ("1e7", 384, "float16", 256, 10),
-    ]  # fmt: skip
-    return found  # type: ignore[return-value]
-
-
-def measure(shape: Shape, directory: str, tiny: bool) -> None:
-    rows, dim, storage, queries, k = shape
-    name = f"{rows}-{dim}-{storage}-{queries}-{k}"
-    size = f"{max(float(rows) / 1e3, 1100):g}" if tiny else rows
-    sys.argv[1:] = [
-        "workload=search", "metric=l2", f"device={'cpu' if tiny else 'cuda'}", f"search.rows={size}",
-        f"search.dim={dim}", f"search.storage={storage}", f"search.queries={queries}", f"search.k={k}",
-        f"search.peers=[{PEERS}]", "repeats=15", "time_limit_s=0.3", "tracking=off",
-        f"hydra.run.dir={directory}/{name}",
-    ]  # fmt: skip
-    app.start()
+def measure(
+    shape: Shape, directory: Path, peers: list[str], once: bool, tiny: bool, machine: dict[str, Any]
+) -> None:
+    asked: dict[str, Any] = dict(zip(NAMES, shape, strict=True))
+    asked["rows"] = max(float(shape[0]) / 1e3, 1100) if tiny else float(shape[0])
+    timing = {"repeats": 1 if once else 15, "warmup": 1 if once else 3, "time_limit_s": 0.3, "seed": 0}
+    config = {"metric": {"name": "l2"}, "search": {**asked, "peers": peers}, **timing}
+    entry = Record(
+        "search", ["reference.py", *sys.argv[1:]], config, record.digest(config), machine, record.now()
+    )
+    device = torch.device("cpu" if tiny else "cuda", None if tiny else 0)
+    try:
+        for part in SearchBenchmark("l2", **asked, device=device, peers=peers, **timing).measure():
+            entry.add(part)
+        entry.environment = {**machine, "after": environment.moment()}
+        entry.end()
+    except RuntimeError as error:
+        entry.end(one_line(error))
+    entry.write(directory / "-".join(map(str, shape)))
     if not tiny:
         torch.cuda.empty_cache()  # which other libraries cannot take from torch
 
 
-def main(directory: str, seconds: float, tiny: bool) -> None:
-    start = time.monotonic()
-    for shape in shapes():
-        if time.monotonic() - start > seconds:
+def main(directory: str, words: list[str]) -> None:
+    given = dict(word.partition("=")[::2] for word in words)
+    first, step = map(int, given.get("part", "0/1").split("/"))
+    machine, start = environment.describe(), time.monotonic()
+    peers = given.get("peers", PEERS).split(",")
+    shapes = [shape for shape in SHAPES if "once" not in given or float(shape[0]) * shape[3] < SIDE_BY_SIDE]
+    for shape in shapes[first::step]:
+        if time.monotonic() - start > float(given.get("seconds", "inf")):
             print("no time for", *shape)
             continue
-        measure(shape, directory, tiny)
+        measure(shape, Path(directory), peers, "once" in given, "tiny" in given, machine)
         print(*shape, f"after {time.monotonic() - start:.1f} s", flush=True)
 
 
 if __name__ == "__main__":
-    given = [word for word in sys.argv[2:] if word != "tiny"]
-    main(sys.argv[1], float(given[0]) if given else float("inf"), "tiny" in sys.argv)
+    main(sys.argv[1], sys.argv[2:])
