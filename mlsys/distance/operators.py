@@ -79,21 +79,36 @@ def _(x: torch.Tensor, y: torch.Tensor, metric: str, reduction: str = "auto") ->
 
 @torch.library.custom_op("mlsys::distance_backward", mutates_args=())
 def backward_op(
-    weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, metric: str, of_x: bool, of_y: bool
+    weight: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    metric: str,
+    of_x: bool,
+    of_y: bool,
+    value: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What x and y (B, n) change their rows' distances by, times weight (B,); empty where it was not asked for."""
-    return _slopes(weight, x, y, metric, of_x, of_y)
+    """What x and y (B, n) change their rows' distances by, times weight (B,); empty where it was not asked for.
+
+    value: the distances (B,) where they are known.
+    """
+    return _slopes(weight, x, y, metric, of_x, of_y, value)
 
 
 @isolated
 def _slopes(
-    weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, metric: str, of_x: bool, of_y: bool
+    weight: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    metric: str,
+    of_x: bool,
+    of_y: bool,
+    value: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     chosen = found(metric)
     if chosen.slope is not None and x.is_cuda and x.numel() and why_not("cuda") is None:
         from mlsys.distance.rows import gpu
 
-        return gpu.slopes(weight, x, y, chosen, of_x, of_y)
+        return gpu.slopes(weight, x, y, chosen, of_x, of_y, value)
     left, right = slopes_in_torch(weight, x, y, chosen)
     nothing = x.new_empty(0)
     return left.contiguous() if of_x else nothing, right.contiguous() if of_y else nothing
@@ -101,7 +116,13 @@ def _slopes(
 
 @backward_op.register_fake
 def _(
-    weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, metric: str, of_x: bool, of_y: bool
+    weight: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    metric: str,
+    of_x: bool,
+    of_y: bool,
+    value: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     shape = tuple(x.shape)
     return x.new_empty(shape if of_x else 0), x.new_empty(shape if of_y else 0)
@@ -120,19 +141,19 @@ def slopes_in_torch(weight: Tensor, x: Tensor, y: Tensor, metric: Metric) -> tup
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
     x, y, ctx.metric, _ = inputs
-    ctx.save_for_backward(x, y)
+    ctx.save_for_backward(x, y, output)
 
 
 def _backward(ctx: Any, weight: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
-    x, y = ctx.saved_tensors
+    x, y, value = ctx.saved_tensors
     of_x, of_y = ctx.needs_input_grad[:2]
     lone = x.ndim == 1
     if lone:
-        x, y, weight = x[None], y[None], weight[None]
+        x, y, value, weight = x[None], y[None], value[None], weight[None]
     if torch.is_grad_enabled():  # this gradient is to be differentiated in its turn
         left, right = slopes_in_torch(weight, x, y, found(ctx.metric))
     else:
-        left, right = backward_op(weight, x, y, ctx.metric, of_x, of_y)
+        left, right = backward_op(weight, x, y, ctx.metric, of_x, of_y, value)
     if lone:
         left, right = left.reshape(-1), right.reshape(-1)
     return left if of_x else None, right if of_y else None, None, None
@@ -173,12 +194,22 @@ def apply(x: Tensor, y: Tensor, metric: str, reduction: str = "auto") -> Tensor:
 
 @backward_op.register_vmap
 def _(
-    info: Any, in_dims: Any, weight: Tensor, x: Tensor, y: Tensor, metric: str, of_x: bool, of_y: bool
+    info: Any,
+    in_dims: Any,
+    weight: Tensor,
+    x: Tensor,
+    y: Tensor,
+    metric: str,
+    of_x: bool,
+    of_y: bool,
+    value: Tensor | None = None,
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
     weight, x, y = (
         _in_front(values, dim, info.batch_size) for values, dim in zip((weight, x, y), in_dims, strict=False)
     )
-    parts = backward_op(weight.reshape(-1), _flat(x), _flat(y), metric, of_x, of_y)
+    if value is not None:
+        value = _in_front(value, in_dims[-1], info.batch_size).reshape(-1)
+    parts = backward_op(weight.reshape(-1), _flat(x), _flat(y), metric, of_x, of_y, value)
     left, right = (
         part.reshape(x.shape if asked else (len(x), 0))
         for part, asked in zip(parts, (of_x, of_y), strict=True)

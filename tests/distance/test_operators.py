@@ -146,7 +146,7 @@ def test_torch_finds_the_operators_well_made(metric: str) -> None:
     torch.library.opcheck(torch.ops.mlsys.distance.default, (x.detach()[0], y.detach()[0], metric))
     flags: tuple[Any, ...] = (metric, True, False)
     torch.library.opcheck(
-        torch.ops.mlsys.distance_backward.default, (values(3), x.detach(), y.detach(), *flags)
+        torch.ops.mlsys.distance_backward.default, (values(3), x.detach(), y.detach(), *flags, values(3))
     )
 
 

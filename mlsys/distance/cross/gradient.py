@@ -10,7 +10,7 @@ from mlsys.distance.cross.products import FORMS
 from mlsys.distance.metrics import Metric, Tensor
 
 PAIRS_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}  # elements of the pairs that are taken at once
-Slopes = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+Slopes = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def gradient(
@@ -32,7 +32,8 @@ def gradient(
             some[:, None].expand(-1, count, n).reshape(-1, n),
             y.expand(len(some), count, n).reshape(-1, n),
         )
-        of_x, of_y = slopes(weight[first : first + step].reshape(-1), *pairs)
+        of_rows, values = (sides[first : first + step].reshape(-1) for sides in (weight, value))
+        of_x, of_y = slopes(of_rows, *pairs, values)
         lefts.append(of_x.view(len(some), count, n).sum(1, dtype=value.dtype))
         right = right + of_y.view(len(some), count, n).sum(0, dtype=value.dtype)
     return torch.cat(lefts).to(x.dtype) if lefts else torch.zeros_like(x), right.to(y.dtype)

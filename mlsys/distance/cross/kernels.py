@@ -12,40 +12,28 @@ from mlsys.distance.language import jit, tl
 def direct_kernel(  # type: ignore[no-untyped-def]
     x, y, zeros, out, queries, rows, n,
     TERMS: tl.constexpr, FINISH: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, CHUNK: tl.constexpr, ABSOLUTE: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """A tile (BM, BN) of distances from the elements; x (n, Q) and y (n, N) come transposed, n a multiple of `CHUNK`.
-    x and y have room for whole tiles. Sums start from `zeros` (BN,) in memory: that load has the layout in which a
-    thread holds neighbouring columns of several lines, and the loop keeps it.
-
-    `ABSOLUTE`: the sum of absolute differences of float32 elements. `CHUNK` of them are added in float32, whose
-    rounding is averaged out among the chunks; converting each to float64 would take four times as long as adding it.
+    """A tile (BM, BN) of distances from the elements; x (n, Q) and y (n, N) come transposed, with room for whole tiles.
+    Sums start from `zeros` (BN,) in memory: that load has the layout in which a thread holds neighbouring columns of
+    several lines, and the loop keeps it.
     """
     across = tl.cdiv(rows, BN)
     q = (tl.program_id(0) // across) * BM + tl.arange(0, BM)
     r = (tl.program_id(0) % across) * BN + tl.arange(0, BN)
     x_step, y_step = tl.cdiv(queries, BM) * BM, across * BN
     p, s = x + q, y + r
-    none = tl.load(zeros + q[:, None] * 0 + tl.arange(0, BN)[None, :])
-    a = none.to(tl.float64)
+    a = tl.load(zeros + q[:, None] * 0 + tl.arange(0, BN)[None, :]).to(tl.float64)
     b, c = a, a
-    for _ in range(0, n, CHUNK):
-        if ABSOLUTE:
-            part = none
-            for i in tl.static_range(CHUNK):
-                u, v = tl.load(p + i * x_step).to(tl.float32), tl.load(s + i * y_step).to(tl.float32)
-                part += tl.abs(u[:, None] - v[None, :])
-            a += part.to(tl.float64)
-        else:
-            for i in tl.static_range(CHUNK):
-                u, v = tl.load(p + i * x_step).to(ELEMENT), tl.load(s + i * y_step).to(ELEMENT)
-                terms = TERMS(u[:, None], v[None, :])
-                a += terms[0]
-                if SUMS == 3:
-                    b += terms[1]
-                    c += terms[2]
-        p += CHUNK * x_step
-        s += CHUNK * y_step
+    for _ in range(n):
+        u, v = tl.load(p).to(ELEMENT), tl.load(s).to(ELEMENT)
+        terms = TERMS(u[:, None], v[None, :])
+        a += terms[0]
+        if SUMS == 3:
+            b += terms[1]
+            c += terms[2]
+        p += x_step
+        s += y_step
     place = out + q.to(tl.int64)[:, None] * rows + r[None, :]
     inside = (q < queries)[:, None] & (r < rows)[None, :]
     tl.store(place, FINISH(a, b, c).to(out.dtype.element_ty), mask=inside)

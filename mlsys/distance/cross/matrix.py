@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.compiler import is_compiling
 
-from mlsys.distance.arrays import becomes_numpy, name_of
+from mlsys.distance import metrics
+from mlsys.distance.arrays import becomes_numpy, name_of, tracked
 from mlsys.distance.cross.gradient import gradient
 from mlsys.distance.isolation import exposed, isolated, isolation
 from mlsys.distance.language import why_not
@@ -47,7 +48,10 @@ def _cdist(x: Any, y: Any, metric: str | Metric) -> Any:
         raise UserError(f"x is {name_of(a.dtype)} and y is {name_of(b.dtype)}: a distance needs one dtype")
     if a.device != b.device:
         raise UserError(f"x is on {a.device} and y on {b.device}: a distance needs both on one device")
-    value = apply(a, b, key_of(metric))
+    if is_compiling() or tracked(a) or tracked(b):
+        value = apply(a, b, key_of(metric))
+    else:  # nobody else must see it: without torch's dispatcher a call costs less
+        value = _computed(a.detach().resolve_neg(), b.detach().resolve_neg(), metrics.get(metric))
     return value.numpy() if becomes_numpy(x, a) and becomes_numpy(y, b) else value
 
 
@@ -99,9 +103,13 @@ def _slopes(
     return left.contiguous(), right.contiguous()
 
 
-def _kernels(weight: Tensor, x: Tensor, y: Tensor, metric: str) -> tuple[Tensor, Tensor]:
-    left, right = backward_op(weight, x, y, metric, True, True)
+def _kernels(weight: Tensor, x: Tensor, y: Tensor, value: Tensor, metric: str) -> tuple[Tensor, Tensor]:
+    left, right = backward_op(weight, x, y, metric, True, True, value)
     return left, right
+
+
+def _in_torch(weight: Tensor, x: Tensor, y: Tensor, _: Tensor, metric: Metric) -> tuple[Tensor, Tensor]:
+    return slopes_in_torch(weight, x, y, metric)
 
 
 @cdist_backward_op.register_fake
@@ -119,7 +127,7 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 def _backward(ctx: Any, weight: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
     x, y, value = ctx.saved_tensors
     if torch.is_grad_enabled():  # this gradient is to be differentiated in its turn
-        slopes = partial(slopes_in_torch, metric=found(ctx.metric))
+        slopes = partial(_in_torch, metric=found(ctx.metric))
         left, right = gradient(weight, x, y, value, found(ctx.metric), slopes)
     else:
         left, right = cdist_backward_op(weight, x, y, value, ctx.metric)

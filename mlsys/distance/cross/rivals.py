@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from mlsys.distance.baseline import Unavailable, as_numpy
+from mlsys.distance.definition import define, spelled
+from mlsys.distance.metrics import get
 from mlsys.distance.rivals import Rival
 
 POWERS = {"l2": 2.0, "l1": 1.0}
@@ -49,6 +51,22 @@ def _by_torch(problem: Problem, x: torch.Tensor, y: torch.Tensor, said: str) -> 
     raise Unavailable(f"torch has no call for metric={problem.metric}")
 
 
+def torch_compile(problem: Problem) -> Rival:
+    """The definition of all pairs, which torch makes one kernel of: (Q, N, n) is never stored, as in KeOps."""
+    expression = get(problem.metric).stated()
+    definition = define(expression)
+    x, y = problem.x.float()[:, None], problem.y.float()[None]
+
+    def written(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        words = {"sum": lambda terms: terms.sum(-1), "abs": torch.abs, "sqrt": torch.sqrt}
+        found: torch.Tensor = definition.lines(a, b, **words)
+        return found
+
+    compiled = torch.compile(written, dynamic=False)
+    spoken = spelled(expression, "torch")
+    return Rival(lambda: compiled(x, y), f"torch.compile({spoken}), x[:, None] and y[None], sums over dim=-1")
+
+
 def scipy(problem: Problem) -> Rival:
     """scipy's, in float64 on one core."""
     from scipy.spatial import distance
@@ -69,5 +87,6 @@ def scipy(problem: Problem) -> Rival:
 PEERS: dict[str, Callable[[Problem], Rival]] = {
     "torch_cdist": torch_cdist,
     "torch_float64": torch_float64,
+    "torch_compile": torch_compile,
     "scipy": scipy,
 }

@@ -44,7 +44,8 @@ class Metric(ABC):
 
     `slope` is a `jit` function of two equal tiles, the distances and the three sums of their rows, all float64; it
     returns what the distance changes by with each element of x and of y. `slope_of_sums` says whether it looks at
-    the distance or the sums. `gradient` says the same to torch. A metric that states neither has its definition's.
+    the distance or the sums, `slope_of_value` whether of these at the distance alone. `gradient` says the same to
+    torch. A metric that states neither has its definition's.
 
     `search` is the form in which rows are searched, see `mlsys.distance.search.ranking`; without one they are not. It
     holds for the class that states it: a subclass with terms or a definition of its own must state it again.
@@ -60,6 +61,7 @@ class Metric(ABC):
     scale: ClassVar[str] = "abs(value)"
     slope: ClassVar[Any] = None
     slope_of_sums: ClassVar[bool] = False
+    slope_of_value: ClassVar[bool] = False
     search: ClassVar[str | None] = None
     larger_is_nearer: ClassVar[bool] = False
 

@@ -67,6 +67,7 @@ class L2(Metric):
     search = "l2"
     slope = l2_slope
     slope_of_sums = True
+    slope_of_value = True
     element = staticmethod(Sqeuclidean.element)
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
@@ -106,6 +107,7 @@ class L2Wide(Metric):
     definition = L2.definition
     slope = l2_slope
     slope_of_sums = True
+    slope_of_value = True
 
     def rows(self, x: Array, y: Array, scratch: Array, out: Array) -> None:
         """Σ (x − y)² of each row; the scaled sums in full only where a row's plain one left its range."""

@@ -21,6 +21,7 @@ from mlsys.distance.rows.kernels import rows_kernel, slope_kernel
 TILE = {1: 4096, 3: 2048}  # elements a program holds at a time, by the metric's sums: what registers allow
 SLOPE_TILE = 2048
 LONGEST = 1024  # columns of a tile of several rows
+NARROW = 128  # columns that a tile of rows of more has at least
 FOLD = 4  # elements that a thread loads at once
 PROGRAMS_A_PROCESSOR = 16
 ENOUGH = 4  # so many times fewer programs still fill the GPU: longer rows are not cut
@@ -37,16 +38,19 @@ class Tiles:
     even: bool  # whether tiles end where rows end
 
 
-def cut(count: int, n: int, tile: int, programs: int) -> Tiles:
-    """The tiles of `tile` elements for `count` pairs of rows of n on a GPU that wants `programs` programs."""
+def cut(count: int, n: int, tile: int, programs: int, whole: bool = False) -> Tiles:
+    """The tiles of `tile` elements for `count` pairs of rows of n on a GPU that wants `programs` programs.
+
+    whole: a tile holds whole rows of up to `LONGEST` elements. Else few of its columns stand beyond the rows' ends.
+    """
     if n <= LONGEST:
         columns = max(FOLD, 1 << (n - 1).bit_length())
+        if not whole:
+            columns = _snug(n, columns, NARROW)
     elif n >= 4 * tile:
         columns = tile
     else:
-        columns = min(
-            (LONGEST, LONGEST // 2, LONGEST // 4), key=lambda width: (-(-n // width) * width, -width)
-        )
+        columns = _snug(n, LONGEST, LONGEST // 4)
     rows = tile // columns
     tiles = -(-count // rows)
     segments = 1
@@ -55,6 +59,14 @@ def cut(count: int, n: int, tile: int, programs: int) -> Tiles:
     segment = -(-n // segments)
     segment = -(-segment // columns) * columns
     return Tiles(rows, columns, segment, -(-n // segment), n % columns == 0)
+
+
+def _snug(n: int, widest: int, narrowest: int) -> int:
+    """The width that leaves the least of its multiples beyond n; of several such the widest."""
+    widths = [widest]
+    while widths[-1] > narrowest:
+        widths.append(widths[-1] // 2)
+    return min(widths, key=lambda width: (-(-n // width) * width, -width))
 
 
 def distances(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tensor) -> None:
@@ -82,27 +94,37 @@ def _launch(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tensor,
 
 
 def slopes(
-    weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, metric: Metric, of_x: bool, of_y: bool
+    weight: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    metric: Metric,
+    of_x: bool,
+    of_y: bool,
+    value: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What each element of x and y (B, n) changes its row's distance by, times weight (B,): (B, n) each, of x's dtype.
 
-    Empty where it was not asked for. For metrics that state a `slope`.
+    value: the distances (B,), if they are known. Empty where it was not asked for. For metrics that state a `slope`.
     """
     count, n = x.shape
     left, right = (x.new_empty(x.shape if asked else 0) for asked in (of_x, of_y))
     wide = for_dtype(metric, x.dtype == torch.float64)
-    tiles = cut(count, n, SLOPE_TILE, 0)
+    given = value is not None and wide.slope_of_value
+    needed = wide.slope_of_sums and not given
+    tiles = cut(count, n, SLOPE_TILE, 0, whole=needed)
     inside = n <= tiles.columns
     align = _alignment(x, y)
     sums = torch.empty(0, dtype=torch.float64, device=x.device)
-    if wide.slope_of_sums and not inside:
+    if needed and not inside:
         sums = torch.empty(3, count, dtype=torch.float64, device=x.device)
         _launch(x, y, metric, sums, whole=True)
+    known = sums if value is None else value.contiguous()
     with on(x.device):
         slope_kernel[(-(-count // tiles.rows) * -(-n // tiles.columns),)](
-            x, y, weight.contiguous(), sums, left, right, count, n // align, *_strides(x, align), *_strides(y, align),
+            x, y, weight.contiguous(), known, sums, left, right,
+            count, n // align, *_strides(x, align), *_strides(y, align),
             **said_of(wide, x.dtype), SLOPE=wide.slope, ROWS=tiles.rows, COLS=tiles.columns,
-            EVEN=tiles.even, NEEDED=wide.slope_of_sums, INSIDE=inside, X=of_x, Y=of_y, ALIGN=align,
+            EVEN=tiles.even, NEEDED=needed, GIVEN=given, INSIDE=inside, X=of_x, Y=of_y, ALIGN=align,
         )  # fmt: skip
     return left, right
 

@@ -103,15 +103,16 @@ def store_rows(out, row, rows, a, b, c, FINISH: tl.constexpr, WHOLE: tl.constexp
 
 @jit
 def slope_kernel(  # type: ignore[no-untyped-def]
-    x, y, weight, sums, of_x, of_y, rows, n, x_row, x_col, y_row, y_col,
+    x, y, weight, values, sums, of_x, of_y, rows, n, x_row, x_col, y_row, y_col,
     TERMS: tl.constexpr, FINISH: tl.constexpr, SLOPE: tl.constexpr, SUMS: tl.constexpr,
-    ELEMENT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, EVEN: tl.constexpr,
-    NEEDED: tl.constexpr, INSIDE: tl.constexpr, X: tl.constexpr, Y: tl.constexpr, ALIGN: tl.constexpr,
+    ELEMENT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, EVEN: tl.constexpr, NEEDED: tl.constexpr,
+    GIVEN: tl.constexpr, INSIDE: tl.constexpr, X: tl.constexpr, Y: tl.constexpr, ALIGN: tl.constexpr,
 ):  # fmt: skip
     """What each element of x and y changes its row's distance by, times the row's weight; of_x and of_y (rows, n).
 
     The row's sums, where the slope looks at them, come from the tile if it holds the whole rows (`INSIDE`), so that the
-    elements are read once, else from `sums` (3, rows). Lengths come as in `rows_kernel`.
+    elements are read once, else from `sums` (3, rows). `GIVEN`: it looks at the distances alone, which are in `values`
+    (rows,). Lengths come as in `rows_kernel`.
     """
     n, x_row, y_row = n * ALIGN, x_row * ALIGN, y_row * ALIGN
     tiles = tl.cdiv(n, COLS)
@@ -137,6 +138,8 @@ def slope_kernel(  # type: ignore[no-untyped-def]
                 b = tl.load(sums + rows + row, mask=there, other=0.0)
                 c = tl.load(sums + 2 * rows + row, mask=there, other=0.0)
         value = FINISH(a, b, c)
+    elif GIVEN:
+        value = tl.load(values + row, mask=there, other=0.0).to(tl.float64)
     w = tl.load(weight + row, mask=there, other=0.0).to(tl.float64)
     left, right = SLOPE(
         u.to(tl.float64), v.to(tl.float64), value[:, None], a[:, None], b[:, None], c[:, None]

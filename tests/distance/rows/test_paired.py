@@ -118,10 +118,11 @@ def test_slopes_of_the_kernels_are_the_gradient_in_torch(metric: str) -> None:
         x, y = pair(count, n, dtype)
         y = y[:1].expand(count, n)
         weight = torch.linspace(-1, 1, count, dtype=result_dtype(dtype))
+        value = distance(x, y, metric, dim=-1)
         a, b = (rows.detach().double().requires_grad_() for rows in (x, y.contiguous()))
         distance(a, b, metric, dim=-1).backward(weight.double())
-        left, right = gpu.slopes(weight, x, y, chosen, of_x=True, of_y=True)
-        for found, wanted in ((left, a.grad), (right, b.grad)):
+        sides = [gpu.slopes(weight, x, y, chosen, True, True, known) for known in (value, None)]
+        for found, wanted in zip(sides[0] + sides[1], 2 * (a.grad, b.grad), strict=True):
             assert wanted is not None
             assert found.dtype == dtype
             assert torch.allclose(found.double(), wanted, rtol=8 * torch.finfo(dtype).eps, atol=1e-6)

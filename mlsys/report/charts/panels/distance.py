@@ -19,7 +19,7 @@ PEERS = (
     "scipy_cdist",
 )
 ROW_PEERS = ("torch", "torch_compile", "numpy")
-CROSS_PEERS = ("torch_cdist", "torch_float64", "scipy")
+CROSS_PEERS = ("torch_cdist", "torch_float64", "torch_compile", "scipy")
 METRIC = "config.metric.name"
 
 PANELS: tuple[Panel, ...] = (
