@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("paths", nargs="+", type=Path, metavar="RECORD", help="record.json files, or directories of runs")
-    add("--format", required=True, choices=sorted(formats.FORMATS), help="whose JSON is written")
+    add("--format", required=True, choices=formats.NAMES, help="whose JSON is written")
     add("--out", type=Path, help="where it goes (beside each record: export/FORMAT)")
     add("--detailed", action="store_true", help="vllm: with a list entry for each request")
     return parser

@@ -5,7 +5,7 @@ up in float64 and works without the interpreter's lock. float64 costs little whe
 float32's square, and makes the time independent of the data: nothing is ever summed a second time.
 
 The loop takes addresses, because getting at an array costs as much as the sums of a thousand elements. Its machine code
-is kept on disk, beside this file or in the user's cache, so that a process waits for Numba's import contextlib
+is kept on disk, beside this file or in the user's cache, so that a process waits for Numba's
 import alone.
 """
 

@@ -9,17 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mlsys.formats import aiperf, vllm
 from mlsys.formats.foreign import Level, record
 from mlsys.record import FILE_NAME, Record
 
-FORMATS: dict[str, ModuleType] = {"aiperf": aiperf, "vllm": vllm}
+NAMES = ("aiperf", "vllm")
 MOST_BYTES = 256 << 20
 MOST_FILES = 1000
+
+
+def named(format_: str) -> ModuleType:
+    """The module of this name. Not imported before it is needed, since it needs pandas."""
+    return import_module(f"{__name__}.{format_}")
 
 
 def load(file: Path) -> Level | None:
@@ -30,7 +35,7 @@ def load(file: Path) -> Level | None:
         content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    for format_ in FORMATS.values():
+    for format_ in map(named, NAMES):
         if isinstance(content, Mapping) and format_.is_one(content):
             try:
                 level: Level = format_.read(content, file.name)
@@ -57,4 +62,4 @@ def find(path: Path) -> list[tuple[Path, Record]]:
 
 def written(format_: str, entry: Record, level: int, requests: Any, detailed: bool) -> Any:
     """One level of a record, in a format. `requests`: its rows of `requests.parquet`. JSON-ready."""
-    return FORMATS[format_].written(entry, level, requests, detailed)
+    return named(format_).written(entry, level, requests, detailed)

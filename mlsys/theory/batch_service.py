@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import solve
-from scipy.stats import poisson
+from numpy.linalg import solve
 
-from mlsys.theory.law import Floats, Law, Unstable, stable
+from mlsys.theory.law import Floats, Law, Unstable, poisson, stable
 
 NEGLIGIBLE = 1e-12
 LARGEST = 3000  # requests of one batch
@@ -99,8 +98,8 @@ class Batches(Law):
         lengths, early, windowed = self._weights()
         within, window = self.rate * lengths[:, None], self.rate * self.window_ms
         late = np.exp(-self.rate * early)[:, None]
-        chain: Floats = poisson.pmf(self.sizes, within) - late * poisson.pmf(self.sizes, window)
-        chain += windowed[:, None] * poisson.pmf(self.sizes - 1, window)
+        chain: Floats = poisson(self.sizes, within) - late * poisson(self.sizes, window)
+        chain += windowed[:, None] * poisson(self.sizes - 1, window)
         if self.at_once:
             chain[:, 0] += np.exp(-self.rate * self.costs)
         chain[:, -1] += np.maximum(0.0, 1 - chain.sum(axis=1))
@@ -131,10 +130,10 @@ class Batches(Law):
         within, window = self.rate * lengths[:, None], self.rate * self.window_ms
         none, late = np.zeros_like(lengths), np.exp(-self.rate * early)[:, None]
         least = np.full_like(lengths, self.window_ms)
-        in_service = poisson.pmf(others, within)
-        in_window = poisson.pmf(others, window)[None, :] * windowed[:, None]
-        with_first = poisson.pmf(others - 1, window)[None, :] * windowed[:, None] * window
-        after = (in_service - late * poisson.pmf(others, window)) * window
+        in_service = poisson(others, within)
+        in_window = poisson(others, window)[None, :] * windowed[:, None]
+        with_first = poisson(others - 1, window)[None, :] * windowed[:, None] * window
+        after = (in_service - late * poisson(others, window)) * window
         parts = [
             (in_service * self.rate * early[:, None], least, lengths),
             (after, none, least),

@@ -11,10 +11,9 @@ import math
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import solve
-from scipy.stats import poisson
+from numpy.linalg import solve
 
-from mlsys.theory.law import Floats, Law, stable
+from mlsys.theory.law import Floats, Law, poisson, stable
 
 NEGLIGIBLE = 1e-13  # of probability, beyond the last state of a chain
 LARGEST = 4000  # states
@@ -42,7 +41,7 @@ class Deterministic(Law):
             size *= 2
 
     def _chain(self, load: float, size: int) -> Floats:
-        come = poisson.pmf(np.arange(size), load)
+        come = poisson(np.arange(size), load)
         chain = np.zeros((size, size))
         for n in range(size):
             left = max(0, n - self.workers)
@@ -65,7 +64,7 @@ class Deterministic(Law):
         ahead = self.rate * (turns * self.service_ms - at_ms)
         most = turns * self.workers
         at_most = np.cumsum(self.states)[np.minimum(self.workers + np.arange(most), len(self.states) - 1)]
-        return float(poisson.pmf(np.arange(most), ahead) @ at_most[::-1])
+        return float(poisson(np.arange(most), ahead) @ at_most[::-1])
 
     def cdf(self, at_ms: float) -> float:
         """The share of requests answered within `at_ms`."""

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
+from scipy.special import gammaln, xlogy
 
 Floats = NDArray[np.float64]
 CLOSE = 1e-9  # how near, of its value, a percentile is found
@@ -27,6 +28,13 @@ def stable(utilisation: float) -> float:
     if not 0 <= utilisation < 1:
         raise Unstable(utilisation)
     return utilisation
+
+
+def poisson(counts: ArrayLike, mean: ArrayLike) -> Floats:
+    """How likely each of `counts` is of a Poisson variable. As scipy.stats, whose import takes half a second."""
+    counts, mean = np.asarray(counts), np.asarray(mean)
+    known = np.maximum(counts, 0)
+    return np.where(counts < 0, 0.0, np.exp(xlogy(known, mean) - gammaln(known + 1) - mean))
 
 
 class Law(ABC):

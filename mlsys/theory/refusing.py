@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from scipy.integrate import quad
-
 from mlsys.theory.deterministic import Deterministic
 from mlsys.theory.law import Law
 
@@ -45,6 +43,8 @@ class Refusing(Law):
     @cached_property
     def mean_ms(self) -> float:
         """The mean latency of those let in."""
+        from scipy.integrate import quad  # slow to import, and few need it
+
         turns = int(self.most_ms / self._line.service_ms)
         kinks = [self._line.service_ms * turn for turn in range(1, turns + 1)]
         waited, _ = quad(

@@ -151,7 +151,7 @@ VALUES = st.recursive(
 def test_odd_results_are_read_or_refused(whole: dict[str, Any], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(whole)))
     content = whole | {name: data.draw(VALUES)}
-    module = formats.FORMATS["vllm" if whole is VLLM else "aiperf"]
+    module = formats.named("vllm" if whole is VLLM else "aiperf")
     if module.is_one(content):
         try:
             made = foreign.record([module.read(content, "a.json")])
