@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -74,7 +73,7 @@ class Generator:
         clients: Clients | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._scraper, self._clients = scraper, clients
+        self._scraper, self._clients, self._watch = scraper, clients, watch
         self.spec, self.client, self._say, self._clock = spec, client, say, clock
         self.load, self.arrivals = Load(**spec.load), make(spec.arrivals)
         self.progress, self.rows = Progress(say), list[Row]()
@@ -176,7 +175,7 @@ class Generator:
         self._say("begin", level=described, repeat=turn, total=total)
         if self.spec.gated:
             await gate.passed(Path(self.spec.directory), index)
-        gc.collect()
+        self._watch.prepare()
         of = min(self._processes, int(described.get("concurrency", self._processes)))
         if of == 1 or self._clients is None:
             done = await self.share(index, level, turn, WHOLE, phases)
