@@ -41,10 +41,13 @@ PROGRAMS = {"command", "typed", "launch", "batch_url", "running", "balancer"}
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """How many processes `-n auto` starts: tests that measure a GPU's memory want it for themselves."""
+    """How many processes `-n auto` starts: one more than cores, since many tests wait for what they started.
+
+    Tests that measure a GPU's memory want it for themselves.
+    """
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # pytest-xdist reads it
-    return 0 if torch.cuda.is_available() else max(2, min(4, cores()))
+    return 0 if torch.cuda.is_available() else max(2, min(4, cores() + 1))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

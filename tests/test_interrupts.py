@@ -27,7 +27,7 @@ from mlsys import interrupts
 interrupts.{handler}
 try:
     print("here", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 except KeyboardInterrupt:
     sys.exit("interrupted")
 """
@@ -46,7 +46,7 @@ def run(started_by: list[str], handler: str, number: int) -> tuple[int, str]:
             assert process.stdout is not None
             assert process.stdout.readline() == "here\n"
             process.send_signal(number)
-            return process.wait(30), process.communicate()[1].strip()
+            return process.wait(300), process.communicate()[1].strip()
         finally:
             process.kill()
 

@@ -10,7 +10,8 @@ import pytest
 from mlsys import record
 from mlsys.compare.__main__ import main
 from mlsys.record.check import SCHEMA
-from mlsys.report import page, table
+from mlsys.report import page
+from mlsys.report.rows import rows
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 KEPT = sorted(EXPERIMENTS.rglob(record.FILE_NAME))
@@ -35,7 +36,7 @@ def test_what_an_experiment_keeps_is_read_and_shown_whole(name: str) -> None:
         assert (read.results, read.levels, read.config) == (
             content["results"], content["levels"], content["config"],
         )  # fmt: skip
-    assert len(table.rows(runs)) >= len(runs)
+    assert len(rows(runs)) >= len(runs)
     assert "<h1" in page.render(EXPERIMENTS / name, runs)
 
 

@@ -78,7 +78,7 @@ async def serving(pipeline: FakePipeline | None = None, **knobs: Any) -> AsyncIt
         writers.append(writer)
         return Talk(reader, writer)
 
-    async with served(service, chosen) as (url, _), asyncio.timeout(20):
+    async with served(service, chosen) as (url, _), asyncio.timeout(300):
         try:
             yield connect
         finally:
