@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,7 @@ def _gpu(nvml: Any, handle: Any) -> dict[str, Any]:
     }
 
 
+@cache
 def _nvml() -> Any | None:
     """NVIDIA's management library, started; None where there is no NVIDIA driver."""
     if sys.platform == "darwin":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import hydra
@@ -16,6 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlsys.defaults import conf, options
 from mlsys.errors import UserError
+
+NO_KNOBS = ("name", "hydra")  # which a command line does not set, or few do
 
 
 def check(words: Sequence[str]) -> None:
@@ -68,11 +71,9 @@ def missing(name: str, words: Sequence[str]) -> str:
     """Why there is no option `name` (`data.x`) on a command line of `words`, and where there is one."""
     group, _, knob = name.partition(".")
     plain = f"there is no option {name}; --help lists the options"
-    if not knob or not options(group):
-        return plain
-    having = [option for option in options(group) if _has(group, option, name)]
+    having = [option for option in options(group) if _has(group, option, name)] if knob else []
     if not having:
-        return plain
+        return f"there is no option {name}; {beside}" if (beside := _beside(name, words)) else plain
     have = f"{', '.join(f'{group}={option}' for option in having)} {'has' if len(having) == 1 else 'have'}"
     try:
         chosen, swept = _chosen(group, words)
@@ -84,6 +85,22 @@ def missing(name: str, words: Sequence[str]) -> str:
         given = next((word for word in words if word.partition("=")[0] == name), f"{name}=…")
         return f"{group} is swept, and {group}={chosen}, from which the sweep starts, has no {knob}: write ++{given}"
     return f"{group}={chosen} has no {knob}; {have}"
+
+
+def _beside(name: str, words: Sequence[str]) -> str:
+    """What there is where `name` would be: what is written alike, else all of it. Empty where that is unknown."""
+    parent, dot, knob = name.rpartition(".")
+    try:
+        whole = _unswept(words)
+        node = OmegaConf.select(whole, parent) if dot else whole
+    except (HydraException, OmegaConfBaseException):
+        return ""
+    if not isinstance(node, DictConfig):
+        return ""
+    there = [str(key) for key in node if str(key) not in NO_KNOBS and not str(key).startswith("_")]
+    if alike := get_close_matches(knob, there):
+        return f"did you mean {parent}{dot}{alike[0]}?"
+    return f"{parent} has {', '.join(there)}" if dot and there else ""
 
 
 def check_preset(chosen: Mapping[str, str | None]) -> None:
@@ -116,12 +133,18 @@ def _has(group: str, option: str, name: str) -> bool:
 
 def _chosen(group: str, words: Sequence[str]) -> tuple[str, bool]:
     """The option of `group` that `words` come to before any sweep, and whether the group is swept."""
-    given = [override for override in _overrides(words) if options(override.key_or_group)]
-    single = [str(override.input_line) for override in given if not override.is_sweep_override()]
-    config = _compose("config", *single)
+    config = _unswept(words)
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    swept = any(override.is_sweep_override() for override in given if override.key_or_group == group)
+    swept = any(one.is_sweep_override() for one in _overrides(words) if one.key_or_group == group)
     return str(config.hydra.runtime.choices[group]), swept or group in params
+
+
+def _unswept(words: Sequence[str]) -> DictConfig:
+    """What the options that `words` choose come to, without those that are swept."""
+    given = [override for override in _overrides(words) if options(override.key_or_group)]
+    return _compose(
+        "config", *(str(override.input_line) for override in given if not override.is_sweep_override())
+    )
 
 
 def _compose(name: str, *overrides: str) -> DictConfig:

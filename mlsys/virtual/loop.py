@@ -238,11 +238,15 @@ def step_by_step(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> It
         task = loop.create_task(work(loop))
         over = False
         task.add_done_callback(lambda _: None if over else loop.stop())
-        while not task.done():
-            loop.run_forever()
-            yield
-        over = True
-        task.result()
+        try:
+            while not task.done():
+                loop.run_forever()
+                yield
+            over = True
+            task.result()
+        finally:
+            if task.done() and not task.cancelled():
+                task.exception()  # what stops the whole program is told once
 
 
 def _of(runner: asyncio.Runner) -> VirtualLoop:

@@ -79,6 +79,23 @@ def test_a_field_that_a_knob_does_not_have_is_answered_with_those_it_has() -> No
     assert choices.missing("retriever.filter", words) == "retriever.filter has source and nothing else"
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("batching.max_sise", "did you mean batching.max_size?"),
+        ("retriever.xyzzy", "retriever has metric, filter"),
+        ("metrics", "did you mean metric?"),
+        ("cost.x", "cost has from, request_ms,"),
+        ("nothing.there", "--help lists the options"),
+    ],
+)
+def test_what_there_is_not_is_answered_with_what_is_written_alike_or_with_all_there_is(
+    name: str, said: str
+) -> None:
+    config.register()
+    assert choices.missing(name, ["server=batch"]).startswith(f"there is no option {name}; {said}")
+
+
 def test_a_list_of_options_is_no_option_and_is_not_taken_for_its_last_one() -> None:
     with pytest.raises(UserError, match=r"^fault=\[kill, stop\] is not an option"):
         choices.check(["fault=kill,[kill,stop]"])

@@ -39,7 +39,8 @@ def compose(*overrides: str) -> DictConfig:
             "dtype=int3: Invalid value 'int3', expected one of [float64, float32, float16, bfloat16, int8]",
         ),
         ("repeats=many", "repeats=many: Value 'many' of type 'str' could not be converted to Integer"),
-        ("sizes=3", "there is no option sizes; --help lists the options"),
+        ("sizes=3", "there is no option sizes; did you mean size?"),
+        ("cost.loop=3", "there is no option cost.loop; did you mean cost.loop_ms?"),
         ("metric.power=3", "there is no option metric.power; --help lists the options"),
         (
             "metric=l2,l1",

@@ -40,6 +40,7 @@ BAD_SERVER = [
         {"backends": ["localhost:80"]},
         "server.backends: localhost:80 is not an address such as http://127.0.0.1:8000",
     ),
+    ("server/external", {}, "server.url is missing: give an address such as http://127.0.0.1:8000"),
     (
         "server/external",
         {"url": "example.org"},

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
-from mlsys.virtual.loop import NothingHappens, VirtualLoop, run
+from mlsys.virtual.loop import NothingHappens, VirtualLoop, run, step_by_step
 
 
 def test_an_hour_passes_at_once_and_to_the_digit() -> None:
@@ -37,6 +38,16 @@ def test_a_workers_sleep_passes_for_others_too_and_what_it_says_is_heard_at_its_
 
     run(work)
     assert heard == [("beside", 1.0), ("half", 2.0), ("done", 5.0)]
+
+
+def test_what_stops_the_program_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(loop: VirtualLoop) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(step_by_step(work))
+    gc.collect()
+    assert caplog.messages == []
 
 
 def test_two_workers_work_at_once() -> None:

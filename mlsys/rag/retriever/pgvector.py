@@ -57,7 +57,8 @@ class PgVector(UpdatableStore):
     ) -> None:
         super().__init__(**common)
         if not url or not url.startswith(("postgresql://", "postgres://")):
-            raise UserError(f"retriever.url={url} must be an address: postgresql://user@host:5432/database")
+            said = "null" if url is None else url
+            raise UserError(f"retriever.url={said} must be an address: postgresql://user@host:5432/database")
         if urlsplit(url).password or "password=" in url:
             raise UserError("retriever.url has a password, which would stay in files: put it into PGPASSWORD")
         check_among("index", index, KINDS)

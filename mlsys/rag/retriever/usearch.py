@@ -130,7 +130,8 @@ class Usearch(UpdatableStore):
         else:
             counts = matches.counts
         there = np.arange(k) < counts[:, None]
-        values = np.where(there, self._score(distances), np.float32(-np.inf))
+        found = np.where(there, distances, np.float32(0))  # the rest is memory that nobody wrote
+        values = np.where(there, self._score(found), np.float32(-np.inf))
         keys = np.where(there, keys, -1)
         order = np.lexsort((keys, -values), axis=1)  # equal scores go to the lowest row
         return np.take_along_axis(values, order, 1), np.take_along_axis(keys, order, 1)

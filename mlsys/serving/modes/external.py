@@ -10,6 +10,7 @@ from mlsys import keys
 from mlsys.errors import UserError
 from mlsys.loadtest import apis
 
+NOT_GIVEN = "???"  # as YAML has it
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 
 
@@ -35,7 +36,8 @@ class External:
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise UserError(f"server.url={self.url} is not an address such as http://127.0.0.1:8000")
+            said = " is missing: give" if self.url == NOT_GIVEN else f"={self.url} is not"
+            raise UserError(f"server.url{said} an address such as http://127.0.0.1:8000")
         keys.read(self.api_key)
         if not HEADER.fullmatch(self.key_header):
             raise UserError(f"server.key_header={self.key_header} is not a header's name such as X-API-Key")

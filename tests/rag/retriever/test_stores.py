@@ -192,7 +192,7 @@ def test_what_the_cache_holds_is_checked(name: str, tmp_path: Path) -> None:
         ("qdrant", {"timeout_s": 0.0}, r"retriever.timeout_s=0.0 must be more than 0 and finite"),
         ("lancedb", {"metric": "l1"}, r"retriever.metric=l1: lancedb has l2, sqeuclidean, cosine, dot"),
         ("lancedb", {"nprobes": 0}, r"retriever.nprobes=0 must be at least 1"),
-        ("pgvector", {}, r"retriever.url=None must be an address: postgresql://user@host:5432/database"),
+        ("pgvector", {}, r"retriever.url=null must be an address: postgresql://user@host:5432/database"),
         (
             "pgvector",
             {"url": "postgresql://me:secret@host/db"},
