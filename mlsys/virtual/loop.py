@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextvars import Context, copy_context
+from contextvars import Context
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
+
+from mlsys.virtual.handles import Handle, Timer, nothing
 
 Result = TypeVar("Result")
 Call = tuple[Callable[..., object], tuple[Any, ...]]
@@ -26,55 +28,6 @@ LATEST_S = 1e12
 
 class NothingHappens(RuntimeError):
     """All wait for each other, and there is no timer: in real time this would be a hang."""
-
-
-def _nothing() -> None:
-    """What was cancelled does, and keeps."""
-
-
-class Handle(asyncio.Handle):
-    """As every loop's, without what is for debugging alone: there are a dozen for each request."""
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: VirtualLoop,
-        context: Context | None,
-    ) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop, self._callback, self._args = loop, callback, args
-        self._cancelled, self._repr, self._source_traceback = False, None, None
-
-
-class Timer(asyncio.TimerHandle):
-    """The same of one that waits, mostly to be cancelled: `slot` has it by its number until that time is near."""
-
-    __slots__ = ("number", "slot")
-
-    def __init__(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: VirtualLoop,
-        context: Context | None,
-    ) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop, self._callback, self._args = loop, callback, args
-        self._cancelled, self._repr, self._source_traceback = False, None, None
-        self._when, self._scheduled = when, True
-        self.number: int = 0
-        self.slot: dict[int, Timer] | None = None
-
-    def cancel(self) -> None:
-        """As every loop's."""
-        if not self._cancelled:
-            self._cancelled, self._callback, self._args = True, _nothing, ()
-            if self.slot is not None:
-                del self.slot[self.number]
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -91,7 +44,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._order, self._opened = list[int](), 0
         self._numbers = count()
         self._told: list[tuple[float, list[Call]]] | None = None  # by a worker's function, while it runs
-        self._told_handle = Handle(_nothing, (), self, None)  # what is told cannot be taken back
+        self._told_handle = Handle(nothing, (), self, None)  # what is told cannot be taken back
 
     def time(self) -> float:
         """Seconds since the beginning; within a worker's function, its own."""

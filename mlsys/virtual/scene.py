@@ -12,8 +12,9 @@ from mlsys.faults.detour import Rule
 from mlsys.faults.scene import Scene, replicas
 from mlsys.serving.modes import Service
 from mlsys.serving.modes.lb import Balancer
-from mlsys.virtual.hosts import STARTING, VirtualHosts
+from mlsys.virtual.hosts import VirtualHosts
 from mlsys.virtual.loop import VirtualLoop
+from mlsys.virtual.process import STARTING
 
 
 class VirtualScene(Scene):
