@@ -16,10 +16,8 @@ from functools import partial
 from typing import Any
 
 from mlsys.rag import stopping
-from mlsys.roofline import counts
-from mlsys.roofline.counts import PRESENT, WAITED
-from mlsys.roofline.delays import waited_us
 from mlsys.serving.admission import Admission
+from mlsys.serving.decoders import Decoders
 from mlsys.serving.fairness import Places, displaced
 from mlsys.serving.http import schema
 from mlsys.serving.meters import Meters
@@ -28,7 +26,7 @@ from mlsys.serving.options import Server
 from mlsys.serving.request import Clock, Expired, Failed, Refused, Request, ServiceError, Unavailable, Wish
 from mlsys.serving.stream import Stream
 from mlsys.serving.upstreams import Upstreams
-from mlsys.serving.worker import FINAL, Cut, Settle, Worker, failure
+from mlsys.serving.worker import Cut, Settle, Worker, failure
 
 PROBE, PROBE_TOKENS = "Is everything there?", 2  # one is read, one written
 
@@ -51,8 +49,7 @@ class PipelineService(ABC):
         self.meters.gauge("ready", "1 when ready.", lambda: self.state() == "ready")
         self.upstreams = Upstreams(workers)
         self.meters.registry.register(self.upstreams)
-        self._present, self._came_at, self._present_s = 0, 0.0, 0.0
-        self.engines: list[int] = []  # threads in which models run, as the system calls them
+        self.decoders = Decoders(self.meters, len(workers), clock)
         self._state = "loading"
 
     def in_workers(self) -> int:
@@ -79,7 +76,7 @@ class PipelineService(ABC):
         """Load and warm each pipeline in its own thread, then answer one real request."""
         loop = asyncio.get_running_loop()
         for worker, pool in zip(self.workers, self.pools, strict=True):
-            self.engines.append(await loop.run_in_executor(pool, threading.get_native_id))
+            self.decoders.threads.append(await loop.run_in_executor(pool, threading.get_native_id))
             await loop.run_in_executor(pool, worker.pipeline.load)
             await loop.run_in_executor(pool, worker.pipeline.warm, self.largest)
         self._begin()
@@ -178,7 +175,7 @@ class PipelineService(ABC):
             self._settle(other, displaced(self.admission.retry_after_s(self.queued())))
         request.future = asyncio.get_running_loop().create_future()
         self.places.enter(request)
-        self._come()
+        self.decoders.come()
         self._take(request)
         try:
             async with request.in_time():
@@ -189,17 +186,7 @@ class PipelineService(ABC):
             request.leave()
             self.places.leave(request)
             self._drop(request)
-            self._go()
-
-    def _come(self) -> None:
-        self._present += 1
-        if self._present == 1:
-            self._came_at = self.clock()
-
-    def _go(self) -> None:
-        self._present -= 1
-        if not self._present:
-            self._present_s += self.clock() - self._came_at
+            self.decoders.go()
 
     async def _run(
         self, worker: Worker, pool: ThreadPoolExecutor, batch: list[Request], cut: Cut
@@ -237,30 +224,13 @@ class PipelineService(ABC):
             "mode": self.options.name,
             "state": self.state(),
             **self.meters.stats(),
-            "decoded": self._decoded(),
+            "decoded": self.decoders.counts(),
             "upstream": self.upstreams.counts(),
             "waiting": self.queued(),
             "running": self.in_workers(),
             "workers": len(self.workers),
             "pipeline": {} if self._state == "loading" else self.workers[0].pipeline.describe(),
         }
-
-    def _decoded(self) -> dict[str, int]:
-        """What was decoded, and how long requests were there and the engines' threads waited for a processor."""
-        present_s = self._present_s + (self.clock() - self._came_at if self._present else 0.0)
-        return {
-            **self.meters.decoded,
-            PRESENT: round(1e6 * present_s * len(self.workers)),
-            WAITED: sum(map(waited_us, self.engines)),
-        }
-
-    def _count(self, batch: list[Request]) -> None:
-        """What was decoded for those of a batch in step that have their answers."""
-        done = [one for one in batch if FINAL in one.parts_s and one.item.tokens and one.item.prompt_tokens]
-        if done:
-            prompts, answers = zip(*((one.item.prompt_tokens, one.item.tokens) for one in done), strict=True)
-            found = counts.of_batch(prompts, answers, done[0].parts_s[FINAL])
-            self.meters.decoding(len(done), found)
 
     def drain(self) -> None:
         """Refuse what comes from now on; what is in line is still answered."""

@@ -68,7 +68,7 @@ class Scheduler(PipelineService):
             size = worker.last_size
             if size and any(request.counted for request in batch):
                 self.meters.batch(size, "budget" if later else reason)
-                self._count(batch)
+                self.decoders.answered(batch)
             self.waiting.put_back(r for r in later if not r.cancelled)
             self.admission.served(size, worker.last_s)
             self.policy.answered(sum(map(_answered, batch)), self.clock())

@@ -55,7 +55,7 @@ class Continuous(Prepared):
         (worker,), (pool,) = self.workers, self.pools
         await loop.run_in_executor(pool, worker.pipeline.load)
         await loop.run_in_executor(pool, worker.pipeline.warm_front, self.largest)
-        self.engines = [await loop.run_in_executor(self._steps, threading.get_native_id)]
+        self.decoders.threads = [await loop.run_in_executor(self._steps, threading.get_native_id)]
         self.loop = await loop.run_in_executor(self._steps, self._make)
         self.token_meters = TokenMeters(self.meters, self.loop)
         self._tasks = [

@@ -75,7 +75,7 @@ class Contended(PipelineService):
         await self._run(self.workers[0], self._threads, [request], len)
         if request.batch_size and request.counted:
             self.meters.batch(1, "full")
-            self._count([request])
+            self.decoders.answered([request])
             self.admission.served(1, self.workers[0].last_s)
 
     async def close(self, drained: bool) -> None:
