@@ -1,8 +1,9 @@
 """All pairs on a GPU: which way, and the two that serve any metric or any GPU.
 
-l1 is `cityblock`. Else what is a product of matrices takes one in float64 and a kernel that ends it, others a kernel
-from the elements. Data-centre GPUs multiply float64 matrices as fast as float32 ones, on their tensor cores (H100,
-A100). A block's product is as large as the second-level cache holds, so that it hardly meets the memory.
+l1 is `cityblock`; l2, its square and cosine are `integers` where the matrix unit is Hopper's. Else what is a product of
+matrices takes one in float64 and a kernel that ends it, others a kernel from the elements. Data-centre GPUs multiply
+float64 matrices as fast as float32 ones, on their tensor cores (H100, A100). A block's product is as large as the
+second-level cache holds, so that it hardly meets the memory.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from mlsys.distance.cross import cityblock
+from mlsys.distance.cross import cityblock, integers
 from mlsys.distance.cross.kernels import direct_kernel, settle_kernel
 from mlsys.distance.cross.products import FORMS, LOST, SMALLEST
 from mlsys.distance.metrics import Metric, for_dtype
@@ -28,6 +29,8 @@ def computed(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tensor
     ours, wide = metric.search == metric.name, x.dtype == torch.float64
     if ours and metric.name == "l1" and not wide:
         cityblock.computed(x, y, out)
+    elif ours and not wide and integers.can(metric.name, x):
+        integers.computed(x, y, metric, out)
     elif ours and metric.name in FORMS:
         by_products(x, y, metric, out)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import torch
 from scipy.spatial import distance as scipy_distance
 
 from mlsys.distance import cdist, distance
-from mlsys.distance.cross import gpu
-from mlsys.distance.metrics import get
+from mlsys.distance.cross import gpu, integers
+from mlsys.distance.metrics import Metric, get
 from mlsys.errors import UserError
 
 METRICS = ("l2", "sqeuclidean", "l1", "cosine", "dot")
+Way = Callable[[torch.Tensor, torch.Tensor, Metric, torch.Tensor], None]
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8)
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script.*` is deprecated")
@@ -36,6 +38,14 @@ def close(found: torch.Tensor, wanted: torch.Tensor, metric: str) -> bool:
     return bool(torch.allclose(found, wanted, rtol=rtol, atol=atol, equal_nan=True))
 
 
+def ways(metric: str, dtype: torch.dtype) -> list[Way]:
+    """How a GPU may compute it."""
+    found: list[Way] = [gpu.computed, gpu.directly]
+    if dtype != torch.float64 and metric in integers.FORMS:
+        found.append(integers.computed)
+    return found
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("metric", METRICS)
 def test_all_pairs_are_what_pairs_are(metric: str, dtype: torch.dtype) -> None:
@@ -45,9 +55,9 @@ def test_all_pairs_are_what_pairs_are(metric: str, dtype: torch.dtype) -> None:
         assert close(cdist(x, y, metric), wanted, metric)
         if len(x) > 64 and dtype not in (torch.float64, torch.float32):
             continue  # Triton's interpreter takes its time
-        for kernels in (gpu.computed, gpu.directly):
+        for way in ways(metric, dtype):
             out = torch.empty_like(wanted)
-            kernels(x, y, get(metric), out)
+            way(x, y, get(metric), out)
             assert close(out, wanted, metric)
 
 

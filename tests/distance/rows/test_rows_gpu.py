@@ -115,6 +115,20 @@ def test_all_pairs_are_what_the_cpu_says(metric: str, dtype: torch.dtype) -> Non
         assert close(cdist(x, y, metric), cdist(x.cpu(), y.cpu(), metric), metric, scale), (queries, rows, n)
 
 
+@pytest.mark.parametrize("metric", ["l1", "l2", "sqeuclidean", "cosine"])
+def test_all_pairs_of_clusters_far_from_zero(metric: str) -> None:
+    centers = torch.randn(5, 384, device="cuda") + 100
+    for spread in (0.1, 1e-3):
+        x, y = (
+            centers.repeat(count, 1) + spread * torch.randn(5 * count, 384, device="cuda")
+            for count in (30, 40)
+        )
+        assert close(cdist(x, y, metric), cdist(x.cpu(), y.cpu(), metric), metric), spread
+    for n in (7999, 9000):
+        x, y = (torch.randn(count, n, device="cuda") for count in (3, 70))
+        assert close(cdist(x, y, metric), cdist(x.cpu(), y.cpu(), metric), metric), n
+
+
 def test_the_gradient_of_all_pairs() -> None:
     for metric in METRICS:
         x, y = (torch.randn(count, 48, device="cuda").requires_grad_() for count in (70, 90))
