@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mlsys.errors import UserError
 from mlsys.loadtest import apis
 from mlsys.loadtest.client import Client, bearer
 from mlsys.loadtest.clients import Clients
@@ -23,6 +24,8 @@ from mlsys.loadtest.generator import Generator
 from mlsys.loadtest.options import Load
 from mlsys.loadtest.scraping.scraper import Scraper
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
+
+MISUSE = 2
 
 
 def say(event: str, **content: Any) -> None:
@@ -46,14 +49,28 @@ def asking(spec: Spec) -> Client:
     return Client(spec.url, headers, load.k, *limits, apis.make(spec.server), spec.certificate)
 
 
-async def main(path: Path) -> None:
-    """Read the specification, send the load."""
+async def main(path: Path, spec: Spec) -> None:
+    """Send the load of a specification, which `path` holds."""
     allow_connections()
-    spec = Spec.read(path)
     async with asking(spec) as client, Clients(path) as clients:
         scraper = partial(Scraper, client, spec.url) if spec.server else None  # a stranger's
         await Generator(spec, client, say, scraper=scraper, clients=clients).run()
 
 
+def typed(arguments: list[str]) -> int:
+    """The exit status of the command; a mistake is one line."""
+    if len(arguments) != 1:
+        print("usage: python -m mlsys.loadtest RUN/loadtest.json", file=sys.stderr)
+        return MISUSE
+    path = Path(arguments[0])
+    try:
+        spec = Spec.read(path)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return MISUSE
+    asyncio.run(main(path, spec))
+    return 0
+
+
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    sys.exit(typed(sys.argv[1:]))

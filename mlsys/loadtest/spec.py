@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlsys.errors import UserError, cause, one_line
 from mlsys.loadtest.questions import Question
 
 FILE_NAME = "loadtest.json"
@@ -41,7 +42,12 @@ class Spec:
 
     @staticmethod
     def read(path: Path) -> Spec:
-        """Read it back."""
-        content = json.loads(path.read_text())
-        questions = [Question.read(question) for question in content.pop("questions")]
-        return Spec(**content, questions=questions)
+        """Read it back. Raises UserError for a file that is none."""
+        try:
+            content = json.loads(path.read_text())
+            questions = [Question.read(question) for question in content.pop("questions")]
+            return Spec(**content, questions=questions)
+        except OSError as error:
+            raise UserError(cause(error)) from None
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise UserError(f"{path} is no {FILE_NAME} of a run: {one_line(error)}") from None

@@ -64,7 +64,7 @@ def _run(asked: argparse.Namespace) -> int:
     objective = Objective.read(asked.slo)
     price = Price() if asked.cost is None else Price.read(asked.cost)
     if not 0 < asked.rate < math.inf:
-        raise UserError(f"--rate={asked.rate:g} must be more than 0")
+        raise UserError(f"--rate={asked.rate:g} must be finite and more than 0")
     if asked.max_replicas < 1:
         raise UserError(f"--max-replicas={asked.max_replicas} must be at least 1")
     if asked.page is not None and asked.page.is_dir():

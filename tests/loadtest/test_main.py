@@ -11,6 +11,7 @@ from generating import generate
 from sections import load, section
 from service_double import Double, good, serving
 
+from mlsys.loadtest.__main__ import typed
 from mlsys.loadtest.options import split
 from mlsys.loadtest.questions import Question
 from mlsys.loadtest.rows import FILE_NAME
@@ -124,3 +125,26 @@ async def test_a_search_begins_no_level_that_would_not_end_in_time(tmp_path: Pat
 def test_a_specification_is_read_as_it_was_written(tmp_path: Path) -> None:
     spec = Spec("http://x", str(tmp_path), CLOSED, {}, 3, None, False, [Question(0, "é", None)])
     assert Spec.read(spec.write()) == spec
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file or directory"),
+        ("{", "is no loadtest.json of a run"),
+        ("[]", "is no loadtest.json of a run"),
+        ('{"questions": [], "shoe": 1}', "is no loadtest.json of a run"),
+    ],
+)
+def test_what_is_no_specification_is_one_line(
+    content: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "odd.json"
+    if content is not None:
+        path.write_text(content)
+    assert typed([str(path)]) == 2
+    line = capsys.readouterr().err
+    assert said in line
+    assert str(path) in line
+    assert line.count("\n") == 1
+    assert typed([]) == 2

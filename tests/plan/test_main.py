@@ -90,7 +90,7 @@ def test_the_answer_has_plans_the_lines_that_run_them_a_page_and_what_is_not_kno
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--rate", "0", "--slo", "p95<100"], "--rate=0 must be more than 0"),
+        (["--rate", "0", "--slo", "p95<100"], "--rate=0 must be finite and more than 0"),
         (["--rate", "5", "--slo", "p95"], "--slo=p95 is no limit"),
         (["--rate", "5", "--slo", "p95<100", "--cost", "much"], "--cost=much is no price"),
         (["--rate", "5", "--slo", "p95<100", "--max-replicas", "0"], "--max-replicas=0"),
