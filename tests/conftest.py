@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from mlsys import environment, timing
 from mlsys.quantities import cores
-from mlsys.run import app, cli, config, interleave, job, sweep
+from mlsys.run import app, cli, config, interleave, measured, sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 if not torch.cuda.is_available():
@@ -107,7 +107,7 @@ def typed(
     monkeypatch.setattr(timing, "last_level_cache_bytes", lambda: 2**18)
     for module, name in ((sweep, "failures"), (sweep, "_sweep_directory"), (interleave, "_deferred")):
         monkeypatch.setattr(module, name, [])
-    for module, name in ((sweep, "_said"), (job, "_unused")):
+    for module, name in ((sweep, "_said"), (measured, "_unused")):
         monkeypatch.setattr(module, name, set())
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 

@@ -1,29 +1,23 @@
-"""One run: resolve, skip what is done, build, measure, record. A record is left behind whatever happens."""
+"""One run: resolve, skip what is done, measure into a record. A record is left behind whatever happens."""
 
 from __future__ import annotations
 
 import copy
 import re
-import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsys import environment, keys, progress, ranks, record, signatures
-from mlsys.errors import ProcessEnded, UserError, one_line, root
-from mlsys.record import Record
-from mlsys.record.knobs import is_used
+from mlsys import keys, progress, ranks, record
+from mlsys.errors import UserError
 from mlsys.run import choices, interleave, live
 from mlsys.run.config import resolved
+from mlsys.run.measured import STOPPED, Measured, begun, fail
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 MEASURED_ELSEWHERE = "another process is measuring it just now"
-STOPPED = "KeyboardInterrupt: stopped by the user; what was measured until then is kept"
-_unused: set[tuple[str, str]] = set()  # what was said of words that change nothing
 
 
 def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> None:
@@ -42,7 +36,7 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
         raw = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
         if keys.without(raw) != raw:
             keys.remove_copies(directory, hydra.output_subdir, sweep)
-        _fail(_entry({"unresolved": raw}, command), error, directory, label)
+        fail(begun({"unresolved": raw}, command), error, directory, label)
         return
     progress.say(f"run: {overrides}")
     if sweep and (met := find_met(sweep, record.digest(plain))):
@@ -57,7 +51,7 @@ def run(config: DictConfig, hydra: Any, command: list[str], directory: Path) -> 
         return
     if claim is None:
         raise UserError(f"{directory}: {MEASURED_ELSEWHERE}; hydra.run.dir=DIR names another directory")
-    measured = _Job(_entry(plain, command), plain, directory, label, claim, asked)
+    measured = Measured(begun(plain, command), plain, directory, label, claim, asked)
     if interleaved:
         measured.rounds = interleave.Rounds(plain["compare"]["rounds"])
         interleave.defer(measured.measure)
@@ -95,7 +89,7 @@ def record_lost(directory: Path, config: DictConfig, error: str) -> None:
     try:
         entry = record.read(directory)
     except ValueError:  # it had not begun
-        entry = _entry(
+        entry = begun(
             _checked(_without_hydra(config), config.hydra), ["run.py", *config.hydra.overrides.task]
         )
     if entry.status != "ok":
@@ -120,15 +114,6 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     with open_dict(task):
         del task["hydra"]
     return task
-
-
-def _say_unused(workload: str, words: Iterable[str]) -> None:
-    """Name what was written on the command line and bears on another kind of workload, once a command."""
-    for word in words:
-        name = re.split(r"[.=@]", word.lstrip("+~"), maxsplit=1)[0]
-        if not is_used(name, workload) and name != "server" and (workload, word) not in _unused:
-            _unused.add((workload, word))
-            progress.say(f"workload={workload} does not use {name}: {word} changes nothing")
 
 
 def _interleaved(plain: dict[str, Any], hydra: Any, sweep: Path | None) -> bool:
@@ -157,90 +142,3 @@ def find_met(sweep: Path, digest: str) -> str | None:
         if entry.config_digest == digest and entry.error == record.UNFINISHED and live.claimed(directory):
             return f"{MEASURED_ELSEWHERE}, in {directory.name}"
     return None
-
-
-@dataclass
-class _Job:
-    """One configuration on its way into its record, in one go or, interleaved, in `rounds`.
-
-    The sink is opened once, before anything is measured, and closed once, when no further round follows. `asked`:
-    the options that the command line gave.
-    """
-
-    entry: Record
-    plain: dict[str, Any]
-    directory: Path
-    label: str
-    claim: live.Claim
-    asked: frozenset[str] = frozenset()
-    rounds: interleave.Rounds | None = None
-    sink: Any = None
-
-    def measure(self) -> bool:
-        """Measure, or measure one more round. Returns whether another round is wanted."""
-        entry, last = self.entry, self.rounds is None or self.rounds.last
-        entry.write(self.directory)
-        try:
-            self._measure()
-        except KeyboardInterrupt:
-            entry.end(STOPPED)
-            entry.write(self.directory)
-            raise
-        except Exception as error:
-            _fail(entry, error, self.directory, self.label)
-        finally:
-            more = entry.status == "ok" and not last
-            if self.sink is not None and not more:
-                _close(self.sink, entry)
-            if not more:
-                self.claim.release()
-        return more
-
-    def _measure(self) -> None:
-        from mlsys.run.build import build, workload_kind
-
-        entry, rounds = self.entry, self.rounds
-        entry.workload = workload_kind(self.plain)
-        _say_unused(entry.workload, entry.command)
-        with ranks.here().job(self.plain):
-            workload = build(self.plain, self.directory, self.asked)
-            if self.sink is None:
-                self.sink = signatures.make("tracking", self.plain["tracking"])
-                self.sink.open(entry, self.directory)
-            for part in rounds.measure(workload, entry.restart) if rounds else workload.measure():
-                entry.add(part)
-                entry.write(self.directory)
-        entry.environment["after"] = environment.moment()
-        entry.end()
-        entry.write(self.directory)
-
-
-def _entry(plain: dict[str, Any], command: list[str]) -> Record:
-    public = keys.without(plain)
-    return Record(
-        workload="distance",
-        command=[keys.hide(word) for word in command],
-        config=public,
-        config_digest=record.digest(public),
-        environment=environment.describe(),
-        started_at=record.now(),
-    )
-
-
-def _fail(entry: Record, error: Exception, directory: Path, label: str) -> None:
-    """Record the failure and say it in one line; only what failed in this very code leaves a traceback, in a file."""
-    cause = root(error)
-    entry.end(f"{type(cause).__name__}: {one_line(cause)}")
-    entry.write(directory)
-    progress.say(f"{label}{one_line(cause)}")
-    if not isinstance(cause, (UserError, OmegaConfBaseException, ProcessEnded)):
-        path = directory / "traceback.txt"
-        path.write_text("".join(traceback.format_exception(error)))
-        progress.say(f"the traceback is in {path}")
-
-
-def _close(sink: Any, entry: Record) -> None:
-    try:
-        sink.close(entry)
-    except Exception as error:
-        progress.say(f"tracking: {one_line(error)}; record.json is complete")
