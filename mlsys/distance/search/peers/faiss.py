@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mlsys import extras
 from mlsys.distance.baseline import Unavailable
 from mlsys.distance.search.peers.problem import Peer, Problem
 
@@ -35,26 +36,21 @@ def _on_cpu(problem: Problem) -> Peer:
 
 def _on_gpu(problem: Problem) -> Peer:
     """`bfKnn` reads torch's rows and writes into torch's memory, on torch's stream; rows' norms are given to it."""
-    library: Any = import_module("faiss")  # the package of CPUs states its types, without what GPUs have
+    # Not by `import`: the package of CPUs states its types, without what GPUs have.
+    library: Any = None if extras.absent("faiss") else import_module("faiss")
     if not hasattr(library, "StandardGpuResources"):
-        raise Unavailable(
-            "faiss: the package of CPUs is installed: pip install faiss-gpu, in place of faiss-cpu"
-        )
+        raise Unavailable("faiss: it is not installed for GPUs: pip install faiss-gpu, in place of faiss-cpu")
     x, y, device = problem.queries, problem.scored, problem.rows.device.index
     resources = library.StandardGpuResources()
     stream = torch.cuda.current_stream(device).cuda_stream
     resources.setDefaultStream(device, library.cast_integer_to_cudastream_t(stream))
     asked = library.GpuDistanceParams()
-    asked.metric, asked.k, asked.dims, asked.device = (
-        faiss_metric(problem.form),
-        problem.k,
-        x.shape[1],
-        device,
-    )
+    asked.metric, asked.k, asked.dims = faiss_metric(problem.form), problem.k, x.shape[1]
+    asked.device = device
     asked.vectors, asked.numVectors = _pointer(library, y), len(y)
     asked.queries, asked.numQueries = _pointer(library, x), len(x)
     asked.vectorType = asked.queryType = getattr(library, f"DistanceDataType_{DTYPES[y.dtype]}")
-    norms = y.float().square().sum(1) if problem.bias is not None else None
+    norms = problem.squares if problem.bias is not None else None
     if norms is not None:
         asked.vectorNorms = library.cast_integer_to_float_ptr(norms.data_ptr())
 

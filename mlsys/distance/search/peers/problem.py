@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+BLOCK_ROWS = 1 << 20
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -33,11 +35,14 @@ class Problem:
         return torch.nn.functional.normalize(self.rows, dim=1) if self.form == "cosine" else self.rows
 
     @cached_property
+    def squares(self) -> torch.Tensor:
+        """|y|² of each row (N,), summed in float32, some rows at a time: a float32 copy of all may not fit."""
+        return torch.cat([part.float().square().sum(1) for part in self.rows.split(BLOCK_ROWS)])
+
+    @cached_property
     def bias(self) -> torch.Tensor | None:
         """What l2 adds to each row's product (N,), in the rows' dtype: -|y|²/2. None for other forms."""
-        if self.form not in ("l2", "sqeuclidean"):
-            return None
-        return (self.rows.float().square().sum(1) / -2).to(self.rows.dtype)
+        return (self.squares / -2).to(self.rows.dtype) if self.form in ("l2", "sqeuclidean") else None
 
 
 @dataclass(frozen=True)

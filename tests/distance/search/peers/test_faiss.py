@@ -11,16 +11,17 @@ import pytest
 import torch
 from on_gpu import OnGpu, library, problem
 
+from mlsys import extras
 from mlsys.distance.baseline import Unavailable
 from mlsys.distance.search.peers.faiss import faiss
 
 
-def test_the_package_of_cpus_is_told_on_a_gpu() -> None:
-    real = pytest.importorskip("faiss")
-    if hasattr(real, "StandardGpuResources"):
-        pytest.skip("faiss is installed for GPUs")
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_package_without_gpus_is_told_as_none_is(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    library(monkeypatch, "faiss")
+    monkeypatch.setattr(extras, "absent", lambda module: None if installed else f"{module} is not installed")
     with pytest.raises(
-        Unavailable, match="faiss: the package of CPUs is installed: pip install faiss-gpu, in place"
+        Unavailable, match="faiss: it is not installed for GPUs: pip install faiss-gpu, in place of"
     ):
         faiss(problem(OnGpu, "l2"))
 
