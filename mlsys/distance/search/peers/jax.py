@@ -18,9 +18,10 @@ PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
 
 
 def jax(problem: Problem) -> Peer:
-    """`jax.lax.top_k` of the product in the storage's dtype, jitted; float32 in full, which is not JAX's default.
+    """`jax.lax.top_k` of the product summed in float32, jitted. Rows of float32 are multiplied in full, not as tf32.
 
-    The rows are torch's, shared by DLPack. The result stays on the device and is waited for.
+    On a GPU XLA sorts scores of two bytes whole, but selects among those of float32. The rows are torch's, shared by
+    DLPack. The result stays on the device and is waited for.
     """
     if problem.form == "l1":
         raise Unavailable("jax: l1 is no matrix product")
@@ -35,14 +36,15 @@ def jax(problem: Problem) -> Peer:
 
     if problem.on_gpu:
         _check_gpu(library)
-    given = (problem.queries, problem.scored, problem.bias)
+    bias = problem.squares / -2 if problem.bias is not None else None
+    given = (problem.queries, problem.scored, bias)
     x, y, bias = (None if each is None else library.dlpack.from_dlpack(each) for each in given)
 
-    def scores(x: Any, y: Any, bias: Any) -> Any:
-        product = library.numpy.matmul(x, y.T, precision="highest")
+    def nearest(x: Any, y: Any, bias: Any) -> Any:
+        product = library.numpy.matmul(x, y.T, precision="highest", preferred_element_type="float32")
         return library.lax.top_k(product if bias is None else product + bias, problem.k)
 
-    compiled = library.jit(scores)
+    compiled = library.jit(nearest)
     name = "unit_y" if problem.form == "cosine" else "y"
     text = f"jax.lax.top_k(x @ {name}.T{'' if bias is None else ' - |y|²/2'}, k)"
     return Peer(

@@ -77,7 +77,7 @@ def test_on_a_gpu_it_leaves_memory_to_others_and_is_timed_as_a_caller_waits(
     library(
         monkeypatch, "jax", devices=lambda kind: [kind], jit=lambda function: function, block_until_ready=lambda x: x,
         dlpack=SimpleNamespace(from_dlpack=lambda tensor: tensor),
-        numpy=SimpleNamespace(matmul=lambda x, y, precision: torch.matmul(x, y)),
+        numpy=SimpleNamespace(matmul=lambda x, y, precision, preferred_element_type: x @ y),
         lax=SimpleNamespace(top_k=lambda scores, k: tuple(torch.topk(scores, k))),
     )  # fmt: skip
     peer = jax.jax(problem(OnGpu, "l2"))

@@ -24,6 +24,8 @@ def test_who_fails_is_told_and_the_others_are_measured(monkeypatch: pytest.Monke
         ["fails", "half", "torch_matmul"], problem(Problem, "l2"), np.array([0]), np.array([[2, 0]])
     )
     assert list(found) == ["half", "torch_matmul"]
+    firsts = [values.pop(f"baseline.{name}.first_call_ms") for name in found]
+    assert all(isinstance(first, float) and first > 0 for first in firsts)
     assert values == {
         "baseline.fails.error": "out of memory",
         "baseline.half.expression": "half()",
