@@ -17,3 +17,5 @@ draw balancing 1400 experiments/balancing_policies/records
 draw continuous 1500 experiments/continuous/records/h100_poisson_16_256
 python experiments/stores/draw.py experiments/stores/records/1e5.json "$pages/stores.html"
 python docs/pictures/shoot.py "$pages/stores.html" docs/pictures/stores.png --width 1200 --height 580
+python experiments/h100_search/reference_table.py experiments/h100_search/records/reference "$pages/reference.html" >/dev/null
+python docs/pictures/shoot.py "$pages/reference.html" docs/pictures/reference.png --width 1200 --height 860

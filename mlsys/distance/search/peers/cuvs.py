@@ -12,11 +12,14 @@ from mlsys.distance.baseline import Unavailable
 from mlsys.distance.search.peers.problem import Peer, Problem
 
 METRICS = {"l2": "euclidean", "dot": "inner_product", "l1": "cityblock"}  # others have one name
-LEGACY_STREAM = 1  # CUDA's name for the stream that torch writes 0, which cuVS takes for none given
 
 
 def cuvs(problem: Problem) -> Peer:
-    """`cuvs.neighbors.brute_force`, its index built beforehand, on torch's stream, with memory kept between calls."""
+    """`cuvs.neighbors.brute_force`, its index built beforehand, with memory kept between calls.
+
+    It works on CUDA's stream of the thread, which waits for torch's default stream and is waited for by it. Torch's own
+    cannot be given: cuVS 26.06 takes the address of the Python number for the stream, and crashes.
+    """
     if not problem.on_gpu:
         raise Unavailable("cuvs: measured on a GPU")
     if problem.rows.dtype == torch.bfloat16:
@@ -28,7 +31,7 @@ def cuvs(problem: Problem) -> Peer:
 
     _keep_memory()
     x, y, k, metric = problem.queries, problem.rows, problem.k, METRICS.get(problem.form, problem.form)
-    resources = Resources(stream=torch.cuda.current_stream(x.device).cuda_stream or LEGACY_STREAM)
+    resources = Resources()
     index = brute_force.build(y, metric=metric, resources=resources)
 
     def call() -> Any:

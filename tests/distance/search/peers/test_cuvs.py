@@ -1,4 +1,4 @@
-"""cuVS as a peer: what it is asked on which stream, how its answer is read, and why it is left out."""
+"""cuVS as a peer: what it is asked, how its answer is read, and why it is left out."""
 
 from __future__ import annotations
 
@@ -32,14 +32,12 @@ def test_it_is_left_out_with_one_line(
         cuvs.cuvs(problem(kind, "l2", dtype))
 
 
-@pytest.mark.parametrize(("stream", "named"), [(0, cuvs.LEGACY_STREAM), (7, 7)])
 @pytest.mark.parametrize(
     ("form", "nearest"), [("l2", [2, 0]), ("sqeuclidean", [2, 0]), ("l1", [2, 0]), ("dot", [1, 2])]
 )
-def test_it_is_given_torchs_stream_and_memory(
-    monkeypatch: pytest.MonkeyPatch, stream: int, named: int, form: str, nearest: list[int]
+def test_it_searches_torchs_rows_into_torchs_memory(
+    monkeypatch: pytest.MonkeyPatch, form: str, nearest: list[int]
 ) -> None:
-    streams: list[int] = []
     kept: list[str] = []
 
     def build(rows: torch.Tensor, metric: str, resources: Any) -> Any:
@@ -56,10 +54,9 @@ def test_it_is_given_torchs_stream_and_memory(
         neighbors.copy_(numbers)
         distances.copy_(values)
 
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=stream))
     monkeypatch.setattr(extras, "absent", lambda module: None)
     library(monkeypatch, "cuvs.neighbors", brute_force=SimpleNamespace(build=build, search=search))
-    library(monkeypatch, "cuvs.common", Resources=lambda stream: streams.append(stream))
+    library(monkeypatch, "cuvs.common", Resources=object)
     library(
         monkeypatch,
         "rmm.mr",
@@ -71,5 +68,4 @@ def test_it_is_given_torchs_stream_and_memory(
     cuvs._keep_memory.cache_clear()
     assert peer.found is not None
     assert peer.found(peer.call()).tolist() == [nearest]
-    assert streams == [named]
     assert kept == ["async"]
