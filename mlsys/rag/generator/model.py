@@ -126,9 +126,8 @@ class ModelGenerator:
         from mlsys.rag import tokens
         from mlsys.rag.generator import weights
 
-        folder, own = Path(location.path), None
-        if folder.is_dir() and weights.tried_on(self._device):
-            own = weights.read(folder, dtype)
+        folder = Path(location.path)
+        own = weights.read(folder, dtype) if folder.is_dir() else None
         if own is not None:
             return tokens.read(folder) or self._tokenizer(location), own
         return self._by_transformers(location, dtype)

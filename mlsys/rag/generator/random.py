@@ -52,8 +52,7 @@ class Random(ModelGenerator):
     def _drawn(self, dtype: Any, drawn_on: Any) -> Any:
         from mlsys.rag.generator import attention, weights
 
-        own = weights.config(SHAPES[self.shape]) if weights.tried_on(self._device) else None
-        if own is not None:
+        if (own := weights.config(SHAPES[self.shape])) is not None:
             return weights.drawn(own, dtype, drawn_on)
         from transformers import AutoModelForCausalLM
 

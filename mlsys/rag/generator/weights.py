@@ -18,11 +18,6 @@ FREQUENCIES = "rotary_emb.inv_freq"  # in files of old, and computed here
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
-def tried_on(device: str) -> bool:
-    """Whether this network is used on a device. On a GPU transformers' is, until this one has been tried there."""
-    return torch.device(device).type == "cpu"
-
-
 def config(content: dict[str, Any]) -> Config | None:
     """What a config.json says; None where it is not just such a network."""
     if content.get("model_type") not in FAMILIES or _more(content):

@@ -130,15 +130,18 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pooling", ["mean_tokens", "cls_token"])
 @pytest.mark.parametrize("normalize", [True, False])
-def test_a_bert_gives_the_vectors_of_the_library(tmp_path: Path, pooling: str, normalize: bool) -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_bert_gives_the_vectors_of_the_library(
+    tmp_path: Path, device: str, pooling: str, normalize: bool
+) -> None:
     torch.manual_seed(0)
     folder = write_model(tmp_path)
     (folder / "1_Pooling/config.json").write_text(
         json.dumps({"word_embedding_dimension": 32, f"pooling_mode_{pooling}": True})
     )
-    ours = bert.read(folder, "cpu")
+    ours = bert.read(folder, device)
     assert ours is not None
-    theirs = Library(hub.Location(str(folder), True), "cpu", None, False)
+    theirs = Library(hub.Location(str(folder), True), device, None, False)
     texts = [*TEXTS, "long " * 200]
     np.testing.assert_allclose(
         ours.encode(texts, 2, normalize), theirs.encode(texts, 2, normalize), rtol=1e-5, atol=1e-6

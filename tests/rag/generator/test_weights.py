@@ -12,14 +12,19 @@ from typing import Any
 
 import networks
 import pytest
+import schedules
 import torch
-from sections import made
 
 from mlsys.defaults import ROOT
 from mlsys.rag.generator import fused_model, kv_cache, weights
 from mlsys.rag.generator.attention import IMPLEMENTATION, Prefill, Slots
-from mlsys.rag.generator.decoding import forward
+from mlsys.rag.generator.decoding import Decoder, forward
+from mlsys.rag.generator.graphs import GraphDecoder
+from mlsys.rag.generator.kv_memory import Sizes
+from mlsys.rag.generator.plain import PlainDecoder
 from mlsys.rag.generator.shapes import SHAPES
+from mlsys.rag.generator.slot_stepper import SlotStepper
+from mlsys.rag.generator.static_stepper import StaticStepper
 from mlsys.roofline import work
 
 SIZES = SHAPES["tiny"]
@@ -109,11 +114,18 @@ def test_a_model_is_loaded_and_answers_without_the_library_of_all_models() -> No
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_on_a_gpu_networks_are_those_of_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert weights.tried_on("cpu")
-    assert not weights.tried_on("cuda:1")
-    monkeypatch.setattr(weights, "tried_on", lambda device: False)
-    one = made("generator/random", shape="tiny", max_new_tokens=3)
-    one.load("cpu", 0)
-    assert type(one._network).__module__.startswith("transformers.")
-    assert one.generate(one.prompts([("Say.", "What?")]))[0].ids
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", sorted(weights.FAMILIES))
+def test_on_a_gpu_it_answers_as_transformers_does(family: str, tmp_path: Path) -> None:
+    networks.network(family).save_pretrained(tmp_path)  # type: ignore[operator]
+    theirs: Any = networks.network(family, "sdpa").to("cuda")
+    prompts, new = networks.prompts(5, 40, 1, 17, 17), networks.NEW
+    expected = networks.written(PlainDecoder(theirs, frozenset(), 0), prompts, new, True)
+    ours: Any = weights.read(tmp_path, torch.float32)
+    ours.to("cuda")
+    assert networks.written(Decoder(ours, frozenset()), prompts, new, True) == expected
+    assert networks.written(GraphDecoder(ours, frozenset(), 200, new), prompts, new, True) == expected
+    sizes = Sizes(slots=3, slot_tokens=96, blocks=6, block_tokens=8, token_bytes=1)
+    for kind in (SlotStepper, StaticStepper):
+        stepper = kind(ours, sizes, kv_cache.heads(ours))
+        assert schedules.answers(stepper, prompts, [new] * 5) == expected
