@@ -30,7 +30,7 @@ from mlsys.rag.generator.fused_step import FusedStep
 from mlsys.rag.generator.fused_tiles import Product, power
 from mlsys.rag.generator.graphs import _fuse_norms
 from mlsys.rag.generator.kv_cache import heads
-from mlsys.rag.generator.recorded import recorded
+from mlsys.rag.generator.recorded import pool_on, recorded
 from mlsys.rag.generator.static_step import Common, StaticStep
 from mlsys.rag.generator.step_layout import Piece
 
@@ -95,7 +95,7 @@ def fused_step(made: StaticStep) -> FusedStep:
 
 def measured(fused: FusedStep) -> float:
     """ms of a step, the median of five."""
-    work = recorded(fused.run, torch.device("cuda"), None)
+    work = recorded(fused.run, pool_on(torch.device("cuda")))
     replays = max(2, min(20, int(10 / timed(work, 2))))
     return statistics.median(timed(work, replays) for _ in range(5))
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.compiler import is_compiling
 
+from mlsys.cuda_graph import GraphPool
 from mlsys.distance import metrics, reductions
 from mlsys.distance.arrays import as_tensor, becomes_numpy, in_dual_level, loses_gradient, name_of, tracked
 from mlsys.distance.isolation import exposed, isolated, isolation
@@ -77,15 +78,7 @@ class Plan:
     @isolated
     def capture(self) -> None:
         """From now on a call replays a CUDA graph: less work to launch, on the same buffers."""
-        side = torch.cuda.Stream(self.device)
-        side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(side):
-            self()  # compiles, and allocates what capturing must not
-        torch.cuda.current_stream(self.device).wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
-            self.result = self()
-        self.graph = graph
+        self.graph, self.result = GraphPool(self.device).capture(self)
 
 
 @isolated

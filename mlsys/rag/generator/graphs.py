@@ -16,13 +16,14 @@ from typing import Any
 import torch
 
 from mlsys import progress
+from mlsys.cuda_graph import GraphPool
 from mlsys.rag.generator.attention import PaddedPrefill, Plan, Slots, StaticDecode, additive
 from mlsys.rag.generator.decoding import forward
 from mlsys.rag.generator.fused_model import Parts, parts_for
 from mlsys.rag.generator.fused_step import FusedStep, Wanted
 from mlsys.rag.generator.kv_cache import heads
 from mlsys.rag.generator.lengths import Lengths
-from mlsys.rag.generator.recorded import recorded
+from mlsys.rag.generator.recorded import pool_on, recorded
 from mlsys.rag.generator.sampling import draw_into
 from mlsys.rag.generator.slot_kernels import TILE
 from mlsys.rag.generator.stepping import Sampling
@@ -38,7 +39,14 @@ class Bucket:
     """The fixed tensors and the two recorded steps of one batch size and prompt length."""
 
     def __init__(
-        self, model: Any, parts: Parts | None, slots: Slots, rows: int, length: int, new: int, pool: Any
+        self,
+        model: Any,
+        parts: Parts | None,
+        slots: Slots,
+        rows: int,
+        length: int,
+        new: int,
+        pool: GraphPool | None,
     ) -> None:
         self._model, self._slots, self._length = model, slots, length
         self.columns = -(-(length + new) // MASK_STEP) * MASK_STEP
@@ -59,8 +67,8 @@ class Bucket:
         read, write = self._read, self._write
         if parts is not None and rows <= parts.most_rows:
             read, write = self._fused(parts, rows)
-        self.read = recorded(read, device, pool)
-        self.write = recorded(write, device, pool)
+        self.read = recorded(read, pool)
+        self.write = recorded(write, pool)
 
     def _read(self) -> None:
         self.column.fill_(self._length)
@@ -142,7 +150,7 @@ class GraphDecoder:
         self._rows = [1]
         self._slots, self._largest = Slots(), 0
         self._buckets: dict[tuple[int, int], Bucket] = {}
-        self._pool: Any = torch.cuda.graph_pool_handle() if self._device.type == "cuda" else None
+        self._pool = pool_on(self._device)
         if self._device.type == "cuda":
             _fuse_norms(model)
 

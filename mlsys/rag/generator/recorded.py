@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
+from mlsys.cuda_graph import GraphPool
 
-def recorded(work: Callable[[], None], device: torch.device, pool: Any) -> Callable[[], None]:
-    """`work` as a CUDA graph with memory of `pool`; without CUDA `work` itself."""
-    if device.type != "cuda":
-        return work
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        work()  # allocates and initialises what a graph must not
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    # torch's own stream for this lies on the GPU that captured first, and other workers go on meanwhile
-    with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-        work()
-    return graph.replay
+
+def pool_on(device: torch.device) -> GraphPool | None:
+    """What the graphs of one engine share; None without CUDA."""
+    return GraphPool(device) if device.type == "cuda" else None
+
+
+def recorded(work: Callable[[], None], pool: GraphPool | None) -> Callable[[], None]:
+    """`work` as a CUDA graph of `pool`; without one `work` itself."""
+    return work if pool is None else pool.capture(work)[0].replay

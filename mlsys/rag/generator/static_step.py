@@ -14,7 +14,7 @@ from mlsys.rag.generator.attention import additive
 from mlsys.rag.generator.decoding import forward
 from mlsys.rag.generator.fused_model import Parts
 from mlsys.rag.generator.fused_step import FusedStep, Wanted
-from mlsys.rag.generator.recorded import recorded
+from mlsys.rag.generator.recorded import pool_on, recorded
 from mlsys.rag.generator.slot_kernels import TILE
 from mlsys.rag.generator.step_layout import Layout, Piece
 
@@ -29,7 +29,7 @@ class Common:
     ) -> None:
         self.model, self.kept, self.latest, self.parts = model, kept, latest, parts
         self.device, self.none = kept.device, kept.shape[2]
-        self.pool: Any = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
+        self.pool = pool_on(self.device)
         rows = 2 * self.none  # each slot writes, or is read to its end
         self.logits = torch.zeros((rows, model.config.vocab_size), dtype=model.dtype, device=self.device)
 
@@ -44,7 +44,7 @@ class StaticStep:
         self.found = torch.zeros(self._layout.gives, dtype=torch.long, device=common.device)
         self.logits = common.logits[: self._layout.gives]
         self._plan = Tiles(common.kept, {name: self._part(name) for name in self._layout.places}, rows)
-        self._run = recorded(self._choice(), common.device, common.pool)
+        self._run = recorded(self._choice(), common.pool)
 
     def _part(self, name: str) -> torch.Tensor:
         return self._packed[self._layout.places[name]]

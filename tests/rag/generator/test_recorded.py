@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mlsys.rag.generator.recorded import recorded
+from mlsys.rag.generator.recorded import pool_on, recorded
 
 CPU = torch.device("cpu")
 
@@ -16,7 +16,7 @@ def test_without_a_gpu_the_work_itself_is_done_each_time() -> None:
     def add() -> None:
         x.add_(1)
 
-    work = recorded(add, CPU, None)
+    work = recorded(add, pool_on(CPU))
     work()
     work()
     assert x.tolist() == [2, 2, 2]
@@ -33,7 +33,7 @@ def test_each_gpu_of_a_process_has_graphs_of_its_own() -> None:
         def add(x: torch.Tensor = x, y: torch.Tensor = y) -> None:
             x.add_(y @ y)
 
-        work = recorded(add, device, torch.cuda.graph_pool_handle())
+        work = recorded(add, pool_on(device))
         x.zero_()
         work()
         work()

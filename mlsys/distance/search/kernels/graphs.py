@@ -8,12 +8,12 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from mlsys.cuda_graph import GraphPool
 from mlsys.distance.launch import current_stream
 from mlsys.distance.search.kernels.found import Nearest, parts
 from mlsys.distance.search.kernels.passes import KernelSearch
@@ -24,8 +24,6 @@ UNKNOWN = -1
 MOST_BYTES = 64 << 20  # of workspace, which graphs share; a search that needs more outlasts its launches
 Shape = tuple[int, int, torch.dtype, int, bool]
 Status = np.ndarray[Any, np.dtype[np.int32]]
-
-_capturing = threading.Lock()
 
 
 class Found(NamedTuple):
@@ -53,7 +51,7 @@ class Replays:
         self.kernels = kernels
         self.kept: OrderedDict[Shape, _Captured | None] = OrderedDict()  # None: came once
         self.enabled = kernels.rows.is_cuda
-        self._pool = torch.cuda.graph_pool_handle() if self.enabled else None
+        self._pool = GraphPool(kernels.rows.device) if self.enabled else None
         self._lock = threading.Lock()
 
     def nearest(self, queries: torch.Tensor, k: int, with_keys: bool = False) -> Found | None:
@@ -101,18 +99,13 @@ class Replays:
         return self.kernels.can(queries, k) and count * self.kernels.query_bytes(count, k) <= MOST_BYTES
 
     def _capture(self, queries: torch.Tensor, k: int) -> _Captured | None:
-        before = torch.cuda.current_stream(queries.device)
+        if self._pool is None:
+            return None
         held, status = queries.clone(), torch.empty(len(queries), dtype=torch.int32, pin_memory=True)
-        graph = torch.cuda.CUDAGraph()
-        stream = _capture_stream(queries.device)
-        try:
-            with _capturing, torch.cuda.stream(stream):
-                stream.wait_stream(before)
-                graph.capture_begin(self._pool, capture_error_mode="thread_local")
-                try:
-                    found = self.kernels.nearest(held, k, status=status)
-                finally:
-                    graph.capture_end()
+        try:  # not warmed: the shape has come before
+            graph, found = self._pool.capture(
+                lambda: self.kernels.nearest(held, k, status=status), warm=False
+            )
         except RuntimeError as error:
             self.enabled = False
             warnings.warn(f"searches go without CUDA graphs: {error}", RuntimeWarning, stacklevel=2)
@@ -137,9 +130,3 @@ class _Captured:
             torch.cuda.current_stream(queries.device).synchronize()
         status = self.status.copy()
         return Found(distances, index, status, int(np.count_nonzero(status)), keys)
-
-
-@lru_cache(maxsize=8)
-def _capture_stream(device: torch.device) -> torch.cuda.Stream:
-    """A stream of high priority: torch hands out ordinary ones in turn, so another thread may be using any of them."""
-    return torch.cuda.Stream(device, priority=-1)
