@@ -39,11 +39,11 @@ def steps(shape: str, sizes: list[int], context: int) -> Iterator[dict[str, Any]
     card = torch.cuda.get_device_name()
     rate = next(rate for name, rate in RATES.items() if name in card)
     for rows in sizes:
-        works = {name: step(model, rows, context, name == "fused")._run for name in ("torch", "fused")}
-        took: dict[str, list[float]] = {name: [] for name in works}
+        steps = {name: step(model, rows, context, name == "fused") for name in ("torch", "fused")}
+        took: dict[str, list[float]] = {name: [] for name in steps}
         for _ in range(TIMES):
-            for name, work in works.items():
-                took[name].append(timed(work, REPLAYS))
+            for name, made in steps.items():
+                took[name].append(timed(made._run, REPLAYS))
         moved = weights + rows * context * heads(model).token_bytes
         for name, times in took.items():
             middle = statistics.median(times)

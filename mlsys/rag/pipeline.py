@@ -160,14 +160,13 @@ class Pipeline:
 
     def warm_front(self, max_batch: int) -> None:
         """The same for the stages before the generator alone."""
-        on_cuda = self.device.startswith(
-            "cuda"
-        )  # where the batch's size chooses kernels, to be compiled, and graphs
-        for batch in _doubling(max_batch) if on_cuda else [1]:
-            items = self.items(batch)
-            for stage in itertools.takewhile(lambda stage: stage.name != "prompt", self.stages):
-                for _ in range(2 if stage.name == "retrieve" else 1):  # what comes again is captured
-                    stage(items)
+        on_cuda = self.device.startswith("cuda")  # there its size chooses kernels, to be compiled, and graphs
+        with self._timed("warm_front"):
+            for batch in _doubling(max_batch) if on_cuda else [1]:
+                items = self.items(batch)
+                for stage in itertools.takewhile(lambda stage: stage.name != "prompt", self.stages):
+                    for _ in range(2 if stage.name == "retrieve" else 1):  # what comes again is captured
+                        stage(items)
 
     def items(self, batch: int, start: int = 0, length: Length = _usual) -> list[Item]:
         """`batch` items of the corpus's own questions, from question `start` on, round and round.

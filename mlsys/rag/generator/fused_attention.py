@@ -1,4 +1,4 @@
-"""Attention of rows that write, one token each, to their slots: with few rows a slot's keys are divided among programs.
+"""Attention of rows that write, one token each, to their slots: one row's keys are divided among programs.
 
 Each span gives its own softmax and the logarithm of its sum, from which the whole is joined (Dao et al., 2023).
 """

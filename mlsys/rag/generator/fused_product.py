@@ -84,7 +84,7 @@ def product(  # type: ignore[no-untyped-def]
     """float32 (ROWS, COLS): `row` of x (·, WIDTH), normalised where NORMED, times `col` of weight (·, WIDTH).
 
     What is at `before`, places (ROWS, COLS) or None, is added. Several rows to be normalised are times `norm` already;
-    `squares` (·, parts) add up to their sums of squares.
+    `squares` (·, parts) add up to their sums of squares. One row may come as attention in `SPLITS` spans.
     """
     inner = tl.arange(0, INNER)
     whole: tl.constexpr = WIDTH % INNER == 0
@@ -118,10 +118,7 @@ def product(  # type: ignore[no-untyped-def]
             at = start + inner
             there = (at < WIDTH)[None, :]
             tile = _piece(weight + col[:, None] * WIDTH + at[None, :], there, whole)
-            if SPLITS > 1:
-                value = _joined(x, ends, row, at, there, WIDTH, DIM, SPLITS).to(tile.dtype)
-            else:
-                value = _piece(x + row[:, None] * WIDTH + at[None, :], there, whole)
+            value = _piece(x + row[:, None] * WIDTH + at[None, :], there, whole)
             found = tl.dot(value, tl.trans(tile), found, input_precision="ieee")
         if NORMED and ROWS >= LARGE:
             summed = _parts(squares, row, parts, PARTS)

@@ -58,7 +58,7 @@ class FusedStep:
         shared = int(getattr(found, "shared_memory_per_block_optin", SHARED))
         early = on_cuda and torch.cuda.get_device_capability(device) >= EARLY_FROM
         self._early: dict[str, Any] = {"EARLY": early, **({"launch_pdl": True} if early else {})}
-        self._splits = splits(wanted.writes, parts.keys, count) if wanted.tiles is None else 1
+        self._splits = splits(parts.keys, count) if self._rows == 1 else 1
         self._most_parts = triton.next_power_of_2(parts.embedding.shape[1] // LEAST)
         self.span = span(wanted.writes, self._splits, parts.dim * parts.embedding.itemsize, shared)
         self.products = products(parts, self._rows, len(wanted.keep))

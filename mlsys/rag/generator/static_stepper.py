@@ -6,6 +6,7 @@ as long with some hundred tokens more.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from typing import Any
 
@@ -45,6 +46,7 @@ class StaticStepper(SlotStepper):
         self._mixed_rows = sorted({*self._rows[::2], self.slots})
         self._tokens = _doubling(FEWEST_TOKENS, DEFAULT_STEP_TOKENS)
         self._steps: dict[tuple[int, int], StaticStep] = {}
+        self._warm_s = 0.0
 
     @torch.inference_mode()
     def warm(self, max_step_tokens: int) -> None:
@@ -55,10 +57,12 @@ class StaticStepper(SlotStepper):
         shapes = sorted([*shapes, *((rows, 0) for rows in self._rows)], key=lambda shape: -sum(shape))
         if self._common.pool is None:
             progress.say("generator.compile=true without CUDA: shapes are fixed, but nothing is recorded")
+        started = time.perf_counter()
         with progress.step(f"preparing {len(shapes)} shapes for {self.name}", len(shapes)) as step:
             for shape in shapes:
                 self._made(*shape)
                 step.advance()
+        self._warm_s = time.perf_counter() - started
 
     def _made(self, rows: int, tokens: int) -> StaticStep:
         if (rows, tokens) not in self._steps:
@@ -95,8 +99,9 @@ class StaticStepper(SlotStepper):
         shape.keep()
 
     def describe(self) -> dict[str, Scalar]:
-        """Also whose kernels a step takes."""
-        return {**super().describe(), "decode_kernels": self._kernels}
+        """Also whose kernels a step takes, how many shapes are there, and how long those took that were prepared."""
+        shapes: dict[str, Scalar] = {"shapes": len(self._steps), "warm_s": round(self._warm_s, 3)}
+        return {**super().describe(), "decode_kernels": self._kernels, **shapes}
 
     def _attention(self) -> str:
         return "kernels, each slot to its length" if self._device.type == "cuda" else "defined, all slots"

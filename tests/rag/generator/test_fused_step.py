@@ -83,7 +83,7 @@ class Both:
 
 @pytest.mark.parametrize(
     ("family", "rows", "splits"),
-    [("qwen3", 1, 4), ("llama", 5, 1), ("mistral", 3, 2), ("qwen2", 1, 1), ("qwen3", 3, 1)],
+    [("qwen3", 1, 4), ("llama", 5, 1), ("mistral", 3, 2), ("llama", 1, 2), ("qwen2", 1, 1), ("qwen3", 3, 1)],
 )
 def test_a_step_gives_what_the_model_defines(
     family: str, rows: int, splits: int, monkeypatch: pytest.MonkeyPatch
