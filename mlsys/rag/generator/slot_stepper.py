@@ -70,7 +70,6 @@ class SlotStepper:
         self.launch(Step(writes=(0,))).tokens()
 
     @torch.inference_mode()
-    @shapes_that_vary()
     def launch(self, step: Step) -> Found:
         """Run a step; on CUDA it is only begun."""
         self._cache.load(step.loads)
@@ -81,16 +80,15 @@ class SlotStepper:
 
     def _take(self, step: Step) -> None:
         """Note what the slots will hold. Raises ValueError where that is more than they can."""
+        held = self._held
         for read in step.reads:
-            self._held[read.slot] = read.start + len(read.ids)
+            held[read.slot] = read.start + len(read.ids)
             self._sampling[read.slot] = read.sampling
         for slot in step.writes:
-            self._held[slot] += 1
-        for slot in (*step.writes, *(read.slot for read in step.reads)):
-            if self._held[slot] > self.slot_tokens:
-                raise ValueError(
-                    f"slot {slot} has room for {self.slot_tokens} tokens, not {self._held[slot]}"
-                )
+            held[slot] += 1
+        most = self.slot_tokens
+        if full := [s for s in (*step.writes, *(read.slot for read in step.reads)) if held[s] > most]:
+            raise ValueError(f"slot {full[0]} has room for {most} tokens, not {held[full[0]]}")
 
     def _pass(self, step: Step) -> Found:
         found = Found()
@@ -113,6 +111,7 @@ class SlotStepper:
             tokens += len(read.ids)
         return parts
 
+    @shapes_that_vary()
     def _forward(self, reads: list[Read], writes: tuple[int, ...]) -> tuple[list[int], torch.Tensor]:
         """One pass. Returns which slots are given a token, and the tokens."""
         before = [self._held[slot] - 1 for slot in writes]

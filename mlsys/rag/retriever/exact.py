@@ -44,9 +44,12 @@ class Exact(Store):
         distances, found = self._index.search(queries, min(k, self._count))
         if self._allowed is not None:
             found = self._allowed[found]
+        scored = scores(self.metric, distances)
+        if found.shape[1] == k:
+            return scored, found
         missing = ((0, 0), (0, k - found.shape[1]))
         return (
-            np.pad(scores(self.metric, distances), missing, constant_values=-np.inf),
+            np.pad(scored, missing, constant_values=-np.inf),
             np.pad(found, missing, constant_values=-1),
         )
 

@@ -42,6 +42,11 @@ class Answering:
         self.request.mark(self.part)
         self.part = "queue"
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether a token changes nothing that anybody is told: not its first, not its last, and no text is shown."""
+        return self.text is None and self.part == "decode" and not self.sequence.ended
+
     def wrote(self, token: int) -> str:
         """It has one more token. What may be shown now; `text.stopped` says whether that ends it."""
         if self.part == "prefill":

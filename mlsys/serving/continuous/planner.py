@@ -81,38 +81,47 @@ class Planner:
     def plan(self) -> Plan | None:
         """The next step; None where nobody has anything to do in it."""
         plan = Plan(self.number, self.policy.max_step_tokens)
-        running = [one for one in self.running if not self.suspects or one is self.suspects[0]]
-        plan.budget -= sum(one.is_writing for one in running)
-        for sequence in [one for one in running if not one.is_writing]:
+        running = [one for one in self.running if one is self.suspects[0]] if self.suspects else self.running
+        writing = [one for one in running if one.held >= one.target]
+        plan.budget -= len(writing)
+        for sequence in [one for one in running if one.held < one.target]:
             self._read(sequence, plan)
         self._let_in(plan)
-        for sequence in running:
-            if sequence.slot is not None and sequence.slot not in plan.who and sequence.is_writing:
-                plan.writes.append(sequence.slot)
-                plan.members.append(sequence)
-                self._gives(sequence, plan)
-        for sequence in plan.members:
-            if sequence.planned == sequence.limit and sequence.slot is not None:
-                self._vacate(sequence)
+        self._write(writing, plan)
+        for sequence in [one for one in plan.members if one.planned == one.limit]:
+            self._vacate(sequence)
         if not plan.members:
             return None
         self.number += 1
         return plan
 
+    def _write(self, writing: list[Sequence], plan: Plan) -> None:
+        """One more token for each that still has its slot. A step has many of them: no call for each."""
+        for sequence in writing:
+            if (slot := sequence.slot) is not None:
+                plan.writes.append(slot)
+                plan.members.append(sequence)
+                plan.who[slot] = sequence
+                sequence.planned += 1
+                sequence.in_flight += 1
+
     def told(self, plan: Plan, tokens: Mapping[int, int]) -> list[Sequence]:
         """The step's tokens. Those that have one more; `ended` says who has all of them."""
-        found = []
+        found, together = list[Sequence](), len(plan.members)
         for slot, sequence in plan.who.items():
             sequence.in_flight -= 1
             if sequence.ended:
                 continue
-            sequence.ids.append(tokens[slot])
+            token, ids = tokens[slot], sequence.ids
+            ids.append(token)
             sequence.steps += 1
-            sequence.together += len(plan.members)
+            sequence.together += together
             found.append(sequence)
-            if sequence.count == sequence.limit or (not sequence.exact and tokens[slot] in self.ends):
+            if len(ids) - sequence.prompt_tokens == sequence.limit or (
+                token in self.ends and not sequence.exact
+            ):
                 self.remove(sequence)
-            elif sequence in self.suspects:
+            elif self.suspects and sequence in self.suspects:
                 self.suspects.remove(sequence)
         self.policy.wrote(found)
         return found

@@ -116,6 +116,8 @@ class Continuous(Prepared):
         pieces: list[Piece] = []
         done: list[Outcome] = []
         for sequence in sequences:
+            if sequence.owner.is_quiet:
+                continue
             try:
                 self._advance(sequence, pieces, done)
             except Exception as error:
