@@ -7,10 +7,8 @@ from collections import Counter as Tally
 from collections.abc import Sequence
 from typing import NamedTuple
 
-PRESENT, WAITED = (
-    "present_us",
-    "waited_us",
-)  # beside sizes: requests were there, a thread waited for a processor
+# Beside sizes, in microseconds: requests were there, a thread waited for a processor, steps that the device waited for.
+PRESENT, WAITED, LATE = "present_us", "waited_us", "late_us"
 
 
 class Counts(NamedTuple):

@@ -3,11 +3,12 @@
 The rule, first that holds:
 
     host      less than 0.7 of the time that requests were there had a step under way, or the engine's thread waited for
-              a processor for more than 0.2 of its steps' time: the program around the steps is the limit
+              a processor for more than 0.2 of its steps' time, or half of that time was of steps that came when a GPU
+              had nothing left to do: the program around the steps is the limit
     memory    MBU is 0.4 or more, and not less than MFU
     compute   MFU is 0.4 or more
-    launch    none of these: most of a step is neither bytes nor arithmetic, but launches, small kernels, and the
-              engine's thread waiting for Python's lock before it can launch the next
+    launch    none of these: most of a step is neither bytes nor arithmetic, but launches and small kernels; on a CPU,
+              where steps are computed as they are launched, also waiting for Python's lock
 
 0.4 because well-made decoders reach 0.5 to 0.8 of a card's bandwidth where that bounds them.
 """
@@ -18,10 +19,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlsys.record import Scalar
-from mlsys.roofline.counts import NAMES, PRESENT, WAITED, Counts
+from mlsys.roofline.counts import LATE, NAMES, PRESENT, WAITED, Counts
 from mlsys.roofline.work import Work
 
-BUSY, DELAYED, BOUND = 0.7, 0.2, 0.4
+BUSY, DELAYED, LATENESS, BOUND = 0.7, 0.2, 0.5, 0.4
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ def used(work: Work, counts: Counts, bandwidth_gbps: float | None, tflops: float
     )
 
 
-def bound(share: Used, busy: float, delayed: float) -> str | None:
+def bound(share: Used, busy: float, delayed: float, late: float = 0.0) -> str | None:
     """The word for what bounds the steps, by the rule above; None where the peaks are not known."""
-    if delayed > DELAYED or busy < BUSY:
+    if delayed > DELAYED or busy < BUSY or late > LATENESS:
         return "host"
     if share.mbu is None and share.mfu is None:
         return None
@@ -56,7 +57,7 @@ def bound(share: Used, busy: float, delayed: float) -> str | None:
 
 
 def level(decoded: Mapping[str, int], pipeline: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """`decode.mbu`, `decode.mfu`, `decode.bound`, `decode.busy_share`, and the first two by batch size.
+    """`decode.mbu`, `decode.mfu`, `decode.bound`, the shares that tell of the host, and the first two by batch size.
 
     `decoded`: what a service counted meanwhile (`mlsys.roofline.counts`), `pipeline`: what it says of itself.
     Nothing where its generator does not tell its work.
@@ -70,13 +71,14 @@ def level(decoded: Mapping[str, int], pipeline: Mapping[str, Scalar]) -> dict[st
         return {}
     share = used(work, total, *peaks)
     busy = min(1.0, total.us / max(1, decoded.get(PRESENT, total.us)))
-    delayed = decoded.get(WAITED, 0) / total.us
+    delayed, late = (decoded.get(name, 0) / total.us for name in (WAITED, LATE))
     found: dict[str, Scalar] = {
         "decode.mbu": share.mbu,
         "decode.mfu": share.mfu,
-        "decode.bound": bound(share, busy, delayed),
+        "decode.bound": bound(share, busy, delayed, late),
         "decode.busy_share": busy,
         "decode.delayed_share": delayed,
+        "decode.late_share": late,
     }
     for size, counts in sorted(by_size.items()):
         one = used(work, counts, *peaks)

@@ -63,6 +63,8 @@ def test_a_level_tells_its_shares_by_batch_size() -> None:
     assert (found["decode.busy_share"], found["decode.delayed_share"]) == (0.8, 0.1)
     assert found["decode.bound"] == "memory"
     assert judged.level({**tally, "present_us": 1_250_000}, PIPELINE)["decode.bound"] == "host"
+    late = judged.level({**tally, "present_us": 625_000, "late_us": 300_000}, PIPELINE)
+    assert (late["decode.late_share"], late["decode.bound"]) == (0.6, "host")
 
 
 def test_an_engine_that_does_not_tell_its_work_has_none() -> None:

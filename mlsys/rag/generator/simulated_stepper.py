@@ -77,6 +77,10 @@ class SimulatedStep:
             self._sleep(left_s)
         return self._found
 
+    def done(self) -> bool:
+        """Whether it has."""
+        return self._clock() >= self._until
+
 
 class SimulatedStepper:
     """Steps take their time one after the other, as on a device: `launch` returns at once."""

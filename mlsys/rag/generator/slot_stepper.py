@@ -46,6 +46,10 @@ class Found:
         read = [(rows, tokens.tolist()) for rows, tokens in self._parts]
         return {slot: tokens[row] for rows, tokens in read for slot, row in rows.items()}
 
+    def done(self) -> bool:
+        """Whether they are there."""
+        return self._event is None or self._event.query()
+
 
 class SlotStepper:
     """Any model that was loaded with `attention.IMPLEMENTATION`; every pass has the shape that it needs."""

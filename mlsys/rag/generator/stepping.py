@@ -73,6 +73,10 @@ class Launched(Protocol):
         """Slot to new token, for each write and each last read. Waits until they are there."""
         ...
 
+    def done(self) -> bool:
+        """Whether `tokens` would not wait."""
+        ...
+
 
 class Stepper(Protocol):
     """An engine at token level. One thread drives it.

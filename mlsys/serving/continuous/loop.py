@@ -119,7 +119,10 @@ class Loop:
         if self.busy_since is None:
             self.busy_since = plan.launched_at
         self._observer.planned(plan)
-        self._flight.append((plan, self.stepper.launch(plan.step)))
+        before = self._flight[-1][1] if self._flight else None
+        launched = self.stepper.launch(plan.step)
+        plan.late = before is not None and before.done()  # the device had nothing to do meanwhile
+        self._flight.append((plan, launched))
 
     def _read(self) -> None:
         plan, launched = self._flight[0]

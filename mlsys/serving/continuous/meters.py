@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 
-from mlsys.roofline.counts import Counts
+from mlsys.roofline.counts import LATE, Counts
 from mlsys.serving.continuous.loop import Loop
 from mlsys.serving.continuous.planner import Plan
 from mlsys.serving.continuous.sequence import Sequence
@@ -79,6 +79,8 @@ class TokenMeters:
             self.steps["reading"] += 1
             self.steps["reading_us"] += round(1e6 * seconds)
             self.steps["reading_sequences"] += wrote
+        if plan.late:
+            self._meters.decoded[LATE] += round(1e6 * seconds)
         self._between(plan, seconds)
         self._meters.sizes[len(plan.members)] += 1
         self._meters.decoding(len(plan.members), _counts(plan, read, sequences, seconds))

@@ -20,12 +20,14 @@ from mlsys.serving.scheduling import Policy
 class Plan:
     """One step being put together. `who`: the sequences that get a token, by slot. `members`: all that are in it.
 
-    `entered` have a slot from now on, `put_off` have none any more.
+    `entered` have a slot from now on, `put_off` have none any more. `late`: all before it were done when it
+    was launched.
     """
 
     number: int
     budget: int
     launched_at: float = 0.0
+    late: bool = False
     entered: list[Sequence] = field(default_factory=list)
     put_off: list[Sequence] = field(default_factory=list)
     who: dict[int, Sequence] = field(default_factory=dict)
