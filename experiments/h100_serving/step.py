@@ -35,6 +35,7 @@ RATES = {"H100": 3.35e12, "H200": 4.8e12}  # bytes a second of the SXM cards, as
 OUT = Path(os.environ.get("OUT", Path(__file__).parent))
 
 
+@torch.inference_mode(False)
 def network(shape: str, dtype: torch.dtype, layers: int | None = None) -> Any:
     """With random weights, of so many layers instead of the shape's."""
     attention.register()

@@ -6,7 +6,10 @@ Triton has wheels for Linux only. Elsewhere `jit` leaves a function as it is, wh
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 try:
@@ -16,7 +19,9 @@ except ImportError:  # not Linux
     triton = None
     tl = None
 
-__all__ = ["INTERPRETED", "jit", "jit_once", "tl", "triton", "why_not"]
+__all__ = [
+    "INTERPRETED", "compiled", "jit", "jit_once", "launched", "side_by_side", "tl", "triton", "why_not",
+]  # fmt: skip
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -31,6 +36,23 @@ def jit_once(*numbers: str) -> Callable[[Callable[..., Any]], Any]:
     return lambda function: (
         function if triton is None else triton.jit(do_not_specialize=list(numbers))(function)
     )
+
+
+def launched(kernel: Any, grid: tuple[int, ...]) -> Any:
+    """What launches a kernel, called with its arguments."""
+    return kernel[grid]
+
+
+def compiled(kernel: Any, grid: tuple[int, ...]) -> Any:
+    """What only compiles it for such arguments."""
+    return partial(kernel.warmup, grid=grid)
+
+
+@contextmanager
+def side_by_side(threads: int) -> Iterator[None]:
+    """What is asked for by `compiled` meanwhile is compiled by so many threads, and is there at the end."""
+    with ThreadPoolExecutor(threads) as pool, triton.AsyncCompileMode(pool):
+        yield
 
 
 def why_not(device: str) -> str | None:

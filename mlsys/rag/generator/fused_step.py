@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mlsys.distance.language import triton
+from mlsys.distance.language import compiled, launched, triton
 from mlsys.rag.generator import fused_kernels as kernels
 from mlsys.rag.generator import slot_kernels
 from mlsys.rag.generator.fused_attention import attend
@@ -51,6 +51,7 @@ class FusedStep:
 
     def __init__(self, parts: Parts, kept: Kept, wanted: Wanted) -> None:
         self._parts, self._kept, self._wanted = parts, kept, wanted
+        self._on = launched
         device, self._rows = wanted.slots.device, len(wanted.slots)
         on_cuda = device.type == "cuda"
         found: Any = torch.cuda.get_device_properties(device) if on_cuda else None
@@ -68,11 +69,19 @@ class FusedStep:
         if parts.layers[0].head_norms is not None:  # a head's norm is over all of it
             self.tiles["qkv"]["COLS"] = parts.dim
 
+    def compile(self) -> None:
+        """Make its kernels ready, and run none of them."""
+        self._on = compiled
+        try:
+            self.run()
+        finally:
+            self._on = launched
+
     def run(self) -> None:
         """Begin the step."""
         self.allocate()
         parts, wanted, width = self._parts, self._wanted, self._hidden.shape[1]
-        kernels.embed[(self._rows,)](
+        self._on(kernels.embed, (self._rows,))(
             wanted.tokens, wanted.which, parts.embedding, parts.layers[0].norm, self._hidden, self._scaled,
             self._sums["down"], self._sums["down"].shape[1], WIDTH=width, BLOCK=triton.next_power_of_2(width),
             PARTS=self._most_parts, SEVERAL=self._rows > 1,
@@ -125,7 +134,7 @@ class FusedStep:
         """Queries, and keys and values to their places."""
         parts, wanted, (keys, values) = self._parts, self._wanted, kept
         rows = self._normed("qkv", "down")
-        kernels.qkv[self._grid("qkv")](
+        self._on(kernels.qkv, self._grid("qkv"))(
             *rows, layer.norm, layer.heads, layer.bias, layer.head_norms, parts.cosines, parts.sines,
             self._queries, keys, values, wanted.slots, wanted.positions, self._rows, len(keys), parts.epsilon,
             *keys.stride()[:2],
@@ -139,7 +148,7 @@ class FusedStep:
         parts, wanted, (keys, values) = self._parts, self._wanted, kept
         groups = parts.queries // parts.keys
         if wanted.writes:
-            attend[(wanted.writes, parts.keys, self._splits)](
+            self._on(attend, (wanted.writes, parts.keys, self._splits))(
                 self._queries, keys, values, self._attended, self._ends, wanted.slots, wanted.positions,
                 len(keys), parts.scale, *keys.stride()[:2],
                 QUERIES=parts.queries, GROUPS=groups, DIM=parts.dim, SPLITS=self._splits,
@@ -149,13 +158,14 @@ class FusedStep:
             queries = self._queries.view(1, -1, parts.queries, parts.dim)
             out = self._attended.view(queries.shape)
             slot_kernels.attend(
-                queries.transpose(1, 2), kept, out, wanted.tiles, wanted.tile, parts.scale, self._early["EARLY"]
+                queries.transpose(1, 2), kept, out, wanted.tiles, wanted.tile, parts.scale,
+                self._early["EARLY"], self._on,
             )  # fmt: skip
 
     def swiglu(self, layer: Layer) -> None:
         """Into the inner width."""
         rows = self._normed("swiglu", "out")
-        kernels.swiglu[self._grid("swiglu")](
+        self._on(kernels.swiglu, self._grid("swiglu"))(
             *rows, layer.inner_norm, layer.gate, self._inner, self._parts.epsilon,
             WIDTH=self._hidden.shape[1], COLUMNS=self._inner.shape[1],
             PARTS=self._most_parts, **self.tiles["swiglu"], **self._early,
@@ -164,7 +174,7 @@ class FusedStep:
     def add(self, name: str, weight: torch.Tensor, norm: torch.Tensor) -> None:
         """What attention (`out`) or the inner width (`down`) gives, to the rows, which `norm` follows."""
         x, spans = (self._attended, self._splits) if name == "out" else (self._inner, 1)
-        kernels.linear_add[self._grid(name)](
+        self._on(kernels.linear_add, self._grid(name))(
             x, self._ends, weight, self._hidden, norm, self._scaled, self._sums[name],
             WIDTH=weight.shape[1], COLUMNS=len(weight), DIM=self._parts.dim, SPLITS=spans,
             **self.tiles[name], **self._early,
@@ -174,12 +184,12 @@ class FusedStep:
         """Logits and tokens."""
         parts, wanted, blocks = self._parts, self._wanted, self._tops.shape[1]
         rows = self._normed("vocabulary", "down")
-        kernels.vocabulary[self._grid("vocabulary")](
+        self._on(kernels.vocabulary, self._grid("vocabulary"))(
             *rows, wanted.keep, parts.norm, parts.head, wanted.logits, self._tops, self._tokens,
             len(wanted.keep), parts.epsilon, WIDTH=self._hidden.shape[1], VOCABULARY=len(parts.head),
             PARTS=self._most_parts, **self.tiles["vocabulary"], **self._early,
         )  # fmt: skip
-        kernels.argmax[(len(wanted.keep),)](
+        self._on(kernels.argmax, (len(wanted.keep),))(
             self._tops, self._tokens, wanted.found, wanted.latest, wanted.given, blocks,
             BLOCKS=triton.next_power_of_2(blocks), **self._early,
         )  # fmt: skip

@@ -7,9 +7,12 @@ up to `TILE` for a piece of a prompt. Softmax is summed while keys are read (Mil
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
-from mlsys.distance.language import jit, tl, triton
+from mlsys.distance.language import jit, launched, tl, triton
 from mlsys.rag.generator.fused_product import wait
 
 TILE = 16  # tokens of a prompt that attend together
@@ -96,16 +99,18 @@ def attend(
     tile: int,
     scale: float,
     early: bool = False,
+    on: Callable[[Any, tuple[int, ...]], Any] = launched,
 ) -> None:
     """Causal attention of q (1, H, N, d) to slots in `kept` (2, S, K, tokens, d), into out (1, N, H, d).
 
     `tiles`: of each its slot, its first token's place in the sequence, how many tokens (at most `tile`), and its first
-    row in q. Slots from S on are passed by. `early`: as the fused kernels are launched (see `fused_product`).
+    row in q. Slots from S on are passed by. `early`: as fused kernels are launched (see `fused_product`).
+    `on`: `launched` or `compiled`.
     """
     heads, groups = kept.shape[2], q.shape[1] // kept.shape[2]
     rows = max(LEAST, triton.next_power_of_2(tile * groups))
     dim = max(LEAST, triton.next_power_of_2(q.shape[3]))
-    _attend[(len(tiles[0]), heads)](
+    on(_attend, (len(tiles[0]), heads))(
         q, kept, out, *tiles, kept.shape[1], scale,
         q.stride(1), q.stride(2), out.stride(1), *kept.stride()[:3], q.shape[3],
         GROUPS=groups, ROWS=rows, BLOCK=KEYS_BYTES // q.element_size(), DIM=dim,

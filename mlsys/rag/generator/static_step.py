@@ -44,7 +44,9 @@ class StaticStep:
         self.found = torch.zeros(self._layout.gives, dtype=torch.long, device=common.device)
         self.logits = common.logits[: self._layout.gives]
         self._plan = Tiles(common.kept, {name: self._part(name) for name in self._layout.places}, rows)
-        self._run = recorded(self._choice(), common.pool)
+        self._fused: FusedStep | None = None
+        self._work = self._choice()
+        self._run: Callable[[], None] | None = None
 
     def _part(self, name: str) -> torch.Tensor:
         return self._packed[self._layout.places[name]]
@@ -64,9 +66,21 @@ class StaticStep:
 
         Returns slot to row of `found`; waits for nothing.
         """
+        work = self.record()  # before it has its inputs: recording runs it
         rows = self._fill(writes, positions, pieces)
-        self._run()
+        work()
         return rows
+
+    def compile(self) -> None:
+        """Make ready what it launches, where that is the fused kernels; nothing runs."""
+        if self._fused is not None:
+            self._fused.compile()
+
+    def record(self) -> Callable[[], None]:
+        """The step as a CUDA graph, which is recorded once."""
+        if self._run is None:
+            self._run = recorded(self._work, self._common.pool)
+        return self._run
 
     def keep(self) -> None:
         """Make `found` each slot's latest token."""
@@ -76,7 +90,7 @@ class StaticStep:
         """The step by torch, or by the fused kernels where the model has `parts` for them."""
         common = self._common
         if common.parts is None or self._layout.rows + self._layout.tokens > common.parts.most_rows:
-            return self._work
+            return self._plain
         slots, keep, given = (self._part(name) for name in ("slots", "keep", "given"))
         rows, reads = self._layout.rows, self._layout.tokens > 0
         ids = torch.cat([slots[:rows], self._part("ids")]) if reads else common.latest
@@ -85,8 +99,8 @@ class StaticStep:
             ids, which, slots, self._part("positions"), keep, given, common.latest, self.found, self.logits,
             rows, self._plan.read if reads else None,
         )  # fmt: skip
-        fused = FusedStep(common.parts, list(common.kept), self._wanted)
-        return partial(self._reading, ids, fused) if reads else fused.run
+        self._fused = FusedStep(common.parts, list(common.kept), self._wanted)
+        return partial(self._reading, ids, self._fused) if reads else self._fused.run
 
     def _reading(self, ids: torch.Tensor, fused: FusedStep) -> None:
         ids.copy_(self._ids())
@@ -96,7 +110,7 @@ class StaticStep:
         written = self._common.latest[self._part("slots")[: self._layout.rows]]
         return torch.cat([written, self._part("ids")])
 
-    def _work(self) -> None:
+    def _plain(self) -> None:
         common = self._common
         logits = forward(common.model, self._ids(), self._part("positions"), self._plan, self._part("keep"))
         self.logits.copy_(logits)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from networks import NEW, network, prompts, written
 
-from mlsys.distance.language import tl
+from mlsys.distance.language import side_by_side, tl
 from mlsys.rag.generator import fused_kernels, fused_step
 from mlsys.rag.generator.decoding import Decoder, forward
 from mlsys.rag.generator.fused_model import parts, parts_for, why_plain
@@ -117,6 +117,21 @@ def test_a_step_that_also_reads_prompts_gives_what_torchs_does(
         assert steps[1].found[row] == steps[0].found[row]
     torch.testing.assert_close(commons[1].kept, commons[0].kept, rtol=1e-4, atol=1e-4)
     assert commons[0].latest[:4].tolist() == commons[1].latest[:4].tolist()
+
+
+def test_a_step_that_is_only_compiled_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_step, "PROCESSORS", 2)
+    model: Any = network("llama").to(DEVICE)
+    kept, latest = cache(model, 3), torch.arange(9, 13, device=DEVICE)
+    before = kept.clone()
+    step = StaticStep(Common(model, kept, latest, parts(model, TOKENS)), 2, 16)
+    with torch.inference_mode(), side_by_side(2):
+        step.compile()
+    assert torch.equal(kept, before)
+    assert latest.tolist() == [9, 10, 11, 12]
+    with torch.inference_mode():
+        assert step.run([0], [3], [Piece(1, 0, [5, 6], True)]) == {0: 0, 1: 2}
+    assert not torch.equal(kept, before)
 
 
 @pytest.mark.skipif(DEVICE == "cuda", reason="is interpreted")

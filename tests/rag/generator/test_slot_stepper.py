@@ -1,7 +1,7 @@
 """The real engine at token level: no schedule changes a token."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -66,6 +66,18 @@ def test_steps_write_what_whole_batches_do(family: str, threads: int) -> None:
 def test_fixed_shapes_write_the_same(family: str) -> None:
     made = stepper(family, kind=StaticStepper)
     assert schedules.answers(made, prompts(*LENGTHS), LIMITS, HOWS) == expected(family)
+
+
+def test_a_step_that_is_recorded_when_it_is_first_needed_is_done_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run_first(work: Callable[[], None], pool: object) -> Callable[[], None]:
+        work()  # as a CUDA graph is recorded
+        return work
+
+    monkeypatch.setattr("mlsys.rag.generator.static_step.recorded", run_first)
+    made = stepper("llama", kind=StaticStepper)
+    assert schedules.answers(made, prompts(*LENGTHS), LIMITS, HOWS) == expected("llama")
 
 
 @pytest.mark.parametrize("kind", [SlotStepper, StaticStepper])
