@@ -22,12 +22,13 @@ import torch
 import triton
 
 sys.path.insert(0, str(Path(__file__).parent))
-from step import RATES, REPLAYS, TIMES, network, step, timed
+from step import RATES, TIMES, network, step, timed
 
 from mlsys.rag.generator.graphs import _fuse_norms
 from mlsys.rag.generator.kv_cache import heads
 
 OUT = Path(os.environ.get("OUT", Path(__file__).parent / "records"))
+REPLAYS = 20
 SHAPES, ROWS = "smollm2-135m,llama-3.2-1b", "1,2,4,8,16,32,64,128,256"
 
 
@@ -73,8 +74,8 @@ def main() -> None:
             for found in steps(shape, [int(each) for each in rows.split(",")], int(context)):
                 record["steps"].append(found)
                 print(found, flush=True)
-    record["finished_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    (OUT / "steps.json").write_text(json.dumps(record, indent=1) + "\n")
+                record["finished_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+                (OUT / "steps.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

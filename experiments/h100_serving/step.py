@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
 
-from mlsys.rag.generator import attention
+from mlsys.rag.generator import weights
 from mlsys.rag.generator.fused_model import parts
 from mlsys.rag.generator.graphs import GraphDecoder, _fuse_norms
 from mlsys.rag.generator.kv_cache import heads
-from mlsys.rag.generator.shapes import config
+from mlsys.rag.generator.shapes import SHAPES
 from mlsys.rag.generator.static_step import Common, StaticStep
 from mlsys.rag.generator.step_layout import Piece
 
@@ -38,15 +37,11 @@ OUT = Path(os.environ.get("OUT", Path(__file__).parent))
 @torch.inference_mode(False)
 def network(shape: str, dtype: torch.dtype, layers: int | None = None) -> Any:
     """With random weights, of so many layers instead of the shape's."""
-    attention.register()
     torch.manual_seed(0)
-    sizes = config(shape)
-    sizes.num_hidden_layers = layers or sizes.num_hidden_layers
-    with torch.device("cuda"):
-        made = AutoModelForCausalLM.from_config(
-            sizes, dtype=dtype, attn_implementation=attention.IMPLEMENTATION
-        )
-    return made.eval()
+    sizes = SHAPES[shape] if layers is None else {**SHAPES[shape], "num_hidden_layers": layers}
+    if (known := weights.config(sizes)) is None:
+        raise SystemExit(f"{shape}: its steps are torch's")
+    return weights.drawn(known, dtype, torch.device("cuda"))
 
 
 def step(model: Any, rows: int, context: int, fused: bool, reads: int = 0) -> StaticStep:
@@ -155,13 +150,13 @@ def measure(shape: str, model: Any) -> None:
     print(shape, card, torch.__version__)
     wide = deepcopy(model).float()
     _fuse_norms(model)
-    weights = sum(each.nbytes for each in model.parameters())
+    held = sum(each.nbytes for each in model.parameters())
     for rows in sizes:
         check(model, wide, rows, context)
         steps = {"torch": step(model, rows, context, False), "fused": step(model, rows, context, True)}
         works: dict[str, Callable[[], object]] = {name: made._run for name, made in steps.items()}
         for name, middle in in_turn(f"{rows:4} rows", works, REPLAYS).items():
-            share = (weights + rows * context * heads(model).token_bytes) / (middle / 1e3) / rate
+            share = (held + rows * context * heads(model).token_bytes) / (middle / 1e3) / rate
             print(f"  {rows:4} rows {name}: {share:.3f} of the memory's rate")
         for name, made in steps.items():
             profile(f"profile-{shape}-{rows}-{name}", made._run)
