@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +72,9 @@ class FusedStep:
 
     def compile(self) -> None:
         """Make its kernels ready, and run none of them."""
-        self._on = compiled
-        try:
-            self.run()
-        finally:
-            self._on = launched
+        one = copy(self)  # its memory goes with it
+        one._on = compiled
+        one.run()
 
     def run(self) -> None:
         """Begin the step."""

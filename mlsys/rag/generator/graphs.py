@@ -17,6 +17,8 @@ import torch
 
 from mlsys import progress
 from mlsys.cuda_graph import GraphPool
+from mlsys.distance.language import side_by_side
+from mlsys.quantities import cores
 from mlsys.rag.generator.attention import PaddedPrefill, Plan, Slots, StaticDecode, additive
 from mlsys.rag.generator.decoding import forward
 from mlsys.rag.generator.fused_model import Parts, parts_for
@@ -36,17 +38,10 @@ CHECK_STEPS = 8  # how often answers of free length are looked at
 
 
 class Bucket:
-    """The fixed tensors and the two recorded steps of one batch size and prompt length."""
+    """The fixed tensors and the two steps of one batch size and prompt length."""
 
     def __init__(
-        self,
-        model: Any,
-        parts: Parts | None,
-        slots: Slots,
-        rows: int,
-        length: int,
-        new: int,
-        pool: GraphPool | None,
+        self, model: Any, parts: Parts | None, slots: Slots, rows: int, length: int, new: int
     ) -> None:
         self._model, self._slots, self._length = model, slots, length
         self.columns = -(-(length + new) // MASK_STEP) * MASK_STEP
@@ -64,11 +59,23 @@ class Bucket:
         slots.resize(rows, self.columns)
         self._prefill = PaddedPrefill(slots, rows, length)
         self._decode = StaticDecode(slots, self.seen, self.column)
-        read, write = self._read, self._write
+        self._steps: list[FusedStep] = []
+        self._works: tuple[Callable[[], None], ...] = self._read, self._write
         if parts is not None and rows <= parts.most_rows:
-            read, write = self._fused(parts, rows)
-        self.read = recorded(read, pool)
-        self.write = recorded(write, pool)
+            self._works = self._fused(parts, rows)
+        self._recorded: tuple[Callable[[], None], ...] = ()
+
+    def compile(self) -> None:
+        """Make the fused kernels ready that it launches; nothing runs."""
+        for step in self._steps:
+            step.compile()
+
+    def record(self, pool: GraphPool | None) -> tuple[Callable[[], None], ...]:
+        """Reading and writing as CUDA graphs, which are recorded once."""
+        if not self._recorded:
+            self.use()
+            self._recorded = tuple(recorded(work, pool) for work in self._works)
+        return self._recorded
 
     def _read(self) -> None:
         self.column.fill_(self._length)
@@ -97,9 +104,12 @@ class Bucket:
         self._reads = Wanted(self.ids, which, slots, self._each, self.last, *gives, 0, tiles)
         self._writes = Wanted(self.tokens, each, each, self.positions, each, *gives, rows)
         kept = self._slots.reserve(heads(self._model), device)
-        read = partial(self._read_fused, FusedStep(parts, kept, self._reads))
-        write = partial(self._write_fused, FusedStep(parts, kept, self._writes))
-        return read if rows * length <= parts.most_rows else self._read, write
+        self._steps = [FusedStep(parts, kept, self._writes)]
+        write = partial(self._write_fused, self._steps[0])
+        if rows * length > parts.most_rows:
+            return self._read, write
+        self._steps.append(FusedStep(parts, kept, self._reads))
+        return partial(self._read_fused, self._steps[1]), write
 
     def _read_fused(self, step: FusedStep) -> None:
         self.column.fill_(self._length)
@@ -164,9 +174,14 @@ class GraphDecoder:
         pairs.sort(key=lambda pair: -pair[0] * (pair[1] + self._max_new + MASK_STEP))
         if self._pool is None:
             progress.say("generator.compile=true without CUDA: shapes are fixed, but nothing is recorded")
+        buckets = [self._bucket(rows, length) for rows, length in pairs]
+        if self._parts is not None:
+            with side_by_side(cores()):
+                for bucket in buckets:
+                    bucket.compile()
         with progress.step(f"preparing {len(pairs)} shapes for {self.name}", len(pairs)) as step:
-            for rows, length in pairs:
-                self._bucket(rows, length)
+            for bucket in buckets:
+                bucket.record(self._pool)
                 step.advance()
 
     def _bucket(self, rows: int, length: int) -> Bucket:
@@ -175,7 +190,7 @@ class GraphDecoder:
             if size > self._largest:  # the slots' memory will move: what was recorded points to the old
                 self._buckets.clear()
                 self._largest = size
-            bucket = Bucket(self._model, self._parts, self._slots, rows, length, self._max_new, self._pool)
+            bucket = Bucket(self._model, self._parts, self._slots, rows, length, self._max_new)
             self._buckets[rows, length] = bucket
         return self._buckets[rows, length]
 
@@ -206,6 +221,7 @@ class GraphDecoder:
         answers: Lengths,
         sampling: Sequence[Sampling],
     ) -> list[list[int]]:
+        read, write = bucket.record(self._pool)
         bucket.use()
         rows = len(bucket.last)
         filled = [*prompts, *[prompts[0]] * (rows - len(prompts))]
@@ -214,12 +230,12 @@ class GraphDecoder:
         bucket.ids.copy_(ids.flatten())
         bucket.ends.copy_(ends)
         bucket.last.copy_(torch.arange(rows) * length + ends[:, 0] - 1)
-        steps, work = 0, bucket.read
+        steps, work = 0, read
         while steps < answers.longest:
             work()
             if sampling:
                 bucket.draw(steps, sampling, [len(prompt) + steps for prompt in prompts])
-            steps, work = steps + 1, bucket.write
+            steps, work = steps + 1, write
             newest = bucket.out[: len(prompts), steps - CHECK_STEPS : steps]
             if steps % CHECK_STEPS == 0 and answers.all_ended(steps, newest):
                 break
