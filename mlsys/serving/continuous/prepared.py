@@ -34,6 +34,10 @@ class Prepared(PipelineService):
     def _write(self, request: Request) -> None:
         """Its prompt is there: its answer may begin."""
 
+    def _gathering_s(self) -> float:
+        """How long whoever has come waits for others before their prompts are prepared."""
+        return 0.0
+
     def queued(self) -> int:
         """How many have no prompt yet."""
         return len(self.arriving) + self.preparing
@@ -58,6 +62,8 @@ class Prepared(PipelineService):
             if not self.arriving:
                 self._arrived.clear()
                 await self._arrived.wait()
+            if (gathering_s := self._gathering_s()) > 0:
+                await asyncio.sleep(gathering_s)
             batch = [self.arriving.popleft() for _ in range(min(len(self.arriving), MOST_PREPARED))]
             self.preparing = len(batch)
             ready = await self._in_thread(pool, batch, partial(worker.prepare, batch))

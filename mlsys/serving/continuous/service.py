@@ -23,6 +23,9 @@ from mlsys.serving.request import Expired, Request, ServiceError
 from mlsys.serving.scheduling import Policy
 from mlsys.serving.worker import Pipeline
 
+# Where so many answers are written on a GPU, preparing prompts takes Python's lock from the thread that launches the
+# steps, for some prompts about as long as for one: they wait so long for each other.
+MANY, GATHERING_S = 32, 0.005
 Piece = tuple[Request, str]
 Outcome = tuple[Request, ServiceError | None]
 
@@ -47,6 +50,10 @@ class Continuous(Prepared):
     def in_workers(self) -> int:
         """How many have a slot."""
         return len(self.loop.planner.running) if self._tasks else 0
+
+    def _gathering_s(self) -> float:
+        on_gpu = self.workers[0].pipeline.device.startswith("cuda")
+        return GATHERING_S if on_gpu and self.in_workers() >= MANY else 0.0
 
     async def start(self) -> None:
         """Load, make the engine in the thread that will drive it, run its loop, answer one real request."""

@@ -157,6 +157,25 @@ async def test_a_client_that_leaves_frees_its_place() -> None:
         assert (service.queued(), service.in_workers(), len(service.answering)) == (0, 0, 0)
 
 
+async def test_prompts_wait_for_each_other_where_many_answers_are_written_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlsys.serving.continuous.service.MANY", 1)
+    monkeypatch.setattr("mlsys.serving.continuous.service.GATHERING_S", 0.2)
+    async with running(tokens=10_000, token_ms=1.0) as service:
+        pipeline: Any = service.workers[0].pipeline
+        assert service._gathering_s() == 0
+        pipeline.device = "cuda"
+        long = asyncio.create_task(ask(service, "long"))
+        await eventually(lambda: service.in_workers() == 1)
+        assert service._gathering_s() == 0.2
+        one = asyncio.create_task(ask(service, "one", Wish(max_tokens=2)))
+        await eventually(lambda: len(service.arriving) == 1)
+        await asyncio.gather(one, ask(service, "two", Wish(max_tokens=2)))
+        long.cancel()
+    assert pipeline.batches("prompt")[-2:] == [["long"], ["one", "two"]]
+
+
 async def test_what_the_engine_cannot_read_fails_alone() -> None:
     async with running() as service:
         asked = [ask(service, f"q{number}") for number in range(4)] + [ask(service, f"q{chr(FAILS)}")]
