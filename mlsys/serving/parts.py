@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,12 @@ def of(config: dict[str, Any], directory: Path) -> Parts:
         config=config,
         directory=directory,
     )
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raise UserError for a knob that a part of the pipeline refuses, before any process is started for it."""
+    for group in ("corpus", "embedder", "retriever", "generator"):
+        signatures.make(group, config[group])
 
 
 def _pipeline(config: dict[str, Any]) -> Pipeline:

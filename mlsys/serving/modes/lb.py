@@ -26,6 +26,7 @@ from mlsys.serving.balancer.replicas import Replica, Replicas
 from mlsys.serving.meters import Meters
 from mlsys.serving.modes import RAG, Answer, Names, Parts, Service
 from mlsys.serving.options import Server
+from mlsys.serving.parts import check
 from mlsys.serving.request import Request, Unavailable
 
 STATS_TIMEOUT_S = 2.0
@@ -52,6 +53,8 @@ class LoadBalancer(Balancing):
         reached = [self.via.get(address, address).rstrip("/") for address in given]
         urls: list[str | None] = [*reached] or [None] * len(names)
         hosts = parts.hosts or LocalHosts()
+        if not given:
+            check(parts.config)
         backends = [Backend(name, url, self, hosts.clock) for name, url in zip(names, urls, strict=True)]
         replicas = [] if given else [
             Replica(index, backend, self, parts.config, parts.directory, hosts)
