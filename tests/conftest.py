@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
@@ -43,11 +44,13 @@ PROGRAMS = {"command", "typed", "launch", "batch_url", "running", "balancer"}
 def pytest_xdist_auto_num_workers() -> int | None:
     """How many processes `-n auto` starts: one more than cores, since many tests wait for what they started.
 
-    Tests that measure a GPU's memory want it for themselves.
+    But no more than there are 4 GiB for: a process takes up to 1.3 GiB, and so does what it starts. Tests that measure
+    a GPU's memory want it for themselves.
     """
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # pytest-xdist reads it
-    return 0 if torch.cuda.is_available() else max(2, min(4, cores() + 1))
+    room = psutil.virtual_memory().total >> 32
+    return 0 if torch.cuda.is_available() else max(2, min(4, cores() + 1, room))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
