@@ -21,7 +21,8 @@ from pathlib import Path
 
 import torch
 
-from mlsys.distance.search.index import Index, scorer_of
+from mlsys.distance.search.held import scorer_of
+from mlsys.distance.search.index import Index
 from mlsys.distance.search.kernels.choosing import choose
 from mlsys.distance.search.kernels.found import Scored
 from mlsys.distance.search.kernels.passes import KernelSearch

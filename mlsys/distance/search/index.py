@@ -6,37 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mlsys.distance import metrics
 from mlsys.distance.arrays import becomes_numpy, name_of
 from mlsys.distance.isolation import isolated
-from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric
 from mlsys.distance.search import stored
-from mlsys.distance.search.blocks.cityblock import MaximumScorer
-from mlsys.distance.search.blocks.scores import ProductScorer, check_squares
-from mlsys.distance.search.blocks.settle import margin, propose, settle
-from mlsys.distance.search.compiled import onepass
-from mlsys.distance.search.inputs import (
-    checked_queries,
-    checked_rows,
-    given_back,
-    nothing_found,
-    result_dtype,
-)
-from mlsys.distance.search.kernels.graphs import Replays
-from mlsys.distance.search.kernels.launch import placed
-from mlsys.distance.search.kernels.passes import KernelSearch
-from mlsys.distance.search.kernels.screen import may_screen
+from mlsys.distance.search.held import Held, scorer_of
+from mlsys.distance.search.inputs import checked_queries, checked_rows, given_back, nothing_found
 from mlsys.distance.search.numbering import Numbers
 from mlsys.distance.search.ranking import ranking
 from mlsys.errors import UserError
-
-QUERY_BLOCK = 256
-FEW_ALLOWED = 0.25  # of the rows: so many are searched by themselves, which copies them
-METHODS = ("auto", "kernels", "compiled", "blocks")
 
 
 @isolated
@@ -87,31 +68,40 @@ class Index:
         self, rows: Any, metric: str | Metric = "l2", method: str = "auto", screen: str = "none"
     ) -> None:
         self.metric, self.ranking, self._asked, self.screen = metric, ranking(metric), method, screen
-        self.doubtful = 0  # queries of the last search that the kernels' first choice could not vouch for
-        self.rescanned = 0  # those of them for which every row was read again
-        held = checked_rows(rows)
-        self._hold(held, Numbers(len(held)))
+        checked = checked_rows(rows)
+        self._hold(checked, Numbers(len(checked)))
 
     def _hold(self, rows: torch.Tensor, numbers: Numbers) -> None:
         """Take these rows for the index's, after reading them once."""
-        self.method = _method(self._asked, rows)
-        kernels = self.method == "kernels"
-        screen = may_screen(self.screen, self.method, self.ranking.name, rows)
-        rows = placed(rows) if kernels else rows
-        scorer = scorer_of(rows, self.ranking.name)
-        self._kernels = KernelSearch(rows, self.ranking.name, scorer, screen) if kernels else None
-        self._replays = Replays(self._kernels) if self._kernels else None
-        self._onepass = onepass.OnePass(scorer) if self.method == "compiled" else None
-        self.rows, self.numbers, self._scorer = rows, numbers, scorer
+        self._held, self.numbers = Held(rows, self.ranking, self._asked, self.screen), numbers
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
+    def rows(self) -> torch.Tensor:
+        """The rows (N, d), in the order of their numbers."""
+        return self._held.rows
+
+    @property
+    def method(self) -> str:
+        """How they are searched: kernels, compiled or blocks."""
+        return self._held.method
+
+    @property
+    def doubtful(self) -> int:
+        """Queries of the last search that the kernels' first choice could not vouch for."""
+        return self._held.doubtful
+
+    @property
+    def rescanned(self) -> int:
+        """Those of them for which every row was read again."""
+        return self._held.rescanned
+
+    @property
     def screen_bytes(self) -> int:
         """Of device memory that the int8 copy takes; 0 where there is none."""
-        screen = self._kernels.screen if self._kernels else None
-        return screen.extra_bytes if screen else 0
+        return self._held.screen_bytes
 
     @isolated
     def add(self, rows: Any) -> Any:
@@ -188,28 +178,18 @@ class Index:
         if not len(wanted):
             return nothing_found(queries, wanted, self.rows, int(k))
         here = wanted.to(self.rows.device)
-        if allowed is not None:
-            distances, index = self._among(here, int(k), self.numbers.allowed(allowed, len(here)))
-            return given_back(queries, wanted, distances, self.numbers.of(index))
-        found = self._replays.nearest(here, int(k)) if self._replays else None
-        if found is None:
-            _, distances, index = self.nearest(here, int(k))
+        if allowed is None:
+            distances, places = self._held.distances(here, int(k))
         else:
-            distances, index, status, self.doubtful = (
-                found.distances,
-                found.rows,
-                found.status,
-                found.doubtful,
-            )
-            if doubt := self._in_doubt(status, here, int(k)):
-                lines, _, distances[lines], index[lines] = doubt
-        return given_back(queries, wanted, distances, self.numbers.of(index))
+            distances, places = self._held.among(here, int(k), self.numbers.allowed(allowed, len(here)))
+        return given_back(queries, wanted, distances, self.numbers.of(places))
 
     @isolated
     def warm(self, queries: int | Iterable[int] = 1, k: int | Iterable[int] = 10) -> None:
-        """Search once for each kind, so that no later search of that kind waits for a compiler.
+        """Compile what searches of these kinds take, also where lines are in doubt, so that none waits for a compiler.
 
-        Compiled code stays on disk (Triton's and Numba's caches): a later process only loads it.
+        Compiled code stays on disk (Triton's and Numba's caches): a later process only loads it. Kernels are compiled
+        for classes of k and of the rows' dim, so that other searches find theirs as well.
 
         Args:
             queries: how many are searched at once, in the rows' dtype (int8: float32); several: each of them.
@@ -223,136 +203,12 @@ class Index:
                 raise UserError(f"queries={count} must be at least 1")
             some = self.rows[:1].expand(count, -1)
             for neighbours in [k] if isinstance(k, int) else k:
-                for _ in range(2):  # a shape is captured when it comes again
-                    self.search(some, neighbours)
-
-    def _among(
-        self, queries: torch.Tensor, k: int, allowed: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Distances and places (Q, k) among the rows that are allowed, (N,) or (Q, N) bool."""
-        self.doubtful = self.rescanned = 0
-        allowed = allowed.to(queries.device)
-        few = allowed.nonzero()[:, 0] if allowed.dim() == 1 else None
-        if few is not None and k <= len(few) <= FEW_ALLOWED * len(self.rows):
-            part = Index(self.rows[few], self.metric, self._asked)
-            _, distances, index = part.nearest(queries, k)
-            return distances, few[index]
-        keys, index = self._certain(queries, k, allowed.expand(len(queries), -1))
-        absent = keys.isnan()
-        distances = self._distances(keys, queries).masked_fill(absent, torch.nan)
-        return distances, index.masked_fill(absent, -1)
+                self._held.warm(checked_queries(some, self.rows.shape, neighbours), int(neighbours))
 
     def keys(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys float64, see `ranking`, and rows, each (Q, k), of checked queries on the device."""
-        found = self._replays.nearest(queries, k, with_keys=True) if self._replays else None
-        if found is None or found.keys is None:
-            keys, _, index = self.nearest(queries, k)
-            return keys, index
-        keys, index, self.doubtful = found.keys, found.rows, found.doubtful
-        if doubt := self._in_doubt(found.status, queries, k):
-            lines, keys[lines], _, index[lines] = doubt
-        return keys, index
+        """Keys float64, see `ranking`, and places, each (Q, k), of checked queries on the device."""
+        return self._held.keys(queries, k)
 
     def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Keys float64, see `ranking`, distances float32 and rows, each (Q, k), of checked queries on the device."""
-        self.doubtful = self.rescanned = 0
-        if self._kernels is None or not self._kernels.can(queries, k):
-            keys, index = self._certain(queries, k)
-            return keys, self._distances(keys, queries), index
-        count = self._kernels.most_queries(len(queries), k)
-        parts = [self._kernel_block(self._kernels, some, k) for some in _split(queries, count)]
-        keys, distances, index, status = (_joined(list(each)) for each in zip(*parts, strict=True))
-        if doubt := self._in_doubt(status.numpy(), queries, k):
-            lines, keys[lines], distances[lines], index[lines] = doubt
-        return keys, distances, index
-
-    def _kernel_block(
-        self, kernels: KernelSearch, queries: torch.Tensor, k: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Keys, distances, rows and status of one block, after a second choice for lines in doubt."""
-        found = kernels.nearest(queries, k)
-        if queries.is_cuda:
-            torch.cuda.current_stream(queries.device).synchronize()
-        keys, distances, index, status = found.keys, found.distances, found.index, found.status
-        doubt = status.nonzero()[:, 0].to(queries.device)
-        self.doubtful += len(doubt)
-        kernels.learn(len(doubt), len(queries))
-        for some, again in kernels.second(found, doubt, k):
-            keys[some], distances[some], index[some] = again.keys, again.distances, again.index
-            status[some.cpu()] = again.status
-        return keys, distances, index, status
-
-    def _in_doubt(
-        self, status: np.ndarray[Any, Any], queries: torch.Tensor, k: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor] | None:
-        """Of the queries whose status is not 0, if any: which they are, and their keys, distances and rows."""
-        self.rescanned = int(np.count_nonzero(status))
-        if not self.rescanned:
-            return None
-        lines = torch.from_numpy(status.nonzero()[0]).to(queries.device)
-        keys, index = self._certain(queries[lines], k)
-        return lines, keys, self._distances(keys, queries), index
-
-    def _distances(self, keys: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-        return self.ranking.finish(keys).to(result_dtype(queries, self.rows))
-
-    def _certain(
-        self, queries: torch.Tensor, k: int, allowed: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and places (Q, k); `allowed` (Q, N): which rows count, the keys of others are nan and come last."""
-        masks = [None] * len(queries) if allowed is None else allowed.split(QUERY_BLOCK)
-        parts = [
-            self._certain_block(some, k, mask)
-            for some, mask in zip(_split(queries, QUERY_BLOCK), masks, strict=False)
-        ]
-        return _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
-
-    def _certain_block(
-        self, queries: torch.Tensor, k: int, allowed: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        exact = torch.promote_types(queries.dtype, self.rows.dtype)
-        queries = queries.to(torch.promote_types(exact, torch.float32))
-        lengths = self._scorer.lengths(queries)
-        # a float64 query's length may overflow although its elements do not
-        if not (bool(torch.isfinite(lengths).all()) or bool(torch.isfinite(queries).all())):
-            raise UserError("queries hold nan or infinity")
-        if self.ranking.squared:
-            check_squares("queries", queries, lengths)
-        queries = queries.to(self._scorer.precision(queries, lengths))
-        m = margin(k, len(self.rows))
-        found = self._onepass.propose(queries, m) if self._onepass and allowed is None else None
-        if found is None:
-            found = propose(self._scorer, queries, len(self.rows), m, allowed)
-        return settle(self.ranking, self.rows, self._scorer, queries, lengths, found, k, allowed)
-
-
-def _method(method: str, rows: torch.Tensor) -> str:
-    if method not in METHODS:
-        raise UserError(f"method={method} must be one of {', '.join(METHODS)}")
-    reason = why_not(rows.device.type)
-    if reason is None and rows.dtype == torch.int8:
-        reason = "take no int8 rows; use method=blocks or auto"
-    if method == "kernels" and reason is not None:
-        raise UserError(f"method=kernels {reason}".replace("reduction=blocked", "method=blocks"))
-    if method == "compiled" and not onepass.can(rows):
-        raise UserError(
-            "method=compiled searches on a CPU, with Numba, and no float64 rows; use method=blocks"
-        )
-    if method != "auto":
-        return method
-    if rows.is_cuda and reason is None:
-        return "kernels"
-    return "compiled" if onepass.worth(rows) and onepass.can(rows) else "blocks"
-
-
-def _split(queries: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
-    return queries.split(count)  # type: ignore[no-any-return]
-
-
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def scorer_of(rows: torch.Tensor, metric: str) -> ProductScorer | MaximumScorer:
-    """What scores rows (N, d) for a form of search, after reading them once."""
-    return MaximumScorer.of(rows) if metric == "l1" else ProductScorer.of(rows, metric)
+        """Keys float64, see `ranking`, distances and places, each (Q, k), of checked queries on the device."""
+        return self._held.nearest(queries, k)

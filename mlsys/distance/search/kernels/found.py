@@ -31,9 +31,10 @@ class Scored:
 class Nearest:
     """What the kernels found, (Q, k): float64 keys, see `ranking`, float32 distances, int64 row numbers.
 
-    Where `status` (Q,) is not 0 the line is not certain. The kernels write it into the host's memory: read it after
-    the stream has been waited for. `scored` is what it was found from, `taken` groups of each line. `flat` holds
-    distances and row numbers, so that one copy takes both: see `parts`.
+    Where `status` (Q,) is not 0 the line is not certain. The kernels write it into the host's memory, once and last of
+    all, since the host may go on when it has seen it. Else read it after the stream has been waited for. `scored` is
+    what it was found from, `taken` groups of each line. `flat` holds distances and row numbers, so that one copy takes
+    both: see `parts`.
     """
 
     keys: torch.Tensor

@@ -1,7 +1,7 @@
 """Triton kernels that choose many groups by their maxima at once, where `settle` takes one after the other.
 
-Where queries are many, a program works on each. Where they are few, several share the maxima of one: each folds some
-lanes, one finds the level that enough lanes reach, and each then picks the groups of its part that reach it.
+One program works on a query, or where its maxima are too many several: each folds some lanes, one finds the level that
+enough lanes reach, several pick these lanes, and at last several pick the groups in them that reach it.
 """
 
 from __future__ import annotations
@@ -22,38 +22,33 @@ def folded(line, lanes, groups, WIDTH: tl.constexpr, DEPTH: tl.constexpr):  # ty
 
 
 @kernel
-def best_lanes(  # type: ignore[no-untyped-def]
-    maxima, rest, lanes_out, groups,
-    M: tl.constexpr, WIDTH: tl.constexpr, DEPTH: tl.constexpr,
+def best_groups(  # type: ignore[no-untyped-def]
+    maxima, cut, lanes, chosen, groups, m,
+    SLOTS: tl.constexpr, WIDTH: tl.constexpr, FOLD: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """The M best of WIDTH lanes, see `folded`; `rest` (Q,): no other lane is above.
+    """The m best groups (Q, m) int32 of one query, -1 where there are fewer; no other maximum is above `cut` (Q,).
 
-    The M best groups are in the M best lanes. Lanes (Q, M) int32 in ascending order, M <= WIDTH.
+    They are in the m best of WIDTH lanes, see `folded`. `lanes` (Q, m) int32 is room for these; m <= WIDTH.
     """
     query = tl.program_id(0).to(tl.int64)
-    lanes = tl.arange(0, WIDTH)
-    taken, most = largest(ordered32(folded(maxima + query * groups, lanes, groups, WIDTH, DEPTH)), M)
-    tl.store(lanes_out + query * M + tl.cumsum(taken.to(tl.int32), axis=0) - 1, lanes, mask=taken)
-    tl.store(rest + query, value_of(most))
-
-
-@kernel
-def best_of_lanes(  # type: ignore[no-untyped-def]
-    maxima, rest, lanes, cut, chosen, groups,
-    M: tl.constexpr, SLOTS: tl.constexpr, WIDTH: tl.constexpr, FOLD: tl.constexpr,
-):  # fmt: skip
-    """The M best groups (Q, M) int32 of M lanes, -1 where there are fewer; no other maximum is above `cut` (Q,)."""
-    query = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, SLOTS * FOLD)
-    slot = at // FOLD
-    group = tl.load(lanes + query * M + slot, mask=slot < M, other=0) + WIDTH * (at % FOLD)
-    there = (slot < M) & (group < groups)
-    values = tl.load(maxima + query * groups + group, mask=there, other=-float("inf"))
-    order = ordered32(values)
-    taken, most = largest(tl.where(there, order, order & 0), M)
-    place = chosen + query * M + tl.cumsum(taken.to(tl.int32), axis=0) - 1
-    tl.store(place, tl.where(there, group, -1), mask=taken)
-    tl.store(cut + query, tl.maximum(tl.load(rest + query), value_of(most)))
+    maxima += query * groups
+    lanes += query * m
+    chosen += query * m
+    lane = tl.arange(0, WIDTH)
+    taken, most = largest(ordered32(folded(maxima, lane, groups, WIDTH, DEPTH)), m)
+    rest = value_of(most)
+    tl.store((lanes if FOLD > 1 else chosen) + tl.cumsum(taken.to(tl.int32), axis=0) - 1, lane, mask=taken)
+    if FOLD > 1:
+        tl.debug_barrier()  # the program's other threads have written them
+        at = tl.arange(0, SLOTS * FOLD)
+        slot = at // FOLD
+        group = tl.load(lanes + slot, mask=slot < m, other=0) + WIDTH * (at % FOLD)
+        there = (slot < m) & (group < groups)
+        order = ordered32(tl.load(maxima + group, mask=there, other=-float("inf")))
+        taken, most = largest(tl.where(there, order, order & 0), m)
+        tl.store(chosen + tl.cumsum(taken.to(tl.int32), axis=0) - 1, tl.where(there, group, -1), mask=taken)
+        rest = tl.maximum(rest, value_of(most))
+    tl.store(cut + query, rest)
 
 
 @kernel
@@ -70,43 +65,72 @@ def lane_tops(  # type: ignore[no-untyped-def]
 
 @kernel
 def lane_level(  # type: ignore[no-untyped-def]
-    tops, level, chosen, taken, groups,
-    M: tl.constexpr, SLOTS: tl.constexpr, ROOM: tl.constexpr, WIDTH: tl.constexpr,
+    tops, level, chosen, taken, groups, m, slots,
+    ROOM: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """`level` (Q,) that M of the `tops` (Q, groups) of lanes reach, up to WIDTH, so that at least M groups do.
+    """`level` (Q,) that m of the `tops` (Q, groups) of lanes reach, up to WIDTH.
 
-    Empties `chosen` (Q, SLOTS), ROOM the power of two not below SLOTS, and `taken` (Q,).
+    Empties `chosen` (Q, slots), ROOM the power of two not below `slots`. Of `taken` (Q, 2) the first >> 16 becomes the
+    number of lanes above the level, see `reaching`, and the second 0, see `within`.
     """
     query = tl.program_id(0).to(tl.int64)
     lanes = tl.arange(0, WIDTH)
-    least = reached_by(
-        ordered32(tl.load(tops + query * groups + lanes, mask=lanes < groups, other=-float("inf"))), M
-    )
-    tl.store(level + query, value_of(least))
-    slots = tl.arange(0, ROOM)
-    tl.store(chosen + query * SLOTS + slots, slots * 0 - 1, mask=slots < SLOTS)
-    tl.store(taken + query, 0)
+    top = tl.load(tops + query * groups + lanes, mask=lanes < groups, other=-float("inf"))
+    top = ordered32(top + 0.0)  # so that -0 is 0 here as it is for `reaching`
+    reached = value_of(reached_by(top, m)) + 0.0
+    tl.store(level + query, reached)
+    tl.store(taken + 2 * query, tl.sum((top > ordered32(reached)).to(tl.int32), axis=0) << 16)
+    tl.store(taken + 2 * query + 1, 0)
+    slot = tl.arange(0, ROOM)
+    tl.store(chosen + query * slots + slot, slot * 0 - 1, mask=slot < slots)
 
 
 @kernel
 def reaching(  # type: ignore[no-untyped-def]
-    maxima, level, chosen, taken, groups,
-    SLOTS: tl.constexpr, PIECE: tl.constexpr,
+    tops, level, chosen, taken, groups, m, PIECE: tl.constexpr,
 ):  # fmt: skip
-    """Groups that reach `level` (Q,), in no order: `chosen` (Q, SLOTS) int32; a program for PIECE of a query's.
+    """The m lanes whose `tops` (Q, groups) reach `level` (Q,), in no order: `chosen` (Q, m) int32.
 
-    No other maximum is above `level`. Where more than SLOTS reach it, it becomes inf: nothing is certain then.
+    A program for PIECE of a query's. Those above the level have the first places, of those on it as many are taken as
+    there is room for: no other lane is above it.
     """
     parts = tl.cdiv(groups, PIECE)
     query = (tl.program_id(0) // parts).to(tl.int64)
     at = (tl.program_id(0) % parts) * PIECE + tl.arange(0, PIECE)
     there = at < groups
-    value = tl.load(maxima + query * groups + at, mask=there, other=-float("inf"))
+    value = tl.load(tops + query * groups + at, mask=there, other=-float("inf"))
+    least = tl.load(level + query)
+    above, on = there & (value > least), there & (value == least)
+    both = above.to(tl.int32) + (on.to(tl.int32) << 16)
+    number = tl.sum(both, axis=0)
+    if number > 0:
+        place = tl.atomic_add(taken + 2 * query, number, sem="relaxed") + tl.cumsum(both, axis=0)
+        place = tl.where(above, place & 0xFFFF, place >> 16) - 1
+        tl.store(chosen + query * m + place, at, mask=(above | on) & (place < m))
+
+
+@kernel
+def within(  # type: ignore[no-untyped-def]
+    maxima, level, lanes, chosen, taken, groups, m, slots,
+    PIECE: tl.constexpr, WIDTH: tl.constexpr, FOLD: tl.constexpr,
+):  # fmt: skip
+    """Groups that reach `level` (Q,) in `lanes` (Q, m), in no order: `chosen` (Q, slots) int32.
+
+    A program for PIECE of a query's lanes, of which each holds up to FOLD groups. No other maximum is above `level`.
+    Where more than `slots` reach it, it becomes inf: nothing is certain then.
+    """
+    parts = tl.cdiv(m, PIECE)
+    query = (tl.program_id(0) // parts).to(tl.int64)
+    at = tl.arange(0, PIECE * FOLD)
+    slot = (tl.program_id(0) % parts) * PIECE + at // FOLD
+    group = tl.load(lanes + query * m + slot, mask=slot < m, other=0) + WIDTH * (at % FOLD)
+    there = (slot < m) & (group < groups)
+    value = tl.load(maxima + query * groups + group, mask=there, other=-float("inf"))
     there = there & (value >= tl.load(level + query))
     number = tl.sum(there.to(tl.int32), axis=0)
     if number > 0:
-        first = tl.atomic_add(taken + query, number)
+        first = tl.atomic_add(taken + 2 * query + 1, number, sem="relaxed")
         place = first + tl.cumsum(there.to(tl.int32), axis=0) - 1
-        tl.store(chosen + query * SLOTS + place, at, mask=there & (place < SLOTS))
-        if first + number > SLOTS:
+        tl.store(chosen + query * slots + place, group, mask=there & (place < slots))
+        if first + number > slots:
             tl.store(level + query, float("inf"))

@@ -11,7 +11,8 @@ from mlsys.distance.search.blocks.cityblock import MaximumScorer
 from mlsys.distance.search.blocks.scores import ProductScorer
 from mlsys.distance.search.kernels import score
 from mlsys.distance.search.kernels.launch import compiled, kinds
-from mlsys.distance.search.kernels.tiles import Tile, cityblock_tile, product_tile
+from mlsys.distance.search.kernels.rescore import in_units, steps
+from mlsys.distance.search.kernels.tiles import SMALL, Tile, cityblock_tile, product_tile, small_tile
 
 TILE_ROWS, PADDED_DIM = 128, 16  # of the l1 kernel's rows
 BIG_SHARED_BYTES = 200 << 10  # of a Hopper or Blackwell data-centre GPU, which also have TMA
@@ -43,6 +44,10 @@ class ProductMaxima:
         """The cut for so many queries."""
         return product_tile(queries, self.rows.dtype, self.big, self.aligned)
 
+    def small_tile(self) -> Tile:
+        """The cut for many queries and the smallest groups."""
+        return small_tile(self.rows.dtype, self.big, self.aligned)
+
     def launch(self, queries: torch.Tensor, tile: Tile) -> torch.Tensor:
         """Maxima (Q, groups) float32 of queries (Q, d)."""
         count, dim = queries.shape
@@ -50,12 +55,14 @@ class ProductMaxima:
         groups = tiles * tile.CLASSES
         maxima = torch.empty(count, groups, dtype=torch.float32, device=queries.device)
         sides = (maxima, self.scale, self.bias)
-        shape = {"D": dim, "BN": tile.BN, "BK": tile.BK, "CLASSES": tile.CLASSES, **self.given}
+        units, unit = in_units(dim)
+        shape = {"UNIT": unit, "BN": tile.BN, "BK": tile.BK, "CLASSES": tile.CLASSES, **self.given}
+        shape |= steps(dim, tile.BK)
         if tile.BM == 1:
             vector = compiled(
                 score.vector_maxima, tile.warps, kinds(queries, self.rows), CITYBLOCK=False, **shape
             )
-            vector.bind(tiles, *sides, queries, self.rows, len(self.rows))()
+            vector.bind(tiles, *sides, queries, self.rows, len(self.rows), units)()
             return maxima
         tiles *= -(-count // tile.BM)
         programs = min(tiles, tile.programs * processors(self.rows)) if tile.programs else tiles
@@ -65,7 +72,7 @@ class ProductMaxima:
         )  # fmt: skip
         x = descriptor(queries, tile.BM, tile.BK) if tile.tma else queries
         y = descriptor(self.rows, tile.BN, tile.BK) if tile.tma else self.rows
-        product.bind(programs, *sides, x, y, count, len(self.rows), groups)()
+        product.bind(programs, *sides, x, y, count, len(self.rows), groups, units)()
         return maxima
 
 
@@ -90,6 +97,10 @@ class CityblockMaxima:
         """The cut for so many queries."""
         return cityblock_tile(queries)
 
+    def small_tile(self) -> Tile:
+        """The cut for many queries and the smallest groups."""
+        return cityblock_tile(SMALL)
+
     def launch(self, queries: torch.Tensor, tile: Tile) -> torch.Tensor:
         """Maxima (Q, groups) float32 of queries (Q, d)."""
         (count, dim), (tiles, padded, _) = queries.shape, self.tiles.shape
@@ -98,24 +109,26 @@ class CityblockMaxima:
         maxima = torch.empty(count, tiles * tile.CLASSES, dtype=torch.float32, device=queries.device)
         shape = {"BN": tile.BN, "CLASSES": tile.CLASSES}
         if tile.BM == 1:
-            shape |= {"D": dim, "BK": tile.BK, "SCALED": False, "BIASED": False, "CITYBLOCK": True}
+            units, unit = in_units(dim)
+            shape |= {"UNIT": unit, "BK": tile.BK, **steps(dim, tile.BK)}
+            shape |= {"SCALED": False, "BIASED": False, "CITYBLOCK": True}
             vector = compiled(score.vector_maxima, tile.warps, kinds(queries, self.rows), **shape)
-            vector.bind(tiles, maxima, maxima, maxima, queries, self.rows, len(self.rows))()
+            vector.bind(tiles, maxima, maxima, maxima, queries, self.rows, len(self.rows), units)()
             return maxima
-        query_tiles = -(-count // tile.BM)
+        query_tiles, (units, unit) = -(-count // tile.BM), in_units(padded)
         x = queries.new_zeros(query_tiles * tile.BM, padded)
         x[:count, :dim] = queries
         cityblock = compiled(
             score.cityblock_maxima,
             tile.warps,
             kinds(queries, self.rows),
-            D=padded,
+            UNIT=unit,
             BM=tile.BM,
             UNROLL=tile.BK,
             QUADS=tile.quads,
             **shape,
         )
-        counts = (count, len(self.rows), maxima.shape[1])
+        counts = count, len(self.rows), maxima.shape[1], units
         cityblock.bind(tiles * query_tiles, maxima, self.zeros[tile.quads], x, self.tiles, *counts)()
         return maxima
 

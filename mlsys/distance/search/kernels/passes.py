@@ -8,6 +8,7 @@ groups from the same maxima, before anybody reads all rows again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import torch
@@ -15,11 +16,11 @@ import torch
 from mlsys.distance.search.blocks.cityblock import MaximumScorer
 from mlsys.distance.search.blocks.scores import ProductScorer
 from mlsys.distance.search.kernels import direct, many, settle
-from mlsys.distance.search.kernels.choosing import WARPS, choose, choose_many, warps_for
+from mlsys.distance.search.kernels.choosing import WARPS, choose, choose_many, slots_for, warps_for
 from mlsys.distance.search.kernels.found import Nearest, Scored
 from mlsys.distance.search.kernels.launch import compiled, kinds, placed
 from mlsys.distance.search.kernels.maxima import CityblockMaxima, ProductMaxima
-from mlsys.distance.search.kernels.rescore import block, power_of_two
+from mlsys.distance.search.kernels.rescore import in_units
 from mlsys.distance.search.kernels.screen import ScreenMaxima
 from mlsys.distance.search.kernels.tiles import (
     MOST_NEIGHBOURS,
@@ -29,7 +30,7 @@ from mlsys.distance.search.kernels.tiles import (
     groups_taken,
     is_many,
     is_screened,
-    pairs_at_once,
+    key_cut,
     second_choices,
     smaller_groups,
 )
@@ -39,9 +40,8 @@ MOST_ROWS = 2**31 - 1
 KEY_BYTES = 8  # of a candidate
 ORDERED = 64  # neighbours that a program puts in order, and how many it looks at at once
 MOST_CANDIDATES = 32_768  # rows among which one program chooses
-RANKED = 128  # more are sorted first
+SORTED = 128  # more are sorted
 MEMORY = 64  # queries over which doubt is remembered
-SMALL = 64  # queries whose tile is small
 
 Scoring = Any  # ProductMaxima, CityblockMaxima or ScreenMaxima
 
@@ -74,8 +74,9 @@ class KernelSearch:
         return not wide and k <= MOST_NEIGHBOURS and len(self.rows) <= MOST_ROWS
 
     def most_queries(self, queries: int, k: int) -> int:
-        """How many of the queries to search at once within the workspace."""
-        return max(1, WORKSPACE_BYTES // self.query_bytes(queries, k))
+        """How many of the queries to search at once: within the workspace, their elements counted in 32 bits."""
+        most = WORKSPACE_BYTES // self.query_bytes(queries, k)
+        return max(1, min(most, MOST_ROWS // 2 // self.rows.shape[1]))
 
     def query_bytes(self, queries: int, k: int) -> int:
         """Workspace that one of so many queries takes."""
@@ -91,7 +92,7 @@ class KernelSearch:
             return tile
         row_bytes = rows.shape[1] * rows.dtype.itemsize
         return smaller_groups(
-            tile, scoring.tile(SMALL), queries, self._taken(queries, k), len(rows), row_bytes
+            tile, scoring.small_tile(), queries, self._taken(queries, k), len(rows), row_bytes
         )
 
     def _scoring(self, queries: int, k: int) -> Scoring:
@@ -155,39 +156,52 @@ class KernelSearch:
                 left.append(some[again.status.to(some.device) != 0])
             lines = torch.cat(left)
 
+    def warm(self, queries: torch.Tensor, k: int) -> None:
+        """Compile what searches of queries like these (Q, d) may take: also where their lines are in doubt."""
+        closer = copy(self)
+        closer.close = True
+        for search in (self, closer):
+            found = search.nearest(queries, k)
+            for _ in search.second(found, torch.arange(len(queries), device=queries.device), k):
+                pass
+
     def _many(self, scored: Scored, k: int, taken: int, status: torch.Tensor) -> Nearest:
         queries, tile, groups = scored.queries, scored.tile, scored.maxima.shape[1]
-        count, members = len(queries), tile.BN // tile.CLASSES
+        count, dim = queries.shape
         chosen, cut = choose_many(scored.maxima, taken)
         slots = chosen.shape[1]
         keys = self.group_keys(queries, chosen, tile)
         found = Nearest.empty(scored, k, taken, status)
-        some, rows = torch.empty_like(found.keys), torch.empty_like(found.index)
-        of_keys, size = kinds(keys, keys), power_of_two(slots * members)
-        shape = {"M": slots, "K": k, "BN": tile.BN, "CLASSES": tile.CLASSES, "SIZE": size}
-        lowest = compiled(many.lowest_keys, warps_for(size), of_keys, **shape)
-        lowest.bind(count, keys, chosen, some, rows, len(self.rows))()
-        programs, order = count * -(-k // ORDERED), chosen.new_empty(count, k)
-        bits = (k - 1).bit_length() if k > RANKED else 0
-        if bits:
-            ranking = compiled(many.ranked, warps_for(2 << bits), of_keys, K=k, ROOM=1 << bits, BITS=bits)
-            ranking.bind(count, some, order)()
-        ordering = compiled(
-            many.in_order, WARPS, (*kinds(queries, self.rows)[:2], scored.cast.dtype),
-            K=k, BLOCK=ORDERED, BITS=bits, COVERED=taken == groups, **self._shape(queries, tile),
-        )  # fmt: skip
-        out = (found.keys, found.index, found.distances, status)
-        ordering.bind(programs, some, rows, order, cut, scored.limits, queries, scored.cast, *out)()
+        bits = (k - 1).bit_length() if k > SORTED else 0
+        room, size = 1 << bits if bits else SORTED, slots_for(slots) << tile.member_bits
+        some, rows = found.keys.new_empty(count, room), found.index.new_empty(count, room)
+        of_queries = (*kinds(queries, self.rows)[:2], scored.cast.dtype)
+        out = found.keys, found.distances, found.index, status
+        proof, held = (scored.limits, queries, scored.cast), (slots, k, tile.class_bits, tile.member_bits)
+        shape = {"ROOM": room, "BLOCK": ORDERED, "METRIC": self.metric}
+        if not bits:
+            kernel = compiled(many.nearest_rows, warps_for(size), of_queries, SIZE=size, **shape)
+            counts = len(self.rows), dim, groups, taken, *held
+            kernel.bind(count, keys, cut, chosen, *proof, some, rows, *out, *counts)()
+            return found
+        lowest = compiled(many.lowest_rows, warps_for(size), kinds(keys, keys), SIZE=size, ROOM=room)
+        lowest.bind(count, keys, chosen, some, rows, len(self.rows), *held)()
+        ordering = compiled(many.sorted_rows, warps_for(8 * room), of_queries, BITS=bits, **shape)
+        ordering.bind(count, cut, some, rows, *proof, *out, dim, groups, taken, k)()
         return found
 
     def group_keys(self, queries: torch.Tensor, chosen: torch.Tensor, tile: Tile) -> torch.Tensor:
         """Keys (Q, m, members) float64 of all rows of the chosen groups (Q, m)."""
-        (count, m), members = chosen.shape, tile.BN // tile.CLASSES
+        (count, m), dim, members = chosen.shape, queries.shape[1], 1 << tile.member_bits
+        units, unit = in_units(dim)
         keys = torch.empty(count, m, members, dtype=torch.float64, device=queries.device)
-        pairs = pairs_at_once(self.metric, queries.shape[1])
-        shape = self._shape(queries, tile)
-        kernel = compiled(direct.group_keys, WARPS, kinds(queries, self.rows), M=m, PAIRS=pairs, **shape)
-        kernel.bind(count * -(-m * members // pairs), keys, chosen, queries, self.rows, len(self.rows))()
+        pairs, step, warps = key_cut(self.metric, dim, self.rows.itemsize)
+        kernel = compiled(
+            direct.group_keys, warps, kinds(queries, self.rows),
+            UNIT=unit, PAIRS=pairs, BK=step, ONE=dim <= step, METRIC=self.metric,
+        )  # fmt: skip
+        counts = len(self.rows), units, m, tile.class_bits, tile.member_bits
+        kernel.bind(count * -(-m * members // pairs), keys, chosen, queries, self.rows, *counts)()
         return keys
 
     def nearest_rows(
@@ -195,17 +209,13 @@ class KernelSearch:
     ) -> Nearest:  # fmt: skip
         """The k best of the keys (Q, m, members) of the chosen groups (Q, m)."""
         queries, cast, tile = scored.queries, scored.cast, scored.tile
-        count, m, members = keys.shape
+        (count, m, members), (groups, dim) = keys.shape, (scored.maxima.shape[1], queries.shape[1])
         found = Nearest.empty(scored, k, m, status)
         kernel = compiled(
             settle.nearest_rows, WARPS, (*kinds(queries, self.rows)[:2], cast.dtype),
-            M=m, K=k, SIZE=power_of_two(m * members), COVERED=m == scored.maxima.shape[1],
-            **self._shape(queries, tile),
+            SIZE=slots_for(m) * members, METRIC=self.metric,
         )  # fmt: skip
         out = (found.keys, found.distances, found.index, found.status)
-        kernel.bind(count, keys, cut, chosen, scored.limits, queries, cast, *out, len(self.rows))()
+        counts = len(self.rows), dim, groups, m, k, tile.class_bits, tile.member_bits
+        kernel.bind(count, keys, cut, chosen, scored.limits, queries, cast, *out, *counts)()
         return found
-
-    def _shape(self, queries: torch.Tensor, tile: Tile) -> dict[str, int | str]:
-        dim = queries.shape[1]
-        return {"D": dim, "BN": tile.BN, "CLASSES": tile.CLASSES, "BK": block(dim), "METRIC": self.metric}

@@ -67,11 +67,12 @@ def reached_by(values, count):  # type: ignore[no-untyped-def]
 
 
 @jit
-def largest(values, M: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Which of `values`, see `ordered32`, are the M largest, of equal ones the first; and the largest of the others."""
-    least = reached_by(values, M)
-    above = values > least
-    level = values == least
-    wanted = M - tl.sum(above.to(tl.int32), axis=0)
-    taken = above | (level & (tl.cumsum(level.to(tl.int32), axis=0) <= wanted))
+def largest(values, m):  # type: ignore[no-untyped-def]
+    """Which of `values`, see `ordered32`, are the m largest, of equal ones the first; and the largest of the others."""
+    least = reached_by(values, m)
+    taken = values >= least
+    if tl.sum(taken.to(tl.int32), axis=0) > m:
+        above = values > least
+        wanted = m - tl.sum(above.to(tl.int32), axis=0)
+        taken = above | (taken & (tl.cumsum((values == least).to(tl.int32), axis=0) <= wanted))
     return taken, tl.max(tl.where(taken, values & 0, values), axis=0)

@@ -14,8 +14,8 @@ from mlsys.distance.search.blocks.scores import ProductScorer
 from mlsys.distance.search.kernels import codes
 from mlsys.distance.search.kernels.launch import compiled, kinds
 from mlsys.distance.search.kernels.maxima import descriptor, limits, processors
-from mlsys.distance.search.kernels.rescore import power_of_two
-from mlsys.distance.search.kernels.tiles import Tile, screen_tile
+from mlsys.distance.search.kernels.rescore import power_of_two, steps
+from mlsys.distance.search.kernels.tiles import SMALL, Tile, screen_tile
 from mlsys.errors import UserError
 
 WARPS = 4
@@ -61,10 +61,9 @@ class Coded(NamedTuple):
         room = power_of_two(width)
         lines = max(1, CODED // room)
         kernel = compiled(
-            codes.coded, WARPS, kinds(vectors, vectors),
-            D=dim, WIDTH=width, ROOM=room, LINES=lines, QUERIES=queries,
+            codes.coded, WARPS, kinds(vectors, vectors), ROOM=room, LINES=lines, QUERIES=queries
         )  # fmt: skip
-        kernel.bind(-(-count // lines), vectors, *made, count)()
+        kernel.bind(-(-count // lines), vectors, *made, count, dim, width)()
         return made
 
 
@@ -99,6 +98,10 @@ class ScreenMaxima:
         """The cut for so many queries."""
         return screen_tile(queries)
 
+    def small_tile(self) -> Tile:
+        """The cut for many queries and the smallest groups."""
+        return screen_tile(SMALL)
+
     def launch(self, given: torch.Tensor | Coded, tile: Tile) -> torch.Tensor:
         """Maxima (Q, groups) float32 of what `prepare` made of queries (Q, d)."""
         y, tiles = self.rows.codes, -(-len(self.rows.codes) // tile.BN)
@@ -106,18 +109,18 @@ class ScreenMaxima:
         count, groups = 1 if isinstance(given, torch.Tensor) else len(given.codes), tiles * tile.CLASSES
         maxima = torch.empty(count, groups, dtype=torch.float32, device=y.device)
         if isinstance(given, torch.Tensor):
-            vector = compiled(
-                codes.code_vector_maxima, tile.warps, kinds(given, y), D=self.dim, WIDTH=y.shape[1], **shape
-            )
-            vector.bind(tiles, maxima, *self.rows[1:], self.bias, given, y, len(y))()
+            shape |= steps(self.dim, tile.BK)
+            vector = compiled(codes.code_vector_maxima, tile.warps, kinds(given, y), **shape)
+            units, words = y.shape[1] // ALIGNED, y.view(torch.int32)
+            vector.bind(tiles, maxima, *self.rows[1:], self.bias, given, words, len(y), self.dim, units)()
             return maxima
         tiles *= -(-count // tile.BM)
         programs = min(tiles, tile.programs * processors(y)) if tile.programs else tiles
         product = compiled(
             codes.code_maxima, tile.warps, kinds(given.codes, y),
-            D=y.shape[1], BM=tile.BM, FLATTEN=tile.programs > 0, STAGES=tile.stages, **shape,
+            BM=tile.BM, FLATTEN=tile.programs > 0, STAGES=tile.stages, **shape,
         )  # fmt: skip
         blocks = descriptor(given.codes, tile.BM, tile.BK), descriptor(y, tile.BN, tile.BK)
-        counts = count, len(y), groups
+        counts = count, len(y), groups, y.shape[1]
         product.bind(programs, maxima, *self.rows[1:], self.bias, *given[1:], *blocks, *counts)()
         return maxima

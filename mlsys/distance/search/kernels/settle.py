@@ -11,6 +11,7 @@ from mlsys.distance.search.kernels.score import kernel
 
 LOWEST = tl and tl.constexpr(-(2**63))
 NOWHERE = tl and tl.constexpr(2**62)  # a row number after every row
+STEP = tl and tl.constexpr(512)  # elements of a query at once
 
 
 @jit
@@ -37,13 +38,13 @@ def packed_number(pair):  # type: ignore[no-untyped-def]
 
 @kernel
 def best_groups(  # type: ignore[no-untyped-def]
-    maxima, cut, chosen, groups,
-    M: tl.constexpr, SLOTS: tl.constexpr, WIDTH: tl.constexpr, FOLD: tl.constexpr, DEPTH: tl.constexpr,
+    maxima, cut, chosen, groups, m,
+    SLOTS: tl.constexpr, WIDTH: tl.constexpr, FOLD: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """The M best groups of one query: `chosen` (Q, M) int32 or -1; no other maximum is above `cut` (Q,).
+    """The m best groups of one query: `chosen` (Q, m) int32 or -1; no other maximum is above `cut` (Q,).
 
-    Groups are folded into WIDTH lanes, l holding l, l + WIDTH, …: the M best groups are in the M best lanes.
-    SLOTS and FOLD are powers of two, not below M and groups / WIDTH. DEPTH loads are in flight at once.
+    Groups are folded into WIDTH lanes, l holding l, l + WIDTH, …: the m best groups are in the m best lanes.
+    SLOTS and FOLD are powers of two, not below m and groups / WIDTH. DEPTH loads are in flight at once.
     """
     query = tl.program_id(0).to(tl.int64)
     line = maxima + query * groups
@@ -55,7 +56,7 @@ def best_groups(  # type: ignore[no-untyped-def]
     pairs = tl.where(lanes < groups, packed(top, lanes), LOWEST)
     slots = tl.arange(0, SLOTS)
     lane = tl.full([SLOTS], -1, tl.int32)
-    for i in range(M):
+    for i in range(m):
         number = packed_number(tl.max(pairs, axis=0))
         lane = tl.where(slots == i, number, lane)
         pairs = tl.where(lanes == number, LOWEST, pairs)
@@ -65,9 +66,9 @@ def best_groups(  # type: ignore[no-untyped-def]
     values = tl.load(line + group, mask=there, other=-float("inf"))
     pairs = tl.reshape(tl.where(there, packed(values, group), LOWEST), [SLOTS * FOLD])
     group = tl.reshape(group, [SLOTS * FOLD])
-    for i in range(M):
+    for i in range(m):
         number = packed_number(tl.max(pairs, axis=0))
-        tl.store(chosen + query * M + i, number)
+        tl.store(chosen + query * m + i, number)
         pairs = tl.where(group == number, LOWEST, pairs)
     tl.store(cut + query, tl.maximum(rest, packed_value(tl.max(pairs, axis=0))))
 
@@ -95,14 +96,14 @@ def distance_of(key, METRIC: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @jit
-def query_squares(x, cast, D: tl.constexpr, BK: tl.constexpr):  # type: ignore[no-untyped-def]
-    """‖x‖² of the query at x, and ‖x − cast‖², what casting it has lost; float64."""
-    inner = tl.arange(0, BK)
-    squares = tl.zeros([BK], tl.float64)
-    lost = tl.zeros([BK], tl.float64)
-    for k in tl.static_range(0, D, BK):
-        a = tl.load(x + k + inner, mask=inner < D - k, other=0.0).to(tl.float64)
-        b = tl.load(cast + k + inner, mask=inner < D - k, other=0.0).to(tl.float64)
+def query_squares(x, cast, dim):  # type: ignore[no-untyped-def]
+    """‖x‖² of the query at x (dim,), and ‖x − cast‖², what casting it has lost; float64."""
+    inner = tl.arange(0, STEP)
+    squares = tl.zeros([STEP], tl.float64)
+    lost = tl.zeros([STEP], tl.float64)
+    for k in range(0, dim, STEP):
+        a = tl.load(x + k + inner, mask=inner < dim - k, other=0.0).to(tl.float64)
+        b = tl.load(cast + k + inner, mask=inner < dim - k, other=0.0).to(tl.float64)
         squares += a * a
         lost += (a - b) * (a - b)
     return tl.sum(squares, axis=0), tl.sum(lost, axis=0)
@@ -141,33 +142,44 @@ def in_range(squared, limits, METRIC: tl.constexpr):  # type: ignore[no-untyped-
     return safe
 
 
+@jit
+def proved(last, cut, x, cast, dim, limits, covered, METRIC: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Whether no row that was left out can be nearer to the query at x (dim,) than its k-th, whose key is `last`.
+
+    cut: where the best score is that a row left out can have; `covered`: none was.
+    """
+    squared, lost = query_squares(x, cast, dim)
+    floor = score_floor(last, squared, lost, limits, METRIC)
+    certain = (tl.load(cut).to(tl.float64) < floor - 1e-28) | covered
+    return certain & in_range(squared, limits, METRIC)
+
+
 @kernel
 def nearest_rows(  # type: ignore[no-untyped-def]
-    keys, cut, chosen, limits, x, cast, key_out, distance_out, row_out, status, rows,
-    M: tl.constexpr, K: tl.constexpr, D: tl.constexpr, BN: tl.constexpr, CLASSES: tl.constexpr,
-    SIZE: tl.constexpr, BK: tl.constexpr, METRIC: tl.constexpr, COVERED: tl.constexpr,
+    keys, cut, chosen, limits, x, cast, key_out, distance_out, row_out, status,
+    rows, dim, groups, m, k, class_bits, member_bits, SIZE: tl.constexpr, METRIC: tl.constexpr,
 ):  # fmt: skip
-    """The K best of one query's keys, their float32 distances, and `status` 0 where they are certain.
+    """The k best of one query's keys, their float32 distances, and `status` 0 where they are certain.
 
-    `limits`: see `maxima.limits`.
-    Certain: the score of the K-th, less the error bound `tolerance` · ‖x‖ · longest and the cost of casting
-    the query, is above `cut`. Anything not finite or out of float32's range leaves status 1. See `scores`.
+    `limits`: see `maxima.limits`. SIZE: a power of two, not below the keys of m groups.
+    Certain: all groups were taken, or the score of the k-th, less the error bound `tolerance` · ‖x‖ · longest and the
+    cost of casting the query, is above `cut`. Anything not finite or out of float32's range leaves status 1. See
+    `scores`.
     """
-    MEMBERS: tl.constexpr = BN // CLASSES
     query = tl.program_id(0).to(tl.int64)
+    candidates = m << member_bits
     at = tl.arange(0, SIZE)
-    group = tl.load(chosen + query * M + at // MEMBERS, mask=at < M * MEMBERS, other=-1)
-    row = group_rows(group, at % MEMBERS, BN, CLASSES)
+    group = tl.load(chosen + query * m + (at >> member_bits), mask=at < candidates, other=-1)
+    row = group_rows(group, at & ((1 << member_bits) - 1), class_bits, member_bits)
     there = (group >= 0) & (row < rows)
     row = tl.where(there, row, NOWHERE)
-    key = tl.load(keys + query * (M * MEMBERS) + at, mask=there, other=float("inf"))
+    key = tl.load(keys + query * candidates + at, mask=there, other=float("inf"))
     last = tl.full([], float("inf"), tl.float64)
-    for i in range(K):
+    for i in range(k):
         last, number, key, row = take_lowest(key, row)
-        tl.store(key_out + query * K + i, last)
-        tl.store(row_out + query * K + i, number)
-        tl.store(distance_out + query * K + i, distance_of(last, METRIC).to(tl.float32))
-    squared, lost = query_squares(x + query * D, cast + query * D, D, BK)
-    floor = score_floor(last, squared, lost, limits, METRIC)
-    certain = (tl.load(cut + query).to(tl.float64) < floor - 1e-28) | COVERED
-    tl.store(status + query, tl.where(certain & in_range(squared, limits, METRIC), 0, 1))
+        tl.store(key_out + query * k + i, last)
+        tl.store(row_out + query * k + i, number)
+        tl.store(distance_out + query * k + i, distance_of(last, METRIC).to(tl.float32))
+    vector = query * dim
+    certain = proved(last, cut + query, x + vector, cast + vector, dim, limits, m == groups, METRIC)
+    tl.store(status + query, tl.where(certain, 0, 1))

@@ -9,19 +9,16 @@ import torch
 
 MOST_NEIGHBOURS = 2048
 LONG = 1024
+SMALL = 64  # queries whose tile leaves room for the smallest groups
 FEW = 8  # up to so many groups and rows are chosen one after the other: see `many`
-BIG_MEMBERS, MOST_SCORES = (
-    8,
-    64 * 256,
-)  # smaller groups of a larger tile do not fit the shared memory beside the rows
+# smaller groups of a larger tile do not fit the shared memory beside the rows
+BIG_MEMBERS, MOST_SCORES = 8, 64 * 256
 MOST_CHOICES = 2**29  # groups times those taken, to the next power of two: what `many.best_of_lanes` can hold
 MOST_LANES = 16_384  # groups that one program chooses among
 FEW_QUERIES, MOST_KEYS = 8, 8192  # so few wait for launches, as long as they recompute no more rows
 SCREENED = 128  # neighbours that are searched by way of an int8 screen
-SCREENED_QUERIES = {
-    2: 32,
-    4: 256,
-}  # by the bytes of an element: of more, the product of the rows themselves is as fast
+# by the bytes of an element: of more, the product of the rows themselves is as fast
+SCREENED_QUERIES = {2: 32, 4: 256}
 SECOND, THIRD = 128, 1024  # groups looked into for a line in doubt, at least
 
 
@@ -38,6 +35,16 @@ class Tile:
     tma: bool = False
     programs: int = 0  # a processor; 0: one program a tile
     quads: bool = False  # l1: a thread takes four elements of a query and four rows, else two and eight
+
+    @property
+    def class_bits(self) -> int:
+        """The logarithm of the groups a tile has."""
+        return self.CLASSES.bit_length() - 1
+
+    @property
+    def member_bits(self) -> int:
+        """The logarithm of the rows a group has."""
+        return (self.BN // self.CLASSES).bit_length() - 1
 
 
 def product_tile(queries: int, dtype: torch.dtype, big: bool, aligned: bool) -> Tile:
@@ -63,6 +70,13 @@ def product_tile(queries: int, dtype: torch.dtype, big: bool, aligned: bool) -> 
     if not aligned:
         return Tile(128, 256, 64, 8, 8, 3)
     return Tile(128, 256, 64, 8, 8, 4 if queries <= 512 else 3, tma=True, programs=1)
+
+
+def small_tile(dtype: torch.dtype, big: bool, aligned: bool) -> Tile:
+    """The cut for many queries whose scores leave room for the smallest groups; see `product_tile`."""
+    if dtype.itemsize == 2 and big and aligned:
+        return Tile(128, 128, 64, 8, 8, 4, tma=True, programs=1)
+    return product_tile(SMALL, dtype, big, aligned)
 
 
 def screen_tile(queries: int) -> Tile:
@@ -155,9 +169,15 @@ def groups_screened(k: int, dim: int, queries: int) -> int:
     return math.ceil(expected + 6 * math.sqrt(expected))
 
 
-def pairs_at_once(metric: str, dim: int) -> int:
-    """How many rows a program recomputes: 8 where the sums of more do not fit the registers.
+def key_cut(metric: str, dim: int, itemsize: int) -> tuple[int, int, int]:
+    """How many rows a program recomputes, how much of the dimension it takes in one step, and its warps.
 
-    A row's sum is added in the same order either way, so equal rows tie to the bit.
+    All kernels that recompute rows of one kind have this cut, so that a row's sum is added in one order and equal rows
+    tie to the bit. For cosine the sums of more than 8 long rows do not fit the registers.
     """
-    return 8 if metric == "cosine" and dim >= LONG else 32
+    pairs, step, warps = 32, 128, 4
+    if metric == "cosine" and dim >= LONG:
+        pairs = 8
+    elif metric != "cosine" and itemsize == 2:
+        pairs, step, warps = 16, 64, 2
+    return pairs, min(step, 1 << (dim - 1).bit_length()), warps

@@ -9,7 +9,7 @@ import torch
 
 from mlsys.distance.search.blocks import cityblock
 from mlsys.distance.search.blocks.scores import full_float32, product
-from mlsys.distance.search.index import scorer_of
+from mlsys.distance.search.held import scorer_of
 from mlsys.distance.search.ranking import RANKINGS
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mlsys.distance.search.compiled import loop, onepass
-from mlsys.distance.search.index import Index, scorer_of
+from mlsys.distance.search.held import scorer_of
+from mlsys.distance.search.index import Index
 from mlsys.distance.search.ranking import RANKINGS
 from mlsys.distance.search.reference import reference
 from mlsys.errors import UserError

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from mlsys.distance.language import why_not
-from mlsys.distance.search.index import Index, scorer_of
+from mlsys.distance.search.held import scorer_of
+from mlsys.distance.search.index import Index
 from mlsys.distance.search.kernels import graphs
 from mlsys.distance.search.kernels.passes import KernelSearch
 from mlsys.distance.search.ranking import RANKINGS
@@ -103,15 +104,15 @@ def test_on_a_cpu_nothing_is_captured() -> None:
 def test_replays_give_what_searches_without_graphs_give(metric: str, dtype: torch.dtype, count: int) -> None:
     rows = normal(20_000, 64, seed=4).to(dtype).cuda()
     index, plain = Index(rows, metric), Index(rows, metric)
-    assert plain._replays is not None
-    plain._replays.enabled = False
+    assert plain._held.replays is not None
+    plain._held.replays.enabled = False
     results, wanted = [], []
     for seed in range(5):
         queries = normal(count, 64, seed=seed).to(dtype).cuda()
         results.append(index.search(queries, 10))
         wanted.append(plain.search(queries, 10))
-    assert index._replays is not None
-    assert [captured is not None for captured in index._replays.kept.values()] == [True]
+    assert index._held.replays is not None
+    assert [captured is not None for captured in index._held.replays.kept.values()] == [True]
     for found, expected in zip(results, wanted, strict=True):  # none was overwritten by the next
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
@@ -151,5 +152,5 @@ def test_threads_streams_and_many_shapes_do_not_disturb_each_other() -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    assert index._replays is not None
-    assert len(index._replays.kept) == graphs.MOST_GRAPHS
+    assert index._held.replays is not None
+    assert len(index._held.replays.kept) == graphs.MOST_GRAPHS

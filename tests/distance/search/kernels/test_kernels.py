@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mlsys.distance import distance
 from mlsys.distance.language import why_not
-from mlsys.distance.search.index import Index, scorer_of
+from mlsys.distance.search.held import scorer_of
+from mlsys.distance.search.index import Index
 from mlsys.distance.search.kernels.passes import KernelSearch
 from mlsys.distance.search.kernels.rescore import pair_keys
 from mlsys.distance.search.kernels.tiles import Tile

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from mlsys.distance.language import why_not
-from mlsys.distance.search.index import Index, scorer_of
+from mlsys.distance.search.held import Held, scorer_of
+from mlsys.distance.search.index import Index
 from mlsys.distance.search.kernels.choosing import choose_many, choose_shared
+from mlsys.distance.search.kernels.launch import compiled
 from mlsys.distance.search.kernels.passes import KernelSearch
-from mlsys.distance.search.kernels.tiles import Tile, second_choices, smaller_groups
+from mlsys.distance.search.kernels.tiles import MOST_LANES, Tile, second_choices, smaller_groups
 from mlsys.distance.search.ranking import RANKINGS
 from mlsys.distance.search.reference import reference
 
@@ -49,25 +51,29 @@ def test_a_hundred_near_copies_of_each_row_cost_a_second_choice_and_no_reading_o
     )
     queries = torch.nn.functional.normalize(normal(1, 8, seed=5))
     index = Index(rows.half().to(DEVICE), metric, method="kernels")
-    monkeypatch.setattr(Index, "_certain", None)  # all rows would be read
+    monkeypatch.setattr(Held, "_certain", None)  # all rows would be read
     found = index.search(queries.half().to(DEVICE), 10)[1]
     assert index.doubtful >= 1
     np.testing.assert_array_equal(found.cpu().numpy(), reference(queries.half(), rows.half(), 10, metric)[1])
 
 
-@pytest.mark.parametrize(("groups", "m"), [(300, 40), (3000, 70), (40, 40), (2500, 1), (20_000, 30)])
+@pytest.mark.parametrize(
+    ("groups", "m"), [(300, 40), (3000, 70), (40, 40), (2500, 1), (20_000, 30), (70_000, 50)]
+)
 def test_the_best_groups_are_those_of_a_sort_whatever_is_equal(groups: int, m: int) -> None:
-    maxima = normal(3, groups, seed=6)
+    maxima = normal(4, groups, seed=6)
     maxima[1] = (10 * maxima[1]).round()
+    maxima[3] = torch.where(maxima[3] > 0, 0.0, -0.0)
     maxima[2, m + 5 :] = -torch.inf
     for way in (choose_many, choose_shared):
         chosen, cut = way(maxima.to(DEVICE), m)
         for line, numbers, limit in zip(maxima, chosen.cpu().long(), cut.cpu(), strict=True):
             taken = numbers[numbers >= 0]
-            assert m <= len(set(taken.tolist())) == len(taken) <= m + m // 8 + 8
+            most = m if groups <= MOST_LANES else m + m // 8 + 8
+            assert m <= len(set(taken.tolist())) == len(taken) <= most
             left = line.clone()
             left[taken] = -torch.inf
-            assert limit == torch.inf or line[taken].min() >= limit >= left.max()
+            assert (limit == torch.inf and groups > MOST_LANES) or line[taken].min() >= limit >= left.max()
 
 
 def test_where_too_many_groups_are_as_good_as_the_last_nothing_is_certain() -> None:
@@ -113,3 +119,36 @@ def test_an_index_learns_that_its_rows_lie_close_together() -> None:
         seen.append(search.close)
     assert seen == [False] * 41 + [True] * 2  # what the first choice would leave in doubt is no longer seen
     assert search.tile(1, 5) == Tile(1, 64, 128, 64, 8, 1)
+
+
+def test_equal_rows_come_by_their_number_also_among_many() -> None:
+    rows = normal(200, 8, seed=10).repeat(3, 1).half().to(DEVICE)
+    queries = normal(2, 8, seed=11).half().to(DEVICE)
+    found = Index(rows, "dot", method="kernels").search(queries, 140)[1]
+    np.testing.assert_array_equal(found.cpu().numpy(), reference(queries, rows, 140, "dot")[1])
+
+
+def test_searches_of_a_class_of_k_and_of_dim_share_their_kernels() -> None:
+    def kernels_after(dim: int, k: int) -> int:
+        rows, queries = normal(700, dim, seed=8).half().to(DEVICE), normal(1, dim, seed=9).half().to(DEVICE)
+        found = Index(rows, "dot", method="kernels").search(queries, k)[1]
+        np.testing.assert_array_equal(found.cpu().numpy(), reference(queries, rows, k, "dot")[1])
+        return compiled.cache_info().currsize
+
+    compiled.cache_clear()  # so that it is not full
+    few = kernels_after(256, 3)
+    assert [kernels_after(*one) for one in ((256, 8), (384, 1), (640, 5))] == [few] * 3
+    many = kernels_after(256, 12)
+    assert many > few
+    assert [kernels_after(*one) for one in ((256, 11), (384, 15))] == [many] * 2
+
+
+def test_warming_an_index_leaves_nothing_to_compile_for_lines_in_doubt() -> None:
+    rows = torch.nn.functional.normalize(normal(30, 8, seed=3).repeat(20, 1) + 2e-5 * normal(600, 8, seed=4))
+    compiled.cache_clear()
+    index = Index(rows.half().to(DEVICE), "dot", method="kernels")
+    index.warm(queries=2, k=3)
+    warmed = compiled.cache_info().currsize
+    index.search(rows[:2].half().to(DEVICE), 3)
+    assert index.doubtful
+    assert compiled.cache_info().currsize == warmed

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mlsys.distance.language import why_not
-from mlsys.distance.search.index import Index, scorer_of
+from mlsys.distance.search.held import scorer_of
+from mlsys.distance.search.index import Index
 from mlsys.distance.search.kernels.passes import KernelSearch
 from mlsys.distance.search.kernels.screen import ScreenMaxima
 from mlsys.distance.search.kernels.tiles import groups_screened
