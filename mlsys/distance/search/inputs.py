@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlsys.distance.arrays import as_tensor, becomes_numpy
+from mlsys.distance.arrays import as_tensor, becomes_numpy, is_plain
 from mlsys.errors import UserError
 
 
@@ -23,7 +23,7 @@ def checked_rows(rows: Any) -> torch.Tensor:
 def checked_queries(values: Any, shape: Sequence[int], k: int) -> torch.Tensor:
     """Queries as a contiguous tensor (Q, d) that fits rows of `shape` (N, d), and k as well. Raises `UserError`."""
     count, dim = shape
-    queries = as_tensor("queries", values)
+    queries = values if is_plain(values) else as_tensor("queries", values)
     if queries.dim() != 2:
         raise UserError(f"queries of shape {tuple(queries.shape)} must be (count, dim)")
     if queries.shape[1] != dim:
