@@ -7,14 +7,18 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import psutil
 import pytest
+import yaml
 from launching import Launch, launched, process_for
+from sections import simulated
 
 from mlsys.errors import UserError
-from mlsys.serving.process import ChildProcess
+from mlsys.serving import __main__ as serving
+from mlsys.serving.process import USER_ERROR_CODE, ChildProcess
 
 MODES = ["baseline", "queue", "batch", "lb"]
 LB = {"replicas": 2}
@@ -163,12 +167,30 @@ def test_a_signal_while_starting_leaves_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line(
-    mode: str, groups: dict[str, dict[str, Any]], line: str, launch: Launch
+    mode: str,
+    groups: dict[str, dict[str, Any]],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(UserError) as caught, launch(mode, **groups):
+    """What the process says: it would take its time to start, and has threads and a clock of its own."""
+    for name in ("limit_threads", "wall_clock"):
+        monkeypatch.setattr(serving, name, Mock())
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(simulated(mode, **groups)))
+    assert serving.main([str(path)]) == USER_ERROR_CODE
+    said = capsys.readouterr().err.splitlines()
+    assert [one for one in said if one.startswith("error: ")] == said[-1:]
+    assert said[-1].startswith(f"error: {line}")
+
+
+def test_a_mistake_of_a_process_is_the_users(launch: Launch) -> None:
+    with (
+        pytest.raises(UserError, match=r"^batching.max_size=0 must be at least 1$"),
+        launch("batch", batching={"max_size": 0}),
+    ):
         pass
-    assert str(caught.value).startswith(line)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_port_that_is_taken(launch: Launch, batch_url: str) -> None:
