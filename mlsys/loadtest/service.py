@@ -8,7 +8,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,7 @@ class Target:
     section: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, Scalar] = field(default_factory=dict)
     certificate: str | None = None
+    backends: Sequence[str] = ()  # that the user gave to our balancer
 
     def check(self) -> None:
         """Raise ProcessEnded if our service has ended."""
@@ -94,6 +95,10 @@ class Target:
     def _unfit(self, reason: str) -> Exception:
         if self.process is None:
             return UserError(f"server.url={self.url} {reason}")
+        if self.backends and self.process.alive:
+            return UserError(
+                f"server.backends=[{','.join(self.backends)}]: the balancer before them {reason}"
+            )
         with contextlib.suppress(TimeoutError):
             self.process.wait(ENDING_S)
         self.check()
@@ -148,6 +153,7 @@ def running(
             process,
             time.perf_counter() - started,
             certificate=section.get("tls_cert"),
+            backends=section.get("backends") or (),
         )
         calm = True
     finally:

@@ -115,3 +115,16 @@ def test_stats_behind_a_redirect_are_not_asked_for() -> None:
     with answering(b"HTTP/1.1 302 No\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n") as (url, asked):
         assert Target(url, "secret", None, None).stats() == Stats()
     assert len(asked) == 1
+
+
+def test_backends_that_do_not_answer_are_named_and_not_taken_for_an_error_of_the_balancer(
+    tmp_path: Path,
+) -> None:
+    process = ChildProcess([sys.executable, "-c", "import time; time.sleep(600)"], {}, tmp_path / "log")
+    given = ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+    answer = b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"
+    with answering(answer) as (url, _), process, pytest.raises(UserError) as caught:
+        Target(url, None, process, 1.0, backends=given).ask(QUESTION, 2, 5.0)
+    assert str(caught.value) == (
+        f"server.backends=[{','.join(given)}]: the balancer before them answers POST /rag with status 503"
+    )
