@@ -16,7 +16,7 @@ from mlsys import formats, interrupts, progress, record
 from mlsys.errors import UserError, cause, one_line
 from mlsys.files import replace
 from mlsys.record import Record
-from mlsys.report import page, rows, table
+from mlsys.report import page, published, table
 from mlsys.report.rows import Row, Runs
 
 TIMEOUT_S = 20.0
@@ -41,7 +41,7 @@ def _page(words: Sequence[str]) -> int:
         raise UserError(f"--interval={asked.interval:g} must be more than 0")
     if asked.out.is_dir():
         raise UserError(f"--out={asked.out} is a directory: name a file, such as {asked.out / 'index.html'}")
-    others = rows.published(asked.published) if asked.published else []
+    others = published.read(asked.published) if asked.published else []
     runs = gather(asked.paths)
     if not runs and not asked.watch:
         raise UserError(f"no record.json in {', '.join(str(path) for path in asked.paths)}")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from mlsys.errors import UserError
 from mlsys.record import Record, knobs
 
 Runs = Sequence[tuple[Path, Record]]
@@ -52,9 +50,9 @@ def _rows_of(index: int, name: str, record: Record) -> list[Row]:
     if is_number(base.get("value")) and math.isnan(base["value"]):
         base["relative_error"] = math.nan  # nan against nan is no exact answer
     if not record.levels:
-        return [_derived(base)]
+        return [derived(base)]
     return [
-        _derived(
+        derived(
             base | {"level": i} | {key: number(value) for key, value in level.items()} | _course(record, i)
         )
         for i, level in enumerate(record.levels)
@@ -69,7 +67,8 @@ def _course(record: Record, level: int) -> Row:
     return {COURSE: found} if found else {}
 
 
-def _derived(row: Row) -> Row:
+def derived(row: Row) -> Row:
+    """The row with what follows from its figures."""
     bandwidth, copy = row.get("bandwidth_gbps"), row.get("copy_bandwidth_gbps")
     if is_number(bandwidth) and is_number(copy) and copy > 0:
         row.setdefault("copy_share", bandwidth / copy)
@@ -77,42 +76,6 @@ def _derived(row: Row) -> Row:
         row["load"] = row.get("concurrency", row.get("offered_rate_rps"))
         row["engine_ceiling_rps"] = row.get(f"engine.batch_{row.get('engine_batch')}.throughput_rps")
     return row
-
-
-PUBLISHED = {"server": "config.server.name", "metric": "config.metric.name"}
-
-
-def published(path: Path) -> list[Row]:
-    """Others' figures from a CSV, a row a line: columns `server` or `metric`, `n` or `concurrency`, results by name.
-
-    Raises UserError for a file that is no such table.
-    """
-    try:
-        with path.open(newline="") as file:
-            lines = [dict(line) for line in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"--published={path}: {error}") from error
-    if not lines or not {"server", "metric"} & set(lines[0]):
-        raise UserError(f"--published={path} has no column server or metric")
-    return [_published(line) for line in lines]
-
-
-def _published(line: Mapping[str, str]) -> Row:
-    workload = "serving" if "server" in line else "distance"
-    row: Row = {"run": PUBLISHED_RUN, "record": None, "level": None, "workload": workload, "status": "ok"}
-    row |= {"error": None, "started_at": "", "source": PUBLISHED_RUN}
-    for key, text in line.items():
-        if key and text:
-            row[PUBLISHED.get(key, key)] = _number_in(text)
-    return _derived(row)
-
-
-def _number_in(text: str) -> Any:
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    return int(value) if value.is_integer() else value
 
 
 def settings(record: Record) -> dict[str, Any]:

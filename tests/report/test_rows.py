@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from mlsys.report import rows
+from mlsys.report import published, rows
 
 
 def test_a_serving_run_is_a_row_for_each_level_with_its_load_and_ceiling(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_settings_of_another_workload_do_not_vary(tmp_path: Path) -> None:
 def test_published_rows_have_the_names_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "expected.csv"
     path.write_text("metric,n,latency_ms,note\nl2,1000,0.5,slow\n")
-    (row,) = rows.published(path)
+    (row,) = published.read(path)
     assert (row["workload"], row["config.metric.name"], row["n"], row["latency_ms"]) == (
         "distance",
         "l2",

@@ -26,7 +26,7 @@ def write(directory: Path, runs: Runs, reload_s: float | None = None, published:
     """Draw `runs` into `directory`/index.html in one step; returns its path.
 
     `reload_s`: a page that loads itself again that often, for following a sweep. `published`: rows of others' figures
-    (`mlsys.report.rows.published`), shown beside the runs.
+    (`mlsys.report.published`), shown beside the runs.
     """
     return replace(directory / FILE_NAME, render(directory, runs, reload_s, published))
 
