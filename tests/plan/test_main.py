@@ -54,7 +54,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_plan_for_this_machine_keeps_its_promise_when_it_is_run(
     measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = [str(measured), "--rate", f"{RATE:g}", "--slo", f"p95<{LIMIT_MS:g}", "--max-replicas", "4"]
+    asked = [str(measured), "--rate", f"{RATE:g}", "--slo", f"p95<{LIMIT_MS:g}", "--max-replicas", "8"]
     assert main([*asked, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)[0]
     assert plan["replicas"] > 1, plan
