@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from mlsys.distance.search import Index
+from mlsys.distance.search.reference import reference
 
 ROWS = 100_000
 Kind = tuple[str, int, int, int, str, str]  # what is new, dim, queries, k, dtype, metric
@@ -45,17 +46,6 @@ KINDS: list[Kind] = [
 ]
 
 
-def wanted(rows: torch.Tensor, queries: torch.Tensor, k: int, metric: str) -> torch.Tensor:
-    """Row numbers (Q, k) that float64 finds."""
-    held, some = rows.double(), queries.double()
-    if metric == "cosine":
-        held, some = (torch.nn.functional.normalize(side, dim=1) for side in (held, some))
-    if metric in ("dot", "cosine"):
-        return torch.matmul(some, held.T).topk(k, dim=1).indices
-    apart = torch.cdist(some, held, p=float(metric[1]), compute_mode="donot_use_mm_for_euclid_dist")
-    return apart.topk(k, dim=1, largest=False).indices
-
-
 def measured(kind: Kind) -> dict[str, object]:
     """The milliseconds of four searches one after the other, and whether they found what float64 finds."""
     what, dim, count, k, dtype, metric = kind
@@ -71,7 +61,7 @@ def measured(kind: Kind) -> dict[str, object]:
         found = index.search(queries, k)[1]
         torch.cuda.synchronize()
         times_ms.append(round((time.perf_counter() - start) * 1e3, 2))
-    equal = bool((found == wanted(rows, queries, k, metric)).all())
+    equal = bool((found.cpu().numpy() == reference(queries, rows, k, metric)[1]).all())
     return {"what": what, "times_ms": times_ms, "equal": equal, "doubtful": index.doubtful}
 
 

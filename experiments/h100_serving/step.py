@@ -111,7 +111,7 @@ def whole(model: Any, rows: int, context: int) -> None:
     decoders["fused"]._parts = every and replace(every, most_rows=max(rows * context, every.most_rows))
     for name, decoder in decoders.items():
         decoder._rows = [rows]
-        buckets[name] = decoder._bucket(rows, context).record(decoder._pool)[0]
+        buckets[name] = decoder._bucket(rows, context).record()[0]
         works[name] = partial(decoder.generate, prompts, [NEW] * rows, [True] * rows)
     in_turn(f"{rows:4} prompts read", buckets, 3)
     answers = [work() for work in works.values()]

@@ -51,18 +51,19 @@ def _cdist(x: Any, y: Any, metric: str | Metric) -> Any:
     if is_compiling() or tracked(a) or tracked(b):
         value = apply(a, b, key_of(metric))
     else:  # nobody else must see it: without torch's dispatcher a call costs less
-        value = _computed(a.detach().resolve_neg(), b.detach().resolve_neg(), metrics.get(metric))
+        value = _computed(a, b, metrics.get(metric))
     return value.numpy() if becomes_numpy(x, a) and becomes_numpy(y, b) else value
 
 
 @torch.library.custom_op("mlsys::cdist", mutates_args=())
 def cdist_op(x: torch.Tensor, y: torch.Tensor, metric: str) -> torch.Tensor:
     """The distances (Q, N) of all rows of x (Q, n) to all of y (N, n)."""
-    return _computed(x.detach().resolve_neg(), y.detach().resolve_neg(), found(metric))
+    return _computed(x, y, found(metric))
 
 
 @isolated
 def _computed(x: torch.Tensor, y: torch.Tensor, metric: Metric) -> torch.Tensor:
+    x, y = x.detach().resolve_neg(), y.detach().resolve_neg()
     out = torch.empty(len(x), len(y), dtype=result_dtype(x.dtype), device=x.device)
     if not out.numel():
         return out

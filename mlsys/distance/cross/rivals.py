@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from mlsys.distance.baseline import Unavailable, as_numpy
-from mlsys.distance.definition import define, spelled
 from mlsys.distance.metrics import get
 from mlsys.distance.rivals import Rival
+from mlsys.distance.rows.rivals import written
 
 POWERS = {"l2": 2.0, "l1": 1.0}
 SCIPYS = {"l2": "euclidean", "l1": "cityblock", "sqeuclidean": "sqeuclidean", "cosine": "cosine"}
@@ -53,18 +53,10 @@ def _by_torch(problem: Problem, x: torch.Tensor, y: torch.Tensor, said: str) -> 
 
 def torch_compile(problem: Problem) -> Rival:
     """The definition of all pairs, which torch makes one kernel of: (Q, N, n) is never stored, as in KeOps."""
-    expression = get(problem.metric).stated()
-    definition = define(expression)
+    function, expression = written(get(problem.metric))
     x, y = problem.x.float()[:, None], problem.y.float()[None]
-
-    def written(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        words = {"sum": lambda terms: terms.sum(-1), "abs": torch.abs, "sqrt": torch.sqrt}
-        found: torch.Tensor = definition.lines(a, b, **words)
-        return found
-
-    compiled = torch.compile(written, dynamic=False)
-    spoken = spelled(expression, "torch")
-    return Rival(lambda: compiled(x, y), f"torch.compile({spoken}), x[:, None] and y[None], sums over dim=-1")
+    compiled = torch.compile(function, dynamic=False)
+    return Rival(lambda: compiled(x, y), f"torch.compile({expression}), x[:, None] and y[None]")
 
 
 def scipy(problem: Problem) -> Rival:

@@ -15,17 +15,14 @@ from typing import Any
 
 import torch
 
-from mlsys import progress
 from mlsys.cuda_graph import GraphPool
-from mlsys.distance.language import side_by_side
-from mlsys.quantities import cores
 from mlsys.rag.generator.attention import PaddedPrefill, Plan, Slots, StaticDecode, additive
 from mlsys.rag.generator.decoding import forward
 from mlsys.rag.generator.fused_model import Parts, parts_for
 from mlsys.rag.generator.fused_step import FusedStep, Wanted
 from mlsys.rag.generator.kv_cache import heads
 from mlsys.rag.generator.lengths import Lengths
-from mlsys.rag.generator.recorded import pool_on, recorded
+from mlsys.rag.generator.recorded import pool_on, prepare, recorded
 from mlsys.rag.generator.sampling import draw_into
 from mlsys.rag.generator.slot_kernels import TILE
 from mlsys.rag.generator.stepping import Sampling
@@ -41,9 +38,16 @@ class Bucket:
     """The fixed tensors and the two steps of one batch size and prompt length."""
 
     def __init__(
-        self, model: Any, parts: Parts | None, slots: Slots, rows: int, length: int, new: int
+        self,
+        model: Any,
+        parts: Parts | None,
+        slots: Slots,
+        rows: int,
+        length: int,
+        new: int,
+        pool: GraphPool | None,
     ) -> None:
-        self._model, self._slots, self._length = model, slots, length
+        self._model, self._slots, self._length, self._pool = model, slots, length, pool
         self.columns = -(-(length + new) // MASK_STEP) * MASK_STEP
         device = next(model.parameters()).device
         self.ids = torch.zeros(rows * length, dtype=torch.long, device=device)
@@ -70,11 +74,11 @@ class Bucket:
         for step in self._steps:
             step.compile()
 
-    def record(self, pool: GraphPool | None) -> tuple[Callable[[], None], ...]:
+    def record(self) -> tuple[Callable[[], None], ...]:
         """Reading and writing as CUDA graphs, which are recorded once."""
         if not self._recorded:
             self.use()
-            self._recorded = tuple(recorded(work, pool) for work in self._works)
+            self._recorded = tuple(recorded(work, self._pool) for work in self._works)
         return self._recorded
 
     def _read(self) -> None:
@@ -172,17 +176,8 @@ class GraphDecoder:
             self._rows.append(min(self._rows[-1] * 2, max_batch))
         pairs = [(r, n) for r in self._rows for n in self._lengths if r == 1 or r * n <= PASS_TOKENS]
         pairs.sort(key=lambda pair: -pair[0] * (pair[1] + self._max_new + MASK_STEP))
-        if self._pool is None:
-            progress.say("generator.compile=true without CUDA: shapes are fixed, but nothing is recorded")
         buckets = [self._bucket(rows, length) for rows, length in pairs]
-        if self._parts is not None:
-            with side_by_side(cores()):
-                for bucket in buckets:
-                    bucket.compile()
-        with progress.step(f"preparing {len(pairs)} shapes for {self.name}", len(pairs)) as step:
-            for bucket in buckets:
-                bucket.record(self._pool)
-                step.advance()
+        prepare(buckets, self.name, self._pool, fused=self._parts is not None)
 
     def _bucket(self, rows: int, length: int) -> Bucket:
         if (rows, length) not in self._buckets:
@@ -190,7 +185,7 @@ class GraphDecoder:
             if size > self._largest:  # the slots' memory will move: what was recorded points to the old
                 self._buckets.clear()
                 self._largest = size
-            bucket = Bucket(self._model, self._parts, self._slots, rows, length, self._max_new)
+            bucket = Bucket(self._model, self._parts, self._slots, rows, length, self._max_new, self._pool)
             self._buckets[rows, length] = bucket
         return self._buckets[rows, length]
 
@@ -221,7 +216,7 @@ class GraphDecoder:
         answers: Lengths,
         sampling: Sequence[Sampling],
     ) -> list[list[int]]:
-        read, write = bucket.record(self._pool)
+        read, write = bucket.record()
         bucket.use()
         rows = len(bucket.last)
         filled = [*prompts, *[prompts[0]] * (rows - len(prompts))]

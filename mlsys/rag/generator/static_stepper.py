@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 
-from mlsys import progress
-from mlsys.distance.language import side_by_side, why_not
+from mlsys.distance.language import why_not
 from mlsys.errors import UserError
-from mlsys.quantities import cores
 from mlsys.rag.generator.fused_model import parts_for
 from mlsys.rag.generator.kv_cache import Heads
 from mlsys.rag.generator.kv_memory import Sizes
+from mlsys.rag.generator.recorded import prepare
 from mlsys.rag.generator.sampling import draw_into
 from mlsys.rag.generator.slot_kernels import TILE
 from mlsys.rag.generator.slot_stepper import Found, SlotStepper
@@ -51,23 +50,14 @@ class StaticStepper(SlotStepper):
 
     @torch.inference_mode()
     def warm(self, max_step_tokens: int) -> None:
-        """Record every shape. What this machine has not run before is compiled first, by a thread for each core."""
+        """Record every shape."""
         longest = -(-max_step_tokens // TILE) * TILE + MORE_TOKENS
         self._tokens = _doubling(FEWEST_TOKENS, longest)
         shapes = [(rows, tokens) for rows in self._mixed_rows for tokens in self._tokens]
         shapes = sorted([*shapes, *((rows, 0) for rows in self._rows)], key=lambda shape: -sum(shape))
-        if self._common.pool is None:
-            progress.say("generator.compile=true without CUDA: shapes are fixed, but nothing is recorded")
-        started = time.perf_counter()
+        started, common = time.perf_counter(), self._common
         steps = [self._made(*shape) for shape in shapes]
-        if self._common.parts is not None:
-            with side_by_side(cores()):
-                for one in steps:
-                    one.compile()
-        with progress.step(f"preparing {len(shapes)} shapes for {self.name}", len(shapes)) as step:
-            for one in steps:
-                one.record()
-                step.advance()
+        prepare(steps, self.name, common.pool, fused=common.parts is not None)
         self._warm_s = time.perf_counter() - started
 
     def _made(self, rows: int, tokens: int) -> StaticStep:
