@@ -29,6 +29,7 @@ DTYPES = {"float32": "f32", "bfloat16": "bf16"}
 KV_DTYPES = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "int8": "u8"}
 WEIGHTS = ("float16", "file")
 LOOK_S = 0.1
+Begun = tuple[Prompt, Wanted, Callable[[], None] | None, Callable[[str], None] | None]
 
 
 class OpenVINO:
@@ -143,7 +144,7 @@ class OpenVINO:
     def generate(self, prompts: list[Prompt], wanted: Sequence[Wanted] = ()) -> list[Completion]:
         """Answers for all of them, together. Those that nobody waits for any more are given up."""
         wanted = wanted or [Wanted()] * len(prompts)
-        begun = [self.begin(*each) for each in zip(prompts, wanted, strict=True)]
+        begun = self._begin([(*each, None, None) for each in zip(prompts, wanted, strict=True)])
         while wait(begun, timeout=LOOK_S).not_done:
             for future, one in zip(begun, wanted, strict=True):
                 if one.unwanted():
@@ -158,10 +159,17 @@ class OpenVINO:
         tell: Callable[[str], None] | None = None,
     ) -> Future[Completion]:
         """From any thread: one answer. Cancelling the future ends it; the callbacks come in the engine's thread."""
-        answer = Answer(self, prompt, wanted, tell)
-        job = Job(self._ids(prompt), self._config(wanted), begins or _nothing, answer.wrote)
-        self._engine.begin(job)
-        return answer.of(job.future)
+        return self._begin([(prompt, wanted, begins, tell)])[0]
+
+    def _begin(self, asked: Sequence[Begun]) -> list[Future[Completion]]:
+        """Together, so that the engine's next step has all of them."""
+        jobs, begun = list[Job](), list[Future[Completion]]()
+        for prompt, wanted, begins, tell in asked:
+            answer = Answer(self, prompt, wanted, tell)
+            jobs.append(Job(self._ids(prompt), self._config(wanted), begins or _nothing, answer.wrote))
+            begun.append(answer.of(jobs[-1].future))
+        self._engine.begin(jobs)
+        return begun
 
     def _ids(self, prompt: Prompt) -> Any:
         import numpy as np

@@ -7,9 +7,9 @@ while it computes a step, so that the process's other threads get their turn in 
 from __future__ import annotations
 
 import itertools
-import queue
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -48,7 +48,8 @@ class Stepped:
     """Answers that begin before `drive` wait for it."""
 
     def __init__(self) -> None:
-        self._arriving, self._jobs = queue.SimpleQueue[Job | None](), list[Job]()
+        self._arriving, self._jobs = deque[Job](), list[Job]()
+        self._told, self._over = threading.Condition(), False
         self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._engine: Engine
@@ -62,20 +63,24 @@ class Stepped:
     @property
     def waiting(self) -> int:
         """How many answers the engine has not been given."""
-        return self._arriving.qsize()
+        return len(self._arriving)
 
     @property
     def in_flight(self) -> int:
         """How many it has."""
         return len(self._jobs)
 
-    def begin(self, job: Job) -> None:
-        """From any thread; `job.future` tells of its end. Cancelling that ends the answer."""
-        self._arriving.put(job)
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """From any thread: the next step has all of them. A job's future tells of its end; cancelling it ends it."""
+        with self._told:
+            self._arriving.extend(jobs)
+            self._told.notify()
 
     def stop(self) -> None:
         """From another thread: leave everything as it is."""
-        self._arriving.put(None)
+        with self._told:
+            self._over = True
+            self._told.notify()
         self._thread.join(STOP_S)
 
     def _work(self) -> None:
@@ -87,10 +92,7 @@ class Stepped:
 
     def _admit(self) -> bool:
         """Give the engine whoever has come; wait where there is nothing to do. False: it is over."""
-        while not self._jobs or not self._arriving.empty():
-            job = self._arriving.get()
-            if job is None:
-                return False
+        while (job := self._next()) is not None:
             if job.future.cancelled():
                 continue
             try:
@@ -100,7 +102,13 @@ class Stepped:
             else:
                 self._jobs.append(job)
                 job.begins()
-        return True
+        return not self._over
+
+    def _next(self) -> Job | None:
+        """Who has come; None where the engine has work and nobody has, or it is over."""
+        with self._told:
+            self._told.wait_for(lambda: self._jobs or self._arriving or self._over)
+            return self._arriving.popleft() if self._arriving and not self._over else None
 
     def _step(self) -> None:
         for job in [job for job in self._jobs if job.future.cancelled()]:

@@ -57,7 +57,7 @@ def test_a_batch_is_written_together_and_ends_at_the_end_token(start: Start) -> 
     assert [(one.text, one.tokens, one.finish) for one in answers] == [(TEXT.strip(), written, "stop")] * 2
     assert engine.prompts == [prompt.ids for prompt in prompts]
     assert [one.prompt_tokens for one in answers] == [prompt.tokens for prompt in prompts]
-    assert max(engine.steps) == 2
+    assert set(engine.steps) == {2}
 
 
 def test_answers_of_a_fixed_length_go_on_and_their_text_ends_where_ours_would(start: Start) -> None:
