@@ -63,9 +63,9 @@ class Measured:
 
         entry, rounds = self.entry, self.rounds
         entry.workload = workload_kind(self.plain)
-        _say_unused(entry.workload, entry.command)
         with ranks.here().job(self.plain):
             workload = build(self.plain, self.directory, self.asked)
+            _say_unused(entry.workload, entry.command)  # after what is wrong with them
             if self.sink is None:
                 self.sink = signatures.make("tracking", self.plain["tracking"])
                 self.sink.open(entry, self.directory)

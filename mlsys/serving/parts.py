@@ -25,8 +25,9 @@ def of(config: dict[str, Any], directory: Path) -> Parts:
 
 def check(config: Mapping[str, Any]) -> None:
     """Raise UserError for a knob that a part of the pipeline refuses, before any process is started for it."""
-    for group in ("corpus", "embedder", "retriever", "generator"):
-        signatures.make(group, config[group])
+    for group in ("corpus", "embedder", "retriever", "generator", "reranker"):
+        if config[group]["name"] != "none":
+            signatures.make(group, config[group])
 
 
 def _pipeline(config: dict[str, Any]) -> Pipeline:

@@ -140,6 +140,13 @@ def test_a_word_that_changes_nothing_is_named(typed: Typed) -> None:
     assert sum("does not use" in line for line in err) == 1
 
 
+def test_a_word_that_is_wrong_is_told_to_be_wrong_and_not_to_change_nothing(typed: Typed) -> None:
+    code, _, err = typed("workload=search", "baselines=[nonsense]", "device=cpu")
+    assert code == cli.FAILED
+    assert not any("changes nothing" in line for line in err)
+    assert sum("is not a baseline" in line for line in err) == 1
+
+
 def test_a_directory_that_another_process_measures_into_is_left_to_it(typed: Typed, outputs: Path) -> None:
     line = ("size=1e3", "repeats=1", "warmup=0", "baselines=[]", "device=cpu")
     claim = live.claim(outputs / "here")
