@@ -112,7 +112,7 @@ async def test_clients_get_the_servers_answers(mode: str) -> None:
 async def test_what_that_server_does_wrong_is_told_its_own_client_and_nobody_else(
     mode: str, behaviour: Behaviour, status: int, said: str
 ) -> None:
-    async with client(mode, behaviour, timeout_ms=300.0) as asking:
+    async with client(mode, behaviour, timeout_ms=300.0 if status == 504 else 20_000.0) as asking:
         asked = time.monotonic()
         found, body, headers = await asking.ask()
         assert time.monotonic() - asked < 60
@@ -141,9 +141,12 @@ async def test_a_client_that_leaves_takes_its_request_along(mode: str) -> None:
 @pytest.mark.parametrize("mode", GROUPS)
 async def test_a_deadline_ends_the_request_there(mode: str) -> None:
     async with client(mode, double.hangs) as asking:
-        status, body, _ = await asking.ask(timeout_ms=200)
-        assert (status, "deadline" in body["detail"]) == (504, True)
-        await eventually(lambda: asking.there.left == 1, 60)
+        timeout_ms = 100
+        while not asking.there.asked:  # a machine that stands still can be late for it
+            timeout_ms *= 2
+            status, body, _ = await asking.ask(timeout_ms=timeout_ms)
+            assert (status, "deadline" in body["detail"]) == (504, True)
+        await eventually(lambda: asking.there.left == len(asking.there.asked), 60)
 
 
 @pytest.mark.parametrize("mode", GROUPS)
