@@ -86,23 +86,40 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
                 )
             )
             time.sleep(0.2)
-        _wait(variables, started, folder)
+        _until(["sinfo", "-h", "-o", "%T"], "idle", variables, started, folder)
         yield variables
+        _until(["squeue", "-h", "-o", "%T"], "", variables, started, folder)
     finally:
         for process in reversed(started):
-            with suppress(psutil.NoSuchProcess):
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    child.kill()
             process.kill()
             process.wait()
+        for left in _of(folder):
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
 
 
-def _wait(variables: dict[str, str], started: list[subprocess.Popen[bytes]], folder: Path) -> None:
+def _of(folder: Path) -> list[psutil.Process]:
+    """Its processes: a job's own daemon is nobody's child, and writes its title over its environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            paths = [process.environ().get("SLURM_CONF", "")]
+            paths += [opened.path for opened in process.open_files()]
+            if any(folder in Path(path).parents for path in paths):
+                found.append(process)
+    return found
+
+
+def _until(
+    ask: list[str],
+    answer: str,
+    variables: dict[str, str],
+    started: list[subprocess.Popen[bytes]],
+    folder: Path,
+) -> None:
     for _ in range(600):
-        said = subprocess.run(
-            ["sinfo", "-h", "-o", "%T"], env={**os.environ, **variables}, capture_output=True, text=True
-        )
-        if said.stdout.strip() == "idle":
+        said = subprocess.run(ask, env={**os.environ, **variables}, capture_output=True, text=True)
+        if said.returncode == 0 and said.stdout.strip() == answer:
             return
         ended = [process.args for process in started if process.poll() is not None]
         assert not ended, (ended, *(log.read_text() for log in folder.glob("*.log")))
