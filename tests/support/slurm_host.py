@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "sinfo")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "sinfo", "squeue")
 CONFIGURATION = """
 ClusterName=mlsys
 SlurmctldHost={host}(127.0.0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -216,15 +215,15 @@ def test_misbehaviour_fails_its_own_request_in_words_and_is_counted(
 
 @pytest.mark.parametrize("behaviour", [double.hangs, double.drips], ids=["hang", "slow_body"])
 def test_what_does_not_end_is_given_up_when_its_time_is_over(start: Started, behaviour: Behaviour) -> None:
-    generator, there = start(behaviour, timeout_ms=200.0)
-    (answer,) = generator.generate(generator.prompts(ASKED))
-    assert failure(answer).status == 504
-    assert "gives no whole answer within 200 ms" in str(answer.failure)
-    assert len(there.asked) <= 1  # a machine that stands still can be late for it
-    until = time.monotonic() + 30
-    while there.running and time.monotonic() < until:
-        time.sleep(0.01)
-    assert there.running == 0
+    for timeout_ms in (200, 2_000, 20_000):  # a machine that stands still can be late for it
+        generator, there = start(behaviour, timeout_ms=float(timeout_ms))
+        (answer,) = generator.generate(generator.prompts(ASKED))
+        assert failure(answer).status == 504
+        assert f"gives no whole answer within {timeout_ms} ms" in str(answer.failure)
+        if there.asked:
+            break
+    assert len(there.asked) == 1
+    eventually(lambda: there.running == 0)
 
 
 def test_one_of_a_batch_fails_alone(start: Started) -> None:
@@ -264,15 +263,10 @@ def test_without_retries_it_is_not(start: Started) -> None:
 
 def test_what_nobody_waits_for_is_cancelled_there(start: Started) -> None:
     generator, there = start(double.hangs)
-    gone = threading.Event()
-    wanted = [Wanted(unwanted=gone.is_set)]
-    threading.Timer(0.2, gone.set).start()
+    wanted = [Wanted(unwanted=lambda: bool(there.asked))]
     (answer,) = generator.generate(generator.prompts(ASKED), wanted)
     assert failure(answer).kind == "cancelled"
-    until = time.monotonic() + 30
-    while not there.left and time.monotonic() < until:
-        time.sleep(0.01)
-    assert there.left == 1
+    eventually(lambda: there.left == 1)
     assert generator.upstream.counts["cancelled"] == 1
 
 
