@@ -13,9 +13,8 @@ import torch
 
 Result = TypeVar("Result")
 
-_capturing: dict[
-    int, threading.Lock
-] = {}  # of each GPU: of many streams that were handed out, two may be the same
+# Of each GPU: of many streams that were handed out, two may be the same.
+_capturing: dict[int, threading.Lock] = {}
 
 
 class GraphPool:

@@ -30,9 +30,7 @@ def tried(
                 peer = PEERS[name](problem)
                 result = peer.call()
                 found = peer.found(result)[sample] if peer.found is not None else None
-            except (
-                Exception
-            ) as error:  # whatever fails in another's library is told, and the others are measured
+            except Exception as error:  # of another's library: it is told, and the others are measured
                 values[f"baseline.{name}.error"] = one_line(error)
                 continue
             finally:
