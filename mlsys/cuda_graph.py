@@ -5,16 +5,29 @@ A small model's step and a small search take longer to launch than to compute. A
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 Result = TypeVar("Result")
 
-# Of each GPU: of many streams that were handed out, two may be the same.
-_capturing: dict[int, threading.Lock] = {}
+_capturing = threading.Lock()  # of many streams that were handed out, two may be the same
+
+
+@contextmanager
+def _nothing_swept() -> Iterator[None]:
+    """Keep Python from freeing cycles of objects: a graph among them, freed by this thread, ends its capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class GraphPool:
@@ -28,7 +41,6 @@ class GraphPool:
         self._device = torch.cuda.current_device() if device.index is None else device.index
         self._stream = torch.cuda.Stream(self._device, priority=-1)
         self._memory = torch.cuda.graph_pool_handle()
-        self._lock = _capturing.setdefault(self._device, threading.Lock())
 
     def capture(self, work: Callable[[], Result], warm: bool = True) -> tuple[torch.cuda.CUDAGraph, Result]:
         """`work` as a graph, and what it gave: each replay writes that anew. Other threads go on meanwhile.
@@ -37,14 +49,15 @@ class GraphPool:
         RuntimeError for what cannot be captured.
         """
         before, graph = torch.cuda.current_stream(self._device), torch.cuda.CUDAGraph()
-        with self._lock, torch.cuda.stream(self._stream):
+        with _capturing, torch.cuda.stream(self._stream):
             self._stream.wait_stream(before)
             if warm:
                 work()
-            graph.capture_begin(self._memory, capture_error_mode="thread_local")
-            try:
-                found = work()
-            finally:
-                graph.capture_end()
+            with _nothing_swept():
+                graph.capture_begin(self._memory, capture_error_mode="thread_local")
+                try:
+                    found = work()
+                finally:
+                    graph.capture_end()
         before.wait_stream(self._stream)
         return graph, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
@@ -42,3 +43,25 @@ def test_threads_capture_while_others_compute() -> None:
     for thread in threads:
         thread.join()
     assert sorted(sums) == list(range(4))
+
+
+def test_a_graph_that_nothing_refers_to_is_not_freed_during_a_capture() -> None:
+    """CUDA ends a capture whose thread frees another graph, and Python frees cycles when it likes."""
+    x, before = torch.ones(1000, device=GPU), gc.get_threshold()
+    others = [GraphPool(GPU).capture(lambda: x * 3)[0]]
+
+    def work() -> torch.Tensor:
+        cycle: list[object] = [others.pop()]
+        cycle.append(cycle)
+        del cycle
+        kept = [[number] for number in range(1000)]  # Python looks for cycles after so many new objects
+        return x * len(kept)
+
+    gc.set_threshold(10)
+    try:
+        graph, found = GraphPool(GPU).capture(work, warm=False)
+    finally:
+        gc.set_threshold(*before)
+    graph.replay()
+    assert found.sum().item() == 1e6
+    assert gc.isenabled()
