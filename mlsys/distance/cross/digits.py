@@ -24,10 +24,8 @@ SHIFT = tl and tl.constexpr(1.5 * 2**52)  # float64 plus it has no digits after 
 BIASED = tl and tl.constexpr(0x44C8 << 48)  # the bits of float64 1.5 · 2^77: a whole number more is 2^25 more
 BIAS = tl and tl.constexpr(1.5 * 2**77)
 NARROWER = tl and tl.constexpr(896)  # how far apart float64's exponents are from those of float32
-LEAST, MOST = (
-    tl and tl.constexpr(2.0**-120),
-    tl and tl.constexpr(2.0**120),
-)  # squares that float32 holds with ease
+# The upper halves of float64 2^-120 and 2^120: float32 holds squares between them with ease.
+LEAST, MOST = tl and tl.constexpr((1023 - 120) << 20), tl and tl.constexpr((1023 + 120) << 20)
 MARK = tl and tl.constexpr(-1.0)  # no distance is negative
 
 
@@ -134,25 +132,30 @@ def digits_kernel(  # type: ignore[no-untyped-def]
 
 
 @jit
-def narrowed(value):  # type: ignore[no-untyped-def]
-    """Float64 in the range of float32 and above 0 as float32: several times as fast as the GPU's conversion."""
-    bits = value.to(tl.int64, bitcast=True) + (1 << 28)
-    return ((bits >> 29) - (NARROWER << 23)).to(tl.int32).to(tl.float32, bitcast=True)
+def in_range(value):  # type: ignore[no-untyped-def]
+    """Whether float64 is from `LEAST` to `MOST`, by its upper half."""
+    high = (value.to(tl.int64, bitcast=True) >> 32).to(tl.int32)
+    return (high - LEAST).to(tl.uint32, bitcast=True) < MOST - LEAST
 
 
 @jit
-def widened(value):  # type: ignore[no-untyped-def]
-    """Float32 above 0 as float64, in the same way."""
-    bits = value.to(tl.int32, bitcast=True).to(tl.int64) << 29
-    return (bits + (NARROWER << 52)).to(tl.float64, bitcast=True)
+def ended(value, FORM: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A square in that range as float32, and the distance. The GPU's own conversion takes several times as long.
 
-
-@jit
-def rounded_root(value, near):  # type: ignore[no-untyped-def]
-    """The root of a float64, of which `near` is the float32: one step of Newton's from the root of float32."""
-    inverse = tl.rsqrt(near)
-    root = widened(near * inverse)
-    return narrowed(root + (value - root * root) * widened(0.5 * inverse))
+    The root is that of the float32 below the square, and one step of Newton's that knows of the rest.
+    """
+    bits = value.to(tl.int64, bitcast=True)
+    if FORM == "l2":
+        high = ((bits >> 29) - (NARROWER << 23)).to(tl.int32)
+        near, power = high.to(tl.float32, bitcast=True), (high & 0x7F800000).to(tl.float32, bitcast=True)
+        rest = (bits & 0x1FFFFFFF).to(tl.int32).to(tl.float32) * (power * 2.220446049250313e-16)
+        inverse = tl.rsqrt(near)
+        root = near * inverse
+        found = tl.fma(tl.fma(-root, root, near) + rest, 0.5 * inverse, root)
+    else:
+        near = (((bits + (1 << 28)) >> 29) - (NARROWER << 23)).to(tl.int32).to(tl.float32, bitcast=True)
+        found = near * 0.5 if FORM == "cosine" else near
+    return near, found
 
 
 @jit_once("queries", "rows", "width")
@@ -191,92 +194,14 @@ def squares_kernel(  # type: ignore[no-untyped-def]
         c5 = tl.dot(x4, y1, c5, out_dtype=tl.int32)
         c6 = tl.dot(x4, y2, c6, out_dtype=tl.int32)
     whole = (c2.to(tl.int64) * 256 + c3) * 65536 + (c4.to(tl.int64) * 256 + c5) + (c6 >> 8)
-    product = (whole + BIASED).to(
-        tl.float64, bitcast=True
-    ) - BIAS  # twice it, as its last digit stands for 2^24
-    left, right = q < queries, r < rows
-    r_at = r + queries
-    factor = (
-        tl.load(scales + q, mask=left, other=1.0)[:, None]
-        * tl.load(scales + r_at, mask=right, other=1.0)[None, :]
-    )
-    value = (
-        tl.load(squares + q, mask=left, other=1.0)[:, None]
-        + tl.load(squares + r_at, mask=right, other=1.0)[None, :]
-    )
-    value -= product * factor
-    near = narrowed(value)
-    far = (
-        tl.load(limits + q, mask=left, other=0.0)[:, None]
-        + tl.load(limits + r_at, mask=right, other=0.0)[None, :]
-    )
-    good = (value > LEAST) & (value < MOST) & (near > far * far)
-    if FORM == "l2":
-        found = rounded_root(value, near)
-    elif FORM == "cosine":
-        found = near * 0.5
-    else:
-        found = near
-    inside = left[:, None] & right[None, :]
+    product = (whole + BIASED).to(tl.float64, bitcast=True) - BIAS  # twice it: a whole number stands for 2^24
+    left, right = tl.minimum(q, queries - 1), tl.minimum(r, rows - 1) + queries
+    factor = tl.load(scales + left)[:, None] * tl.load(scales + right)[None, :]
+    value = tl.load(squares + left)[:, None] + tl.load(squares + right)[None, :] - product * factor
+    far = tl.load(limits + left)[:, None] + tl.load(limits + right)[None, :]
+    near, found = ended(value, FORM)
+    good = in_range(value) & (near > far * far)
     corner = out + line.to(tl.int64) * rows + (first - queries)
     place = tl.arange(0, SIDE)[:, None] * rows + tl.arange(0, SIDE)[None, :]
-    tl.store(corner + place, tl.where(good, found, MARK), mask=inside)
-    doubtful = (inside & (good == 0)).to(tl.int32)
-    tl.store(flags + tl.program_id(0), tl.max(tl.max(doubtful, axis=1), axis=0))
-
-
-@jit_once("queries", "rows", "n")
-def again_kernel(  # type: ignore[no-untyped-def]
-    x, y, out, flags, queries, rows, n,
-    TERMS: tl.constexpr, FINISH: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr,
-    SIDE: tl.constexpr, LINES: tl.constexpr, GROUP: tl.constexpr, PAIRS: tl.constexpr, BK: tl.constexpr,
-):  # fmt: skip
-    """Compute marked distances from the elements, PAIRS at a time; a program for LINES rows of each of GROUP tiles."""
-    PARTS: tl.constexpr = SIDE // LINES
-    tiles = tl.cdiv(queries, SIDE) * tl.cdiv(rows, SIDE)
-    first = (tl.program_id(0) // PARTS) * GROUP
-    some = first + tl.arange(0, GROUP)
-    if tl.max(tl.load(flags + some, mask=some < tiles, other=0), axis=0) > 0:
-        for tile in range(first, tl.minimum(first + GROUP, tiles)):
-            if tl.load(flags + tile) > 0:
-                line = (tile % tl.cdiv(queries, SIDE)) * SIDE + (tl.program_id(0) % PARTS) * LINES
-                column = (tile // tl.cdiv(queries, SIDE)) * SIDE
-                settle(
-                    x, y, out, line, column, queries, rows, n,
-                    TERMS, FINISH, SUMS, ELEMENT, SIDE, LINES, PAIRS, BK,
-                )  # fmt: skip
-
-
-@jit
-def settle(  # type: ignore[no-untyped-def]
-    x, y, out, line, column, queries, rows, n,
-    TERMS: tl.constexpr, FINISH: tl.constexpr, SUMS: tl.constexpr, ELEMENT: tl.constexpr,
-    SIDE: tl.constexpr, LINES: tl.constexpr, PAIRS: tl.constexpr, BK: tl.constexpr,
-):  # fmt: skip
-    """Compute the marked ones of (LINES, SIDE) distances, the first at `line` and `column`."""
-    at = tl.arange(0, LINES * SIDE)
-    line += at // SIDE
-    column += at % SIDE
-    inside = (line < queries) & (column < rows)
-    marked = tl.load(out + line.to(tl.int64) * rows + column, mask=inside, other=0.0) == MARK
-    place = tl.cumsum(marked.to(tl.int32), axis=0) - 1
-    number = tl.sum(marked.to(tl.int32), axis=0)
-    for first in range(0, number, PAIRS):
-        slot = first + tl.arange(0, PAIRS)
-        chosen = marked[:, None] & (place[:, None] == slot[None, :])
-        q = tl.sum(tl.where(chosen, line[:, None], 0), axis=0).to(tl.int64)
-        r = tl.sum(tl.where(chosen, column[:, None], 0), axis=0).to(tl.int64)
-        a = tl.zeros([PAIRS, BK], tl.float64)
-        b, c = a, a
-        for k in range(0, n, BK):
-            col = k + tl.arange(0, BK)
-            known = (col < n)[None, :]
-            u = tl.load(x + q[:, None] * n + col[None, :], mask=known, other=0).to(ELEMENT)
-            v = tl.load(y + r[:, None] * n + col[None, :], mask=known, other=0).to(ELEMENT)
-            terms = TERMS(u, v)
-            a += tl.where(known, terms[0], 0.0)
-            if SUMS == 3:
-                b += tl.where(known, terms[1], 0.0)
-                c += tl.where(known, terms[2], 0.0)
-        found = FINISH(tl.sum(a, axis=1), tl.sum(b, axis=1), tl.sum(c, axis=1))
-        tl.store(out + q * rows + r, found.to(tl.float32), mask=slot < number)
+    tl.store(corner + place, tl.where(good, found, MARK), mask=(q < queries)[:, None] & (r < rows)[None, :])
+    tl.store(flags + tl.program_id(0), tl.max(tl.max(1 - good.to(tl.int32), axis=1), axis=0))

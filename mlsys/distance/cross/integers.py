@@ -1,10 +1,10 @@
-"""Squared distances of all pairs on a GPU by way of whole numbers: launching the kernels of `digits`."""
+"""Squared distances of all pairs on a GPU by way of whole numbers: launching the kernels of `digits` and `doubtful`."""
 
 from __future__ import annotations
 
 import torch
 
-from mlsys.distance.cross import digits
+from mlsys.distance.cross import digits, doubtful
 from mlsys.distance.metrics import Metric
 from mlsys.distance.rows.gpu import said_of
 from mlsys.distance.search.kernels.launch import compiled, kinds, placed
@@ -15,7 +15,7 @@ HOPPER = 9  # compute capability
 MOST_DIM = 8000  # of longer rows the sums of products leave the whole numbers of float64
 SIDE, BK, STAGES, WARPS = 64, 64, 3, 4  # of the matrix unit's tiles
 MIDDLE = {"SAMPLE": 16, "WIDTH": 32}
-CODED = {"LINES": 4, "WIDTH": 256}
+CODED, CODERS = {"LINES": 1, "WIDTH": 256}, 1  # a row lies in one warp, which need not wait for others
 AGAIN = {"LINES": 16, "GROUP": 16, "PAIRS": 16, "BK": 128}
 
 
@@ -48,7 +48,7 @@ def computed(x: torch.Tensor, y: torch.Tensor, metric: Metric, out: torch.Tensor
     )
     block = descriptor(numbers, SIDE, BK)
     squares.bind(tiles, out, flags, *sides, block, queries, rows, numbers.shape[1])()
-    again = compiled(digits.again_kernel, 4, kinds(x, y), **said_of(metric, x.dtype), SIDE=SIDE, **AGAIN)
+    again = compiled(doubtful.again_kernel, 4, kinds(x, y), **said_of(metric, x.dtype), SIDE=SIDE, **AGAIN)
     programs = -(-tiles // AGAIN["GROUP"]) * (SIDE // AGAIN["LINES"])
     again.bind(programs, x, y, out, flags, queries, rows, n)()
 
@@ -69,7 +69,7 @@ def coded(x: torch.Tensor, y: torch.Tensor, center: torch.Tensor, form: str) -> 
     made = torch.empty(4 * count, width, dtype=torch.int8, device=x.device)
     scales, squares = torch.empty(2, count, dtype=torch.float64, device=x.device)
     limits = torch.empty(count, dtype=torch.float32, device=x.device)
-    kernel = compiled(digits.digits_kernel, 4, kinds(x, y), FORM=form, **CODED)
+    kernel = compiled(digits.digits_kernel, CODERS, kinds(x, y), FORM=form, **CODED)
     programs = sum(-(-each // CODED["LINES"]) for each in (queries, rows))
     kernel.bind(programs, x, y, center, made, scales, squares, limits, queries, rows, n, width // 16)()
     return made, scales, squares, limits

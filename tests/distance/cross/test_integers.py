@@ -8,7 +8,7 @@ import torch
 from mlsys.distance.cross import integers
 from mlsys.distance.metrics import get
 
-ROUNDING = 6.1e-8  # half a unit of float32's last place; the bound for what digits lose is as much again
+ROUNDING = 9e-8  # half a unit of float32's last place is 6e-8; Triton's interpreter rounds twice in an fma
 
 
 def normal(count: int, n: int, seed: int = 0) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_one_row_far_off_moves_no_other() -> None:
     assert float(errors(x, y, "sqeuclidean").max()) < ROUNDING
 
 
-@pytest.mark.parametrize("scale", [1e-35, 1e30])
+@pytest.mark.parametrize("scale", [1e-35, 1e-20, 1e-19, 1e17, 1e18, 1e30])
 def test_squares_may_leave_the_range_of_float32(scale: float) -> None:
     x, y = (normal(3, 20) * scale).float(), (normal(4, 20, 1) * scale).float()
     assert float(errors(x, y).max()) < ROUNDING
