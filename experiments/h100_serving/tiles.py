@@ -1,11 +1,11 @@
 """The tiles of a fused step, each tried in the step as a whole:
 
-    python experiments/h100_serving/tiles.py smollm2-135m 1,32,128,1024 [compile NUMBER COUNT]
+    python experiments/h100_serving/tiles.py smollm2-135m 1,32,128,1024 [only=qkv,attend] [compile=NUMBER/COUNT]
 
 Steps of up to 256 rows write, longer ones read prompts of 256 tokens. One product after the other is tried in other
 tiles, its fastest is kept, and the step by torch's kernels stands beside. A kernel alone, repeated over all layers,
-would find its weights in the cache, where a step does not. With `compile` the kernels are only compiled, this process's
-part of them. Prints ms of a step, fastest first.
+would find its weights in the cache, where a step does not. `only` names what is tried. With `compile` the kernels are
+only compiled, this process's part of them. Prints ms of a step, fastest first.
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ TRIED = {
         (16, 16, 64, 1, 4), (16, 64, 128, 4, 4), (32, 16, 128, 2, 4), (32, 16, 256, 2, 4),
         (32, 32, 128, 4, 4), (32, 32, 256, 4, 3), (32, 64, 64, 4, 4), (32, 64, 128, 4, 4),
         (32, 128, 64, 4, 4), (32, 128, 128, 4, 3), (32, 64, 256, 4, 3), (32, 64, 256, 8, 3),
+        (16, 16, 256, 2, 4), (16, 32, 256, 4, 3), (16, 64, 256, 4, 3), (32, 32, 512, 4, 2),
     ),
     256: (
         (32, 16, 128, 2, 4), (64, 16, 256, 4, 4), (64, 32, 64, 4, 4), (64, 32, 128, 4, 4),
         (64, 64, 64, 4, 4), (64, 64, 128, 4, 4), (64, 128, 64, 4, 4), (128, 32, 64, 4, 4),
         (128, 64, 64, 4, 4), (128, 128, 64, 8, 4), (64, 64, 256, 4, 3), (128, 64, 128, 8, 3),
+        (128, 32, 128, 4, 4), (128, 64, 64, 8, 4), (128, 16, 128, 4, 4), (64, 32, 256, 4, 3),
     ),
     1 << 30: (
         (64, 32, 64, 4, 4), (64, 64, 64, 4, 4), (64, 128, 64, 4, 4), (128, 32, 64, 4, 4),
@@ -103,8 +105,8 @@ def measured(fused: FusedStep) -> float:
 class Tuning:
     """One step, whose tiles are tried."""
 
-    def __init__(self, model: Any, rows: int, part: list[int] | None) -> None:
-        self._rows, self._part = rows, part
+    def __init__(self, model: Any, rows: int, part: list[int] | None, only: set[str]) -> None:
+        self._rows, self._part, self._only = rows, part, only
         self.made = whole(model, rows, True, part is None)
         self.fused = fused_step(self.made)
 
@@ -112,6 +114,8 @@ class Tuning:
         self, label: str, choices: list[Any], put: Callable[[Any], None], one: Callable[[], None]
     ) -> None:
         """The fastest of `choices` stays."""
+        if self._only and label not in self._only:
+            return
         found = []
         for number, choice in enumerate(choices):
             if self._part is not None and number % self._part[1] != self._part[0]:
@@ -177,20 +181,22 @@ class Tuning:
 
 
 def main() -> None:
-    part = [int(each) for each in sys.argv[4:6]] if "compile" in sys.argv else None
-    model = network(sys.argv[1], torch.bfloat16, 1 if part else None)
+    shape, rows, *words = sys.argv[1:]
+    given = dict(word.split("=") for word in words)
+    only = set(given.get("only", "").split(",")) - {""}
+    part = [int(each) for each in given["compile"].split("/")] if "compile" in given else None
+    model = network(shape, torch.bfloat16, 1 if part else None)
     _fuse_norms(model)
     if part is not None:
         static_step.recorded = lambda work, *_: work
     with torch.inference_mode():
-        for rows in (int(each) for each in sys.argv[2].split(",")):
+        for count in (int(each) for each in rows.split(",")):
             if part is None:
-                plain = whole(model, rows, False)
-                print(
-                    f"{rows:5} rows torch: {statistics.median(timed(plain._run, 10) for _ in range(5)):.4f}"
-                )
+                plain = whole(model, count, False)
+                middle = statistics.median(timed(plain._run, 10) for _ in range(5))
+                print(f"{count:5} rows torch: {middle:.4f}")
                 del plain
-            tuning = Tuning(model, rows, part)
+            tuning = Tuning(model, count, part, only)
             tuning.products()
             tuning.attention()
             tuning.ahead()

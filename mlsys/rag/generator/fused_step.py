@@ -14,7 +14,7 @@ from mlsys.rag.generator import fused_kernels as kernels
 from mlsys.rag.generator import slot_kernels
 from mlsys.rag.generator.fused_attention import attend
 from mlsys.rag.generator.fused_model import Layer, Parts
-from mlsys.rag.generator.fused_tiles import SHARED, Product, Shape, span, splits
+from mlsys.rag.generator.fused_tiles import SHARED, SMALL, Product, Shape, span, splits
 
 Kept = Sequence[torch.Tensor]  # of each layer (2, slots, K, tokens, d)
 LEAST = 16  # queries of a tile, for `tl.dot`
@@ -62,13 +62,13 @@ class FusedStep:
         self._early: dict[str, Any] = {"EARLY": early, **({"launch_pdl": True} if early else {})}
         self._splits = splits(parts.keys, count) if self._rows == 1 else 1
         self._most_parts = triton.next_power_of_2(parts.embedding.shape[1] // LEAST)
-        self.span = span(wanted.writes, self._splits, parts.dim * parts.embedding.itemsize, shared)
+        self.span = span(
+            wanted.writes * parts.keys, self._splits, parts.dim * parts.embedding.itemsize, shared
+        )
         self.products = products(parts, self._rows, len(wanted.keep))
         self.tiles: dict[str, Shape] = {
             name: product.shape(count, shared) for name, product in self.products.items()
         }
-        if parts.layers[0].head_norms is not None:  # a head's norm is over all of it
-            self.tiles["qkv"]["COLS"] = parts.dim
 
     def compile(self) -> None:
         """Make its kernels ready, and run none of them."""
@@ -202,11 +202,12 @@ def padded(rows: int) -> int:
 def products(parts: Parts, rows: int, outs: int) -> dict[str, Product]:
     """The matrix products of a step of `rows`, of which `outs` give a token."""
     layer, item = parts.layers[0], parts.embedding.itemsize
-    columns, width = len(layer.gate), parts.embedding.shape[1]
+    columns, width, large = len(layer.gate), parts.embedding.shape[1], layer.multiplied > SMALL
+    whole = layer.head_norms is not None  # a head's norm is over all of it
     return {
-        "qkv": Product("qkv", rows, width, len(layer.heads), parts.dim, item),
-        "out": Product("out", rows, layer.out.shape[1], width, width, item, JOINING),
-        "swiglu": Product("swiglu", rows, width, columns, columns, item),
-        "down": Product("down", rows, layer.down.shape[1], width, width, item),
-        "vocabulary": Product("vocabulary", outs, width, len(parts.head), PADDED, item),
+        "qkv": Product("qkv", rows, width, len(layer.heads), parts.dim, item, large=large, whole=whole),
+        "out": Product("out", rows, layer.out.shape[1], width, width, item, JOINING, large),
+        "swiglu": Product("swiglu", rows, width, columns, columns, item, large=large),
+        "down": Product("down", rows, layer.down.shape[1], width, width, item, large=large),
+        "vocabulary": Product("vocabulary", outs, width, len(parts.head), PADDED, item, large=large),
     }

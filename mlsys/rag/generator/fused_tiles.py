@@ -12,6 +12,12 @@ from typing import TypedDict
 # Rows, columns, inner size, warps and stages of each product's tile, by rows of the step: the fastest measured for
 # smollm2-135m in bfloat16 (experiments/h100_serving/tiles.py).
 MEASURED = {
+    16: {
+        "qkv": (16, 16, 64, 1, 4),
+        "out": (16, 16, 64, 1, 4),
+        "swiglu": (16, 16, 64, 1, 4),
+        "down": (16, 16, 256, 2, 4),
+    },
     32: {
         "qkv": (16, 16, 64, 1, 4),
         "out": (16, 16, 64, 1, 4),
@@ -37,11 +43,36 @@ MEASURED = {
         "down": (128, 64, 64, 8, 4),
     },
 }
-VOCABULARY = (32, 128, 64, 4, 4)  # at any number of rows: each tile more is a kernel to compile
+# Of a layer of more than `SMALL` weights, measured for llama-3.2-1b. The memory is its bound: to ask early for weights
+# only makes others wait.
+LARGE = {
+    16: {
+        "qkv": (32, 32, 256, 4, 3),
+        "out": (32, 16, 256, 2, 4),
+        "swiglu": (32, 32, 256, 4, 3),
+        "down": (32, 64, 256, 4, 3),
+        "vocabulary": (16, 16, 256, 2, 4),
+    },
+    32: {
+        "qkv": (32, 32, 256, 4, 3),
+        "out": (32, 16, 256, 2, 4),
+        "swiglu": (32, 32, 256, 4, 3),
+        "down": (32, 64, 256, 4, 3),
+        "vocabulary": (32, 16, 256, 2, 4),
+    },
+    256: {
+        "qkv": (64, 64, 256, 4, 3),
+        "out": (64, 64, 256, 4, 3),
+        "swiglu": (128, 64, 64, 4, 4),
+        "down": (64, 32, 256, 4, 3),
+        "vocabulary": (128, 128, 64, 8, 4),
+    },
+}
+VOCABULARY = (32, 128, 64, 4, 4)  # elsewhere, at any number of rows: each tile more is a kernel to compile
 SMALL, SMALL_WORK = 10_000_000, 30_000_000_000  # weights of a layer; those times rows
 LARGE_ROWS = 256  # of larger layers
 ALONE = 8192  # numbers of a weight that a program holds at once for one row
-FEW = 64  # rows whose attention is measured to be faster in small blocks of keys
+FEW = 192  # programs of attention up to which small blocks of keys were measured to be faster
 SHARED = 232_448  # bytes a program may have for its stages, on the cards that were measured
 LONGEST_ALONE = 2048  # of which in one of its columns
 
@@ -67,7 +98,10 @@ class Span(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """(rows, width) times (columns, width)^T. A program's columns divide `span`, for one row `least` or more."""
+    """(rows, width) times (columns, width)^T. A program's columns divide `span`, for one row `least` or more.
+
+    whole: they are all of a span. large: its layer has more than `SMALL` weights.
+    """
 
     name: str
     rows: int
@@ -76,6 +110,8 @@ class Product:
     span: int
     item_bytes: int
     least: int = 2
+    large: bool = False
+    whole: bool = False
 
     def shape(self, processors: int, shared: int = SHARED) -> Shape:
         """For a device of so many multiprocessors that have so many bytes of shared memory."""
@@ -86,19 +122,22 @@ class Product:
         cols = min(ALONE // inner, power(self.span))
         while cols > self.least and self.columns // cols < processors:
             cols //= 2
+        if self.whole:
+            cols, inner = self.span, min(inner, max(1, ALONE // self.span))
         return {"ROWS": 1, "COLS": cols, "INNER": inner, "AHEAD": False, "num_warps": 4, "num_stages": 1}
 
     def _several(self, shared: int) -> Shape:
-        measured = next(tiles for most, tiles in MEASURED.items() if self.rows <= most)
-        rows, cols, inner, warps, stages = measured.get(self.name, VOCABULARY)
+        tables = (LARGE, MEASURED) if self.large else (MEASURED,)
+        fitting = (tiles for table in tables for most, tiles in table.items() if self.rows <= most)
+        rows, cols, inner, warps, stages = next(fitting).get(self.name, VOCABULARY)
         inner = min(inner * 2 // self.item_bytes, power_above(self.width))
-        cols = min(cols, power(self.span))
+        cols = self.span if self.whole else min(cols, power(self.span))
         stages = min(stages, shared // ((rows + cols) * inner * self.item_bytes))
         return {
             "ROWS": rows,
             "COLS": cols,
             "INNER": inner,
-            "AHEAD": True,
+            "AHEAD": not self.large or self.name == "vocabulary",
             "num_warps": warps,
             "num_stages": stages,
         }
@@ -131,11 +170,11 @@ def splits(heads: int, processors: int) -> int:
     return 8 if processors // heads >= 4 else 1
 
 
-def span(rows: int, spans: int, key_bytes: int, shared: int = SHARED) -> Span:
-    """How many keys attend at once: few where they are divided, all of a short slot where rows keep the device busy."""
+def span(programs: int, spans: int, key_bytes: int, shared: int = SHARED) -> Span:
+    """How many keys attend at once: few where they are divided, all of a short slot where programs keep it busy."""
     if spans > 1:
         return {"BLOCK": 32, "num_warps": 4, "num_stages": 3}
-    block = min(64 if rows <= FEW else 256, power_below(shared // (7 * key_bytes)))
+    block = min(64 if programs <= FEW else 256, power_below(shared // (7 * key_bytes)))
     return {"BLOCK": block, "num_warps": 4 if block < 256 else 8, "num_stages": 3 if block <= 64 else 2}
 
 
