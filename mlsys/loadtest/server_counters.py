@@ -50,6 +50,7 @@ class Stats:
     `steps` and `tokens`: what a scheduler of tokens counts (`mlsys.serving.continuous.meters`).
     `decoded`: what engines decoded, by batch size (`mlsys.roofline.counts`).
     `upstream`: what was asked of servers at an address, and how it ended (`mlsys.rag.upstream`).
+    `front`: how long the event loop that has the clients' connections has had a processor, and its clock.
     """
 
     closed: Mapping[str, int] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Stats:
     tokens: Mapping[str, int] = field(default_factory=dict)
     upstream: Mapping[str, int] = field(default_factory=dict)
     decoded: Mapping[str, int] = field(default_factory=dict)
+    front: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(content: Any) -> Stats:
@@ -76,6 +78,7 @@ def read(content: Any) -> Stats:
         tokens=_group(content, "tokens", COUNTS),
         upstream=_group(content, "upstream", COUNTS),
         decoded=_group(content, "decoded", COUNTS),
+        front=_group(content, "front", COUNTS),
     )
 
 
@@ -85,6 +88,7 @@ def difference(before: Stats, after: Stats) -> dict[str, Scalar]:
     `closed_by.<reason>`: batches closed for each reason. `cycle_ms.mean`: from one batch's start to the next one's,
     where requests were waiting meanwhile; queueing theory's service time. `cycles`: how many such there were.
     `handover_ms.mean`: from the event loop to the worker's thread and back, for each batch.
+    `front.cpu_share`: of the time, how much the event loop that has the clients' connections had a processor.
     """
     closed = _since(before.closed, after.closed)
     found: dict[str, Scalar] = {f"closed_by.{reason}": count for reason, count in closed.items()}
@@ -94,7 +98,10 @@ def difference(before: Stats, after: Stats) -> dict[str, Scalar]:
     if (mean_ms := _mean_ms(_since(before.handovers, after.handovers))) is not None:
         found["handover_ms.mean"] = mean_ms
     steps = _since(before.steps, after.steps)
-    found |= judged.level(_since(before.decoded, after.decoded), after.pipeline)
+    front = _since(before.front, after.front)
+    share = min(1.0, front.get("cpu_us", 0) / clock_us) if (clock_us := front.get("clock_us")) else None
+    found |= {} if share is None else {"front.cpu_share": share}
+    found |= judged.level(_since(before.decoded, after.decoded), after.pipeline, share or 0.0)
     found |= _upstream(_since(before.upstream, after.upstream))
     return found | _steps(steps, after.pipeline) | _tokens(_since(before.tokens, after.tokens))
 

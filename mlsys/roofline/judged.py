@@ -4,7 +4,8 @@ The rule, first that holds:
 
     host      less than 0.7 of the time that requests were there had a step under way, or the engine's thread waited for
               a processor for more than 0.2 of its steps' time, or half of that time was of steps that came when a GPU
-              had nothing left to do: the program around the steps is the limit
+              had nothing left to do, or the event loop that has the clients' connections (a balancer's, say) was at
+              work for more than 0.9 of the time: the program around the steps is the limit
     memory    MBU is 0.4 or more, and not less than MFU
     compute   MFU is 0.4 or more
     launch    none of these: most of a step is neither bytes nor arithmetic, but launches and small kernels; on a CPU,
@@ -22,7 +23,7 @@ from mlsys.record import Scalar
 from mlsys.roofline.counts import LATE, NAMES, PRESENT, WAITED, Counts
 from mlsys.roofline.work import Work
 
-BUSY, DELAYED, LATENESS, BOUND = 0.7, 0.2, 0.5, 0.4
+BUSY, DELAYED, LATENESS, FRONT, BOUND = 0.7, 0.2, 0.5, 0.9, 0.4
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ def used(work: Work, counts: Counts, bandwidth_gbps: float | None, tflops: float
     )
 
 
-def bound(share: Used, busy: float, delayed: float, late: float = 0.0) -> str | None:
+def bound(share: Used, busy: float, delayed: float, late: float = 0.0, front: float = 0.0) -> str | None:
     """The word for what bounds the steps, by the rule above; None where the peaks are not known."""
-    if delayed > DELAYED or busy < BUSY or late > LATENESS:
+    if delayed > DELAYED or busy < BUSY or late > LATENESS or front > FRONT:
         return "host"
     if share.mbu is None and share.mfu is None:
         return None
@@ -56,10 +57,13 @@ def bound(share: Used, busy: float, delayed: float, late: float = 0.0) -> str | 
     return "memory" if mbu >= mfu else "compute"
 
 
-def level(decoded: Mapping[str, int], pipeline: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def level(
+    decoded: Mapping[str, int], pipeline: Mapping[str, Scalar], front: float = 0.0
+) -> dict[str, Scalar]:
     """`decode.mbu`, `decode.mfu`, `decode.bound`, the shares that tell of the host, and the first two by batch size.
 
-    `decoded`: what a service counted meanwhile (`mlsys.roofline.counts`), `pipeline`: what it says of itself.
+    `decoded`: what a service counted meanwhile (`mlsys.roofline.counts`), `pipeline`: what it says of itself,
+    `front`: the share of the time for which its event loop was at work.
     Nothing where its generator does not tell its work.
     """
     work, by_size = _work(pipeline), _by_size(decoded)
@@ -75,7 +79,7 @@ def level(decoded: Mapping[str, int], pipeline: Mapping[str, Scalar]) -> dict[st
     found: dict[str, Scalar] = {
         "decode.mbu": share.mbu,
         "decode.mfu": share.mfu,
-        "decode.bound": bound(share, busy, delayed, late),
+        "decode.bound": bound(share, busy, delayed, late, front),
         "decode.busy_share": busy,
         "decode.delayed_share": delayed,
         "decode.late_share": late,

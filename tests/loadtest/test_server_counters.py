@@ -22,6 +22,14 @@ def test_a_cycle_is_the_mean_of_those_during_the_level() -> None:
     assert difference(after, after) == difference(before, Stats(cycles={"count": 12})) == {}
 
 
+def test_the_front_s_share_is_of_the_time_between() -> None:
+    before = Stats(front={"cpu_us": 1_000, "clock_us": 50_000_000})
+    after = Stats(front={"cpu_us": 751_000, "clock_us": 51_000_000})
+    assert difference(before, after) == {"front.cpu_share": 0.75}
+    assert difference(Stats(), Stats()) == {}
+    assert read({"front": {"cpu_us": 5, "clock_us": -1}}) == Stats(front={"cpu_us": 5})
+
+
 def test_a_count_that_fell_belongs_to_a_service_that_was_started_anew() -> None:
     assert difference(Stats({"full": 9}), Stats({"full": 2})) == {"closed_by.full": 2}
 

@@ -65,6 +65,10 @@ def test_a_level_tells_its_shares_by_batch_size() -> None:
     assert judged.level({**tally, "present_us": 1_250_000}, PIPELINE)["decode.bound"] == "host"
     late = judged.level({**tally, "present_us": 625_000, "late_us": 300_000}, PIPELINE)
     assert (late["decode.late_share"], late["decode.bound"]) == (0.6, "host")
+    assert [judged.level(tally, PIPELINE, front)["decode.bound"] for front in (0.9, 0.91)] == [
+        judged.level(tally, PIPELINE)["decode.bound"],
+        "host",
+    ]
 
 
 def test_an_engine_that_does_not_tell_its_work_has_none() -> None:

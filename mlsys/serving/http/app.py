@@ -5,6 +5,7 @@ Annotations are evaluated here (no `from __future__`): FastAPI reads the model o
 server's limits.
 """
 
+import time
 from typing import Any
 from uuid import UUID
 
@@ -57,10 +58,10 @@ STREAMED: dict[str, Any] = {
 def create(handler: Handler) -> FastAPI:
     """The application for one handler."""
     app = FastAPI(title="mlsys RAG service", docs_url=None, redoc_url=None)  # theirs load from a CDN
-    app.router.route_class = Direct
     options = handler.options
     rates = None if options.rate_per_key is None else Rates(options.rate_per_key, options.rate_burst)
     keyring = Keyring(options.api_key)
+    app.add_middleware(Direct, routes=app.routes, said=_said)
     app.add_middleware(Middleware, keyring=keyring, max_body_bytes=options.max_body_bytes, rates=rates)
     app.add_middleware(Trail, log=trail.opened(options.request_log))
     app.add_exception_handler(ServiceError, _service_error)
@@ -129,7 +130,8 @@ def _add_watching(app: FastAPI, handler: Handler) -> None:
     @app.get("/stats", responses={401: ERRORS[401]})
     async def stats() -> dict[str, Any]:
         """Everything that is counted, as JSON, and what the pipeline is made of."""
-        return {**await handler.service.stats(), "in_flight": handler.in_flight, "jobs": len(handler.jobs)}
+        own = {"in_flight": handler.in_flight, "jobs": len(handler.jobs), "front": _front()}
+        return {**await handler.service.stats(), **own}
 
 
 def _add_reload(app: FastAPI, handler: Handler) -> None:
@@ -156,6 +158,11 @@ def _add_reload(app: FastAPI, handler: Handler) -> None:
         return {"status": "none"} if handler.reload is None else handler.reload.state()
 
 
+def _front() -> dict[str, int]:
+    """How long this thread, which is the event loop's, has had a processor, and a clock to compare that with."""
+    return {"cpu_us": time.thread_time_ns() // 1000, "clock_us": time.monotonic_ns() // 1000}
+
+
 def _outcome(job: Job) -> dict[str, Any]:
     outcome = job.outcome
     if outcome is None:
@@ -178,6 +185,10 @@ def _is_rag(content: dict[str, Any]) -> bool:
     except ValidationError:
         return False
     return True
+
+
+async def _said(http: Request, error: Exception) -> Response:
+    return await (_service_error if isinstance(error, ServiceError) else _http_error)(http, error)
 
 
 async def _service_error(http: Request, error: Exception) -> Response:

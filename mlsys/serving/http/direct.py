@@ -1,54 +1,113 @@
-"""A route whose JSON body goes to its function at once: a framework's way for any function takes as long as the rest.
+"""A right JSON body goes to its route's function at once: a framework's way for any function takes as long as the rest.
 
-Only a body that is right is taken so. Whatever is wrong with one, the framework says as it always does.
+Whatever is wrong with a body, the framework says as it always does.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
 
-JSON = ("application/json", "application/json; charset=utf-8")
-Handle = Callable[[Request], Coroutine[Any, Any, Response]]
+from mlsys.serving.request import ServiceError
 
-
-class Direct(APIRoute):
-    """For functions of a body and the request that return a response; all others are FastAPI's."""
-
-    def get_route_handler(self) -> Handle:
-        """What answers a request."""
-        usual: Handle = super().get_route_handler()
-        model = _model(self.endpoint)
-        if model is None or self.response_model is not None:
-            return usual
-        endpoint = self.endpoint
-
-        async def direct(http: Request) -> Response:
-            if http.headers.get("content-type") not in JSON:
-                return await usual(http)
-            try:
-                asked = model.model_validate(json.loads(await http.body()))
-            except HTTPException:
-                raise
-            except Exception:  # the usual way finds it again, and tells the client
-                return await usual(http)
-            response: Response = await endpoint(asked, http)
-            return response
-
-        return direct
+JSON = frozenset({b"application/json", b"application/json; charset=utf-8"})
+Said = Callable[[Request, Exception], Awaitable[Response]]
 
 
-def _model(endpoint: Callable[..., Any]) -> type[BaseModel] | None:
-    """The body of a function that takes one and the request, by these names; None of another."""
-    taken = inspect.signature(endpoint).parameters
-    if list(taken) != ["asked", "http"]:
+@dataclass(frozen=True, slots=True)
+class _Straight:
+    """A route that may be taken so, its function and the model of its body."""
+
+    route: APIRoute
+    function: Callable[[Any, Request], Awaitable[Response]]
+    model: type[BaseModel]
+
+
+class Direct:
+    """ASGI middleware, the innermost: for POST to functions of a body and the request that return a response.
+
+    said: the response to a ServiceError or an HTTPException.
+    """
+
+    def __init__(self, app: Any, routes: Sequence[BaseRoute], said: Said) -> None:
+        self.app, self._routes, self._said = app, routes, said
+        self._straight: dict[str, _Straight] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer, or pass on."""
+        taken = self._taken(scope)
+        if taken is None:
+            await self.app(scope, receive, send)
+            return
+        http = Request(scope, receive, send)
+        try:
+            asked = await _asked(http, taken.model)
+            if asked is None:
+                await self.app(scope, _again(await http.body(), receive), send)
+                return
+            scope["route"], scope["endpoint"] = taken.route, taken.function
+            response = await taken.function(asked, http)
+        except ClientDisconnect:
+            return
+        except (ServiceError, HTTPException) as error:
+            response = await self._said(http, error)
+        await response(scope, receive, send)
+
+    def _taken(self, scope: Any) -> _Straight | None:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope.get("root_path"):
+            return None
+        if self._straight is None:  # routes are added after this is
+            self._straight = {one.route.path: one for one in map(_straight, self._routes) if one is not None}
+        taken = self._straight.get(scope["path"])
+        return taken if taken is not None and _kind(scope) in JSON else None
+
+
+def _kind(scope: Any) -> bytes | None:
+    kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+async def _asked(http: Request, model: type[BaseModel]) -> BaseModel | None:
+    """None where it is not right."""
+    body = await http.body()
+    try:
+        return model.model_validate(json.loads(body))
+    except Exception:  # the framework finds it again, and tells the client
         return None
-    kind = taken["asked"].annotation
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _again(body: bytes, receive: Any) -> Any:
+    """Receives a body that has been read, then what follows."""
+    bodies = [body]
+
+    async def received() -> Any:
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+        return await receive()
+
+    return received
+
+
+def _straight(route: BaseRoute) -> _Straight | None:
+    """None where its function takes anything but a body and the request, by these names."""
+    if (
+        not isinstance(route, APIRoute)
+        or route.response_model is not None
+        or "POST" not in (route.methods or ())
+    ):
+        return None
+    taken = inspect.signature(route.endpoint).parameters
+    kind = taken["asked"].annotation if list(taken) == ["asked", "http"] else None
+    if not isinstance(kind, type) or not issubclass(kind, BaseModel):
+        return None
+    return _Straight(route, route.endpoint, kind)

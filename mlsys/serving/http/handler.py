@@ -44,17 +44,14 @@ class Handler:
 
     async def _waited(self, work: Coroutine[Any, Any, T], receive: Receive) -> T:
         """What comes of `work`, unless the client goes away."""
-        working = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(until_gone(receive))
+        watch = _Watch(receive)
         try:
-            await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                raise Left
-            return working.result()
+            return await work
+        except asyncio.CancelledError:
+            watch.tell()
+            raise
         finally:
-            gone.cancel()
-            working.cancel()
-            await asyncio.gather(working, gone, return_exceptions=True)
+            watch.end()
 
     async def begin(self, request: Request, receive: Receive) -> Coming | Answer:
         """An answer that has begun, or a whole one that is none (a replica's refusal).
@@ -118,6 +115,30 @@ class Handler:
         while (self.in_flight or self.jobs.running) and time.monotonic() < until:
             await asyncio.sleep(DRAIN_POLL_S)
         return not (self.in_flight or self.jobs.running)
+
+
+class _Watch:
+    """Cancels the task that made it when the client goes away."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._task, self._left = asyncio.current_task(), False
+        self._gone = asyncio.ensure_future(until_gone(receive))
+        self._gone.add_done_callback(self._leave)
+
+    def _leave(self, gone: asyncio.Future[None]) -> None:
+        if self._task is not None and not gone.cancelled():
+            self._left = True
+            self._task.cancel()
+
+    def tell(self) -> None:
+        """Raise Left if that is why the task was cancelled, and the only reason."""
+        if self._left and self._task is not None and self._task.uncancel() == 0:
+            raise Left from None
+
+    def end(self) -> None:
+        """Look no longer."""
+        self._task = None
+        self._gone.cancel()
 
 
 async def _begun(request: Request, stream: Stream, answer: asyncio.Future[Answer]) -> Coming | Answer:

@@ -38,10 +38,12 @@ class Replica:
     def __init__(self, mood: Mood) -> None:
         self.mood, self.release = mood, asyncio.Event()
         self.asked: list[dict[str, Any]] = []
+        self.cookies: list[dict[str, str]] = []
         self.seen: set[asyncio.BaseTransport | None] = set()
 
     async def rag(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(await request.json())
+        self.cookies.append(dict(request.cookies))
         if isinstance(self.mood, int):
             return web.json_response({"by": id(self)}, status=self.mood, headers={"retry-after": "7"})
         if isinstance(self.mood, str) and self.mood.startswith("stream"):
@@ -206,6 +208,18 @@ async def test_the_content_type_is_kept_and_odd_headers_are_not() -> None:
         answer = await proxy.forward(Request("q", 1))
         assert (answer.status, answer.body, answer.content_type) == (502, b"<p>", "text/html; charset=utf-8")
         assert answer.retry_after is None
+
+
+async def test_no_client_has_the_cookie_of_another() -> None:
+    async with balanced(web.Response(body=b"{}", headers={"set-cookie": "who=first"})) as (
+        proxy,
+        backends,
+        replicas,
+    ):
+        backends[0].url = str(backends[0].url).replace("127.0.0.1", "localhost")  # addresses have no cookies
+        for _ in range(2):
+            await proxy.forward(Request("q", 1))
+        assert replicas[0].cookies == [{}, {}]
 
 
 async def test_a_kept_connection_that_closed_is_replaced_without_a_mark() -> None:

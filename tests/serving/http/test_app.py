@@ -292,6 +292,7 @@ async def test_metrics_and_stats() -> None:
     assert not any(name[0].startswith(("python_", "process_")) for name in values), "a registry of its own"
     assert status == 200
     assert stats["responses"] == {"200": 5, "500": 1}
+    assert 0 < stats["front"]["cpu_us"] < stats["front"]["clock_us"]
     assert stats["mode"] == "batch"
     assert stats["pipeline"]["generator.name"] == "fake"
 
