@@ -1,8 +1,12 @@
 """What is said in one line: a user's mistake, the end of a process that we started, any other error."""
 
 import re
+import sys
+from collections.abc import Callable
 
 from mlsys import extras
+
+MISUSE = 2  # the exit status of a command that was given something wrong
 
 
 class UserError(ValueError):
@@ -33,6 +37,18 @@ def cause(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return f"{type(error).__name__}: {one_line(error)}"
+
+
+def command(run: Callable[[], int]) -> int:
+    """The exit status of a command line. A user's mistake, and what the system does not let it do, is one line."""
+    try:
+        return run()
+    except UserError as error:
+        said = one_line(error)
+    except OSError as error:
+        said = cause(error)
+    print(said, file=sys.stderr)
+    return MISUSE
 
 
 def root(error: Exception) -> Exception:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsys import formats
-from mlsys.errors import UserError, cause, one_line
+from mlsys.errors import UserError, command
 from mlsys.files import replace
 from mlsys.formats.aiperf import FILE_NAME as AIPERF
 from mlsys.loadtest.rows import FILE_NAME as REQUESTS
@@ -24,16 +24,7 @@ from mlsys.report.__main__ import gather
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for a mistake."""
     asked = _parser().parse_args(words)
-    try:
-        for path in _export(asked):
-            print(path)
-    except UserError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(cause(error), file=sys.stderr)
-        return 2
-    return 0
+    return command(lambda: _run(asked))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,6 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="where it goes (beside each record: export/FORMAT)")
     add("--detailed", action="store_true", help="vllm: with a list entry for each request")
     return parser
+
+
+def _run(asked: argparse.Namespace) -> int:
+    for path in _export(asked):
+        print(path)
+    return 0
 
 
 def _export(asked: argparse.Namespace) -> list[Path]:

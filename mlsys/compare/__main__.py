@@ -18,7 +18,7 @@ from mlsys.compare import conditions, faults, figures, judge, match
 from mlsys.compare.answer import answer
 from mlsys.compare.judge import Line, Options
 from mlsys.compare.match import Matching
-from mlsys.errors import UserError, one_line
+from mlsys.errors import UserError, command
 from mlsys.formats.foreign import tool_of
 from mlsys.report import terminal
 from mlsys.report.rows import COURSE, label
@@ -31,11 +31,7 @@ COLORS = {"faster": "green", "slower": "red"}
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     asked = _parser().parse_args(words)
-    try:
-        return _run(asked)
-    except UserError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
+    return command(lambda: _run(asked))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlsys.errors import UserError
+from mlsys.errors import MISUSE, UserError
 from mlsys.loadtest import apis
 from mlsys.loadtest.client import Client, bearer
 from mlsys.loadtest.clients import Clients
@@ -24,8 +24,6 @@ from mlsys.loadtest.generator import Generator
 from mlsys.loadtest.options import Load
 from mlsys.loadtest.scraping.scraper import Scraper
 from mlsys.loadtest.spec import KEY_VARIABLE, Spec
-
-MISUSE = 2
 
 
 def say(event: str, **content: Any) -> None:

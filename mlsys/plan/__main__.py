@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsys import progress
-from mlsys.errors import UserError, cause, one_line
+from mlsys.errors import UserError, command
 from mlsys.plan import known, picture, told
 from mlsys.plan.objective import Objective, Price
 from mlsys.plan.search import Outcome, Search
@@ -26,14 +26,7 @@ MOST_REPLICAS = 64
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     asked = _parser().parse_args(words)
-    try:
-        return _run(asked)
-    except UserError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(cause(error), file=sys.stderr)
-        return 2
+    return command(lambda: _run(asked))
 
 
 def _parser() -> argparse.ArgumentParser:

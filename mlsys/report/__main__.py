@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlsys import formats, interrupts, progress, record
-from mlsys.errors import UserError, cause, one_line
+from mlsys.errors import UserError, command
 from mlsys.files import replace
 from mlsys.record import Record
 from mlsys.report import page, published, table
@@ -25,14 +25,7 @@ TIMEOUT_S = 20.0
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for a mistake."""
     words = list(sys.argv[1:] if words is None else words)
-    try:
-        return _wandb(words[1:]) if words[:1] == ["wandb"] else _page(words)
-    except UserError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(cause(error), file=sys.stderr)
-        return 2
+    return command(lambda: _wandb(words[1:]) if words[:1] == ["wandb"] else _page(words))
 
 
 def _page(words: Sequence[str]) -> int:

@@ -16,11 +16,11 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from mlsys import interrupts, keys, ranks
-from mlsys.errors import UserError, cause, one_line, root
+from mlsys.errors import MISUSE, UserError, cause, one_line, root
 from mlsys.interrupts import INTERRUPTED
 from mlsys.run import choices, config, follower, sweep, words
 
-MISUSE, FAILED = 2, 1
+FAILED = 1
 EXPLAINED = (UserError, HydraException, OmegaConfBaseException)
 PLACES = "; MLSYS_OUTPUTS, hydra.run.dir and hydra.sweep.dir say where results go"
 LISTS = (

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from mlsys import interrupts
+from mlsys.errors import MISUSE
 from mlsys.faults import wall_clock
 from mlsys.quantities import limit_threads
-from mlsys.serving.process import USER_ERROR_CODE
 from mlsys.serving.starting import checked, reported
 
 
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     """Serve the configuration in the file `arguments[0]`; returns the exit status."""
     if len(arguments) != 1:
         print("error: usage: python -m mlsys.serve CONFIG.yaml", file=sys.stderr)
-        return USER_ERROR_CODE
+        return MISUSE
     return reported(lambda: serve(Path(arguments[0])))
 
 

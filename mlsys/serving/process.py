@@ -19,11 +19,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlsys.errors import ProcessEnded, UserError, last_words
+from mlsys.errors import MISUSE, ProcessEnded, UserError, last_words
 
 READY = "serving on "
 POLL_S = 0.02
-USER_ERROR_CODE = 2
 WRAPPER = """import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, 9)
 for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_DFL)
@@ -98,7 +97,7 @@ class ChildProcess:
 
     def refusal(self) -> UserError | None:
         """Its own line, where it has ended because it refused its configuration."""
-        if self.returncode != USER_ERROR_CODE:
+        if self.returncode != MISUSE:
             return None
         text = self._output()
         return UserError(last_words(text)) if text.strip() else None

@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 
 from mlsys import signatures
-from mlsys.errors import ProcessEnded, UserError
-from mlsys.serving.process import USER_ERROR_CODE
+from mlsys.errors import MISUSE, ProcessEnded, UserError
 
 
 def reported(serve: Callable[[], int]) -> int:
@@ -26,7 +25,7 @@ def reported(serve: Callable[[], int]) -> int:
         if (mistake := _mistake(error)) is None:
             raise
         print(f"error: {mistake}", file=sys.stderr)
-        return USER_ERROR_CODE
+        return MISUSE
 
 
 def checked(path: Path) -> tuple[Any, dict[str, Any]]:

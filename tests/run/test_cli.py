@@ -11,7 +11,7 @@ import pytest
 from omegaconf import DictConfig
 
 from mlsys.defaults import ROOT
-from mlsys.errors import UserError
+from mlsys.errors import MISUSE, UserError
 from mlsys.run import cli, config, sweep
 
 
@@ -57,7 +57,7 @@ def compose(*overrides: str) -> DictConfig:
 def test_each_mistake_is_one_line_naming_option_and_value(
     override: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.call(lambda: compose(*override.split())) == cli.MISUSE
+    assert cli.call(lambda: compose(*override.split())) == MISUSE
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert printed.startswith(line)

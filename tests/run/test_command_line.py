@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlsys.defaults import ROOT
+from mlsys.errors import MISUSE
 from mlsys.quantities import cores
 from mlsys.run import cli, live
 
@@ -55,7 +56,7 @@ REFUSED = [
 @pytest.mark.parametrize(("line", "said"), REFUSED, ids=[line for line, _ in REFUSED])
 def test_what_cannot_be_composed_is_one_line(typed: Typed, outputs: Path, line: str, said: str) -> None:
     code, out, err = typed(*line.split())
-    assert code == cli.MISUSE
+    assert code == MISUSE
     assert out == ""
     assert len(err) == 1
     assert err[0].startswith(said)
@@ -152,7 +153,7 @@ def test_a_directory_that_another_process_measures_into_is_left_to_it(typed: Typ
     claim = live.claim(outputs / "here")
     assert claim is not None
     code, _, err = typed(*line, f"hydra.run.dir={outputs}/here")
-    assert code == cli.MISUSE
+    assert code == MISUSE
     assert err[-1] == (
         f"{outputs}/here: another process is measuring it just now; hydra.run.dir=DIR names another directory"
     )

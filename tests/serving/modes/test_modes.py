@@ -16,9 +16,9 @@ import yaml
 from launching import Launch, launched, process_for
 from sections import simulated
 
-from mlsys.errors import UserError
+from mlsys.errors import MISUSE, UserError
 from mlsys.serving import __main__ as serving
-from mlsys.serving.process import USER_ERROR_CODE, ChildProcess
+from mlsys.serving.process import ChildProcess
 
 MODES = ["baseline", "queue", "batch", "lb"]
 LB = {"replicas": 2}
@@ -179,7 +179,7 @@ def test_a_mistake_is_one_line(
         monkeypatch.setattr(serving, name, Mock())
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(simulated(mode, **groups)))
-    assert serving.main([str(path)]) == USER_ERROR_CODE
+    assert serving.main([str(path)]) == MISUSE
     said = capsys.readouterr().err.splitlines()
     assert [one for one in said if one.startswith("error: ")] == said[-1:]
     assert said[-1].startswith(f"error: {line}")
