@@ -9,16 +9,15 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol
-from weakref import WeakSet
 
 import aiohttp
 
 from mlsys import bodies
 from mlsys.serving.balancer import relay
 from mlsys.serving.balancer.backend import Backend
+from mlsys.serving.balancer.connector import Noting, kept
 from mlsys.serving.http import sse, trail
 from mlsys.serving.modes import PASSAGES, Answer
 from mlsys.serving.request import Request, Unavailable
@@ -70,27 +69,6 @@ class Calls(Protocol):
         """The JSON object of a GET; empty where there is none."""
 
 
-_kept: ContextVar[bool] = ContextVar("kept", default=False)
-
-
-class _Noting(aiohttp.TCPConnector):
-    """Leaves in `_kept` whether the task's connection had carried a request before: what a trace would tell, too, at
-    a twelfth of all that the balancer does for a request.
-    """
-
-    def __init__(self, **knobs: Any) -> None:
-        super().__init__(**knobs)
-        self._used: WeakSet[Any] = WeakSet()
-
-    async def connect(self, *asked: Any, **named: Any) -> Any:
-        """A connection, as ever."""
-        _kept.set(False)
-        taken = await super().connect(*asked, **named)
-        _kept.set(taken.protocol in self._used)
-        self._used.add(taken.protocol)
-        return taken
-
-
 class HttpCalls:
     """Over HTTP. `stream_gap_s`: a stream that says nothing for so long has broken off.
 
@@ -107,7 +85,7 @@ class HttpCalls:
         self._session, self._fresh = (
             aiohttp.ClientSession(timeout=timeout, connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             for connector in (
-                _Noting(limit=0, keepalive_timeout=30),
+                Noting(limit=0, keepalive_timeout=30),
                 aiohttp.TCPConnector(limit=0, force_close=True),
             )
         )
@@ -180,7 +158,7 @@ class HttpCalls:
         try:
             return await self.session.post(url, data=body, headers=headers, allow_redirects=False)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
-            if not _kept.get():
+            if not kept.get():
                 raise
         return await self._fresh.post(url, data=body, headers=headers, allow_redirects=False)
 
