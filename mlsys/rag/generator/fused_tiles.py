@@ -45,21 +45,15 @@ MEASURED = {
 }
 # Of a layer of more than `SMALL` weights, measured for llama-3.2-1b. The memory is its bound: to ask early for weights
 # only makes others wait.
+_LARGE_FEW = {
+    "qkv": (32, 32, 256, 4, 3),
+    "out": (32, 16, 256, 2, 4),
+    "swiglu": (32, 32, 256, 4, 3),
+    "down": (32, 64, 256, 4, 3),
+}
 LARGE = {
-    16: {
-        "qkv": (32, 32, 256, 4, 3),
-        "out": (32, 16, 256, 2, 4),
-        "swiglu": (32, 32, 256, 4, 3),
-        "down": (32, 64, 256, 4, 3),
-        "vocabulary": (16, 16, 256, 2, 4),
-    },
-    32: {
-        "qkv": (32, 32, 256, 4, 3),
-        "out": (32, 16, 256, 2, 4),
-        "swiglu": (32, 32, 256, 4, 3),
-        "down": (32, 64, 256, 4, 3),
-        "vocabulary": (32, 16, 256, 2, 4),
-    },
+    16: {**_LARGE_FEW, "vocabulary": (16, 16, 256, 2, 4)},
+    32: {**_LARGE_FEW, "vocabulary": (32, 16, 256, 2, 4)},
     256: {
         "qkv": (64, 64, 256, 4, 3),
         "out": (64, 64, 256, 4, 3),
