@@ -20,6 +20,9 @@ from mlsys.serving.http.bounds import Bounds
 HEAD_BYTES = 65536  # request line, headers and trailers, and the frame of a chunk
 PIECE_BYTES = 4096  # so much may pass the bound unseen
 LINGER_BYTES, LINGER_S = 16 << 20, 3.0
+MOST_BEHIND = (
+    8  # requests behind the one that is being answered, until which it is still seen that a client leaves
+)
 BETWEEN, HEAD, BODY = "between requests", "head", "body"
 
 
@@ -56,6 +59,9 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._since = self.loop.time()
         self._discard: int | None = None  # bytes that may still be thrown away, once answered for good
+        self._answered: Any = (
+            None  # the cycle that is at work; `cycle` is the newest, which may stand behind it
+        )
 
     # How long and how many
 
@@ -70,10 +76,18 @@ class Connection(HttpToolsProtocol):
             oldest.make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """It is gone, and so is the client of the request that is being answered. Those behind it are not begun."""
         self._rest()
         self._part = BETWEEN
+        if self.pipeline:
+            self.pipeline.clear()
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     @property
     def waiting(self) -> bool:
@@ -181,6 +195,8 @@ class Connection(HttpToolsProtocol):
         if not self._read_again:
             super().on_headers_complete()
             self._part = BODY
+            if len(self.pipeline) < MOST_BEHIND:
+                self.flow.resume_reading()
 
     def on_chunk_header(self) -> None:
         """The frame of a chunk is here."""
@@ -209,9 +225,11 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
 
     def shutdown(self) -> None:
-        """The server ends."""
+        """The server ends. What has not arrived by now is not waited for."""
         if self.cycle is None or self.cycle.response_complete:
             self._wire.close()
+        elif self._part == BODY and not self.pipeline:
+            self._refuse(503, "the service ends")
         else:
             self.cycle.keep_alive = False
 

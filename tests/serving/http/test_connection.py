@@ -279,6 +279,49 @@ async def test_pipelined_requests_are_answered_in_order_and_before_the_fault() -
         assert await talk.status() is None
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_who_leaves_frees_its_place_whatever_it_had_asked_behind(
+    at_once: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate, pipeline = Gate(), FakePipeline()
+    async with serving(pipeline) as connect:
+        pipeline.hooks["generate"] = gate
+        talk, watcher = await connect(), await connect()
+        behind = whole(b'{"query": "later"}') * 2
+        await talk.send(whole(b'{"query": "first"}') + (behind if at_once else b""))
+        await gate.reached()
+        await talk.send(b"" if at_once else behind)
+        talk.writer.close()
+
+        async def in_flight() -> int:
+            await watcher.send(b"GET /stats HTTP/1.1\r\nhost: x\r\n\r\n")
+            return int((await watcher.answer())[2]["in_flight"])
+
+        while await in_flight():
+            await asyncio.sleep(0.005)
+        gate.opened.set()
+        await watcher.send(whole())
+        assert await watcher.status() == 200
+        assert ["later"] not in pipeline.batches("embed")
+    assert not caplog.records, "nothing was written to a closed connection"
+
+
+async def test_half_a_body_does_not_hold_up_a_server_that_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connection, "LINGER_S", 0.05)
+    async with serving() as connect:
+        watcher = await connect()
+        talk = Talk(*await asyncio.open_connection(*watcher.writer.get_extra_info("peername")))
+        await talk.send(whole()[:-5])
+        await watcher.send(READY)
+        assert await watcher.status() == 200, "so the half has arrived"
+    status, headers, body = await talk.answer()
+    assert (status, headers["connection"], body) == (503, "close", {"detail": "the service ends"})
+    assert not caplog.records, "no request was cancelled"
+    talk.writer.close()
+
+
 @pytest.mark.parametrize("size", [100_000, 8_000_000])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_client_that_writes_before_it_reads_gets_its_413(size: int, chunked: bool) -> None:
