@@ -16,6 +16,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mlsys.serving.http.bounds import Bounds
+from mlsys.serving.http.trail import REFUSED
 
 HEAD_BYTES = 65536  # request line, headers and trailers, and the frame of a chunk
 PIECE_BYTES = 4096  # so much may pass the bound unseen
@@ -248,16 +249,18 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer a request that is not here as a whole, and close. Earlier ones on the connection come first."""
-        cycle, own = self.cycle, self._part == BODY
+        cycle: Any = self.cycle
+        own = self._part == BODY
         if self.pipeline:
             self._wire.abort()
         elif not own and cycle is not None and not cycle.response_complete:
             cycle.keep_alive = False
             self._discard = LINGER_BYTES
         else:
-            if not (own and cycle.response_started):
+            if not own or not cycle.response_started:
                 self._wire.write(self._problem(status, detail))
             if own:
+                cycle.scope[REFUSED] = None if cycle.response_started else status
                 cycle.disconnected = True
                 cycle.message_event.set()
             self.transport.close()

@@ -17,7 +17,6 @@ from mlsys.serving.reloading import Reload
 from mlsys.serving.request import Request, ServiceError, Unavailable
 from mlsys.serving.stream import Stream
 
-CLIENT_LEFT = 499
 DRAIN_POLL_S = 0.02
 T = TypeVar("T")
 
@@ -81,15 +80,14 @@ class Handler:
 
     async def _answer(self, request: Request) -> Answer:
         started = time.perf_counter()
-        code = CLIENT_LEFT
+        code, named = trail.CLIENT_LEFT, None
         self.in_flight += 1
         if self.options.log_questions:
             trail.note(question=request.query)
         try:
             answer = await self.service.answer(request)
             code = answer.status
-            if answer.replica:
-                trail.note(replica=answer.replica)
+            named = answer.replica
             return answer
         except ServiceError as error:
             code = error.status
@@ -100,6 +98,9 @@ class Handler:
         finally:
             if request.stream is not None:
                 request.stream.end()
+                named = named or request.stream.replica
+            if named:
+                trail.note(replica=named)
             self.in_flight -= 1
             self.service.meters.request(code, time.perf_counter() - started)
 

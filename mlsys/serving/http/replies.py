@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from fastapi import Request as Http
 from fastapi import Response
 
-from mlsys.serving.http.handler import CLIENT_LEFT, Handler, Left
+from mlsys.serving.http.handler import Handler, Left
 from mlsys.serving.http.keyring import named, sent_with
 from mlsys.serving.http.streaming import EventStream
+from mlsys.serving.http.trail import CLIENT_LEFT
 from mlsys.serving.modes import PASSAGES, Answer
 from mlsys.serving.request import Request
 

@@ -19,6 +19,8 @@ from mlsys.errors import UserError
 from mlsys.serving.http.keyring import named, sent_with
 
 HEADER = "x-request-id"
+REFUSED = "mlsys.refused"  # in a scope: the status of an answer that was given before the request had arrived
+CLIENT_LEFT = 499
 TAKEN = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 current: ContextVar[dict[str, Any] | None] = ContextVar("request", default=None)
 
@@ -74,6 +76,7 @@ class Trail:
 
         try:
             await self.app(scope, receive, sent)
+            entry["status"] = scope.get(REFUSED) or entry["status"] or CLIENT_LEFT
         finally:
             current.reset(token)
             if self._log is not None:

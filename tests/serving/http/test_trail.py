@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 from sections import made
-from serving_doubles import FakePipeline, served
+from serving_doubles import FakePipeline, eventually, served
 
 from mlsys.errors import UserError
 from mlsys.serving.http import trail
+from mlsys.serving.http.handler import Handler
+from mlsys.serving.modes import Answer
+from mlsys.serving.request import BadGateway, Request
 from mlsys.serving.scheduler import Scheduler
+from mlsys.serving.stream import Stream
 
 
 @pytest.mark.parametrize(
@@ -53,6 +58,45 @@ async def test_a_line_tells_what_happened_and_the_question_only_when_asked(
     assert first.get("question") == ("a secret question" if told else None)
     assert second["status"] == 422
     assert "s3cret" not in log.read_text()
+
+
+@pytest.mark.parametrize(("leaves", "status"), [(True, 499), (False, 408)])
+async def test_a_request_that_does_not_arrive_has_the_status_that_it_was_told(
+    tmp_path: Path, leaves: bool, status: int
+) -> None:
+    log = tmp_path / "requests.jsonl"
+    options = made("server/batch", request_log=str(log), receive_timeout_s=60.0 if leaves else 0.05)
+    service = Scheduler(options, [FakePipeline()], made("batching/hybrid"))
+    async with served(service, options) as (url, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        head = b"POST /rag HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+        writer.write(head + b"{")
+        if not leaves:
+            assert (await reader.readline()).split()[1] == b"408"
+        writer.close()
+        await eventually(lambda: bool(log.read_text()))
+    (line,) = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (line["status"], line["bytes"]) == (status, 0)
+
+
+async def test_a_stream_that_breaks_off_names_who_wrote_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = made("server/batch")
+    service = Scheduler(options, [FakePipeline()], made("batching/hybrid"))
+    request = Request("q", 1, stream=Stream())
+
+    async def breaks_off(request: Request) -> Answer:
+        assert request.stream is not None
+        request.stream.replica = "replica-1"
+        raise BadGateway("the answer broke off")
+
+    async def stays() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(service, "answer", breaks_off)
+    trail.current.set(line := {"id": "one"})
+    with pytest.raises(BadGateway):
+        await Handler(service, options).begin(request, stays)
+    assert line == {"id": "one", "replica": "replica-1"}
 
 
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
