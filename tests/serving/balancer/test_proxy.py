@@ -15,6 +15,7 @@ from aiohttp import web
 from sections import made
 from serving_doubles import eventually
 
+from mlsys.serving.balancer import relay
 from mlsys.serving.balancer.backend import Backend, Backends
 from mlsys.serving.balancer.budget import RetryBudget
 from mlsys.serving.balancer.calls import HttpCalls
@@ -95,6 +96,13 @@ class Replica:
                     await response.write(b"x" * 65536)
         if self.mood != "stream ends early":
             await response.write(b"event: done\ndata: {}\n\n")
+        if self.mood == "stream done, then cut":
+            await self.release.wait()
+            abort(request)
+        if self.mood == "stream done, then held":
+            await self.release.wait()
+        if self.mood == "stream done, then more":
+            await response.write(b"event: text\ndata: {}\n\n")
         return response
 
 
@@ -413,6 +421,31 @@ async def test_a_stream_that_has_begun_is_never_begun_again(mood: Mood) -> None:
         assert b"done" not in told
         assert replicas[1].asked == []
         assert backends[0].codes["failed"] == 1
+        replicas[0].release.set()
+
+
+@pytest.mark.parametrize(
+    "mood", ["stream done, then cut", "stream done, then held", "stream done, then more"]
+)
+async def test_a_stream_is_whole_with_its_last_event(mood: Mood, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "END_S", 0.05)
+    async with balanced(mood, stream_gap_s=0.2) as (proxy, backends, replicas):
+        request, stream = streaming()
+        answering = asyncio.create_task(proxy.forward(request))
+        if mood == "stream done, then cut":
+            monkeypatch.setattr(relay, "END_S", 300.0)
+            await eventually(lambda: stream.replica is not None)
+            replicas[0].release.set()
+        assert (await answering).status == 200
+        assert b"".join(await passed_on(stream)).endswith(b"event: done\ndata: {}\n\n")
+        assert backends[0].codes == {"200": 1}
+        replicas[0].release.set()
+
+
+async def test_a_stream_that_says_nothing_is_told_by_its_limit() -> None:
+    async with balanced("stream slow", stream_gap_s=0.05) as (proxy, _, replicas):
+        with pytest.raises(BadGateway, match=r"replica-0: it said nothing for server.stream_gap_s=0.05 s"):
+            await proxy.forward(streaming()[0])
         replicas[0].release.set()
 
 
