@@ -127,8 +127,8 @@ class HttpCalls:
                 if request.stream is not None and status == 200 and response.content_type == sse.MEDIA_TYPE:
                     await self._relay(backend, request.stream, response)
                     content = b""
-                else:
-                    content = await bodies.read(response)
+                elif not (content := await bodies.read(response)) and status == 200:
+                    raise NoAnswer(f"{backend.name} answered 200 with nothing in it")
         except bodies.TooLarge as error:
             raise NoAnswer(f"{backend.name}: {error}") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

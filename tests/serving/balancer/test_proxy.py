@@ -185,7 +185,8 @@ async def test_when_all_are_busy_the_client_is_told_so() -> None:
 
 
 REDIRECT = web.Response(status=302, headers={"location": "/elsewhere"}, text="see there")
-NO_ANSWERS = [REDIRECT, web.Response(status=204), web.Response(status=304), "endless"]
+EMPTY = web.Response(headers={"content-type": "application/json"})
+NO_ANSWERS = [REDIRECT, EMPTY, web.Response(status=204), web.Response(status=304), "endless"]
 
 
 @pytest.mark.parametrize("mood", NO_ANSWERS)
@@ -201,6 +202,7 @@ async def test_what_is_no_answer_is_asked_elsewhere(mood: Mood) -> None:
     ("mood", "reason"),
     [
         (REDIRECT, "replica-0 answered 302, which is no answer to a question"),
+        (EMPTY, "replica-0 answered 200 with nothing in it"),
         ("endless", "replica-0: the body is larger than 16777216 bytes"),
     ],
 )
