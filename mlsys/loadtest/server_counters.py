@@ -83,13 +83,15 @@ def read(content: Any) -> Stats:
 
 
 def difference(before: Stats, after: Stats) -> dict[str, Scalar]:
-    """What happened during a level, warm-up included. Nothing where not told.
+    """What happened during a level, warm-up included. Nothing where not told, before it or after it.
 
     `closed_by.<reason>`: batches closed for each reason. `cycle_ms.mean`: from one batch's start to the next one's,
     where requests were waiting meanwhile; queueing theory's service time. `cycles`: how many such there were.
     `handover_ms.mean`: from the event loop to the worker's thread and back, for each batch.
     `front.cpu_share`: of the time, how much the event loop that has the clients' connections had a processor.
     """
+    if before == Stats():
+        return {}  # what was counted may be of earlier levels
     closed = _since(before.closed, after.closed)
     found: dict[str, Scalar] = {f"closed_by.{reason}": count for reason, count in closed.items()}
     cycles = _since(before.cycles, after.cycles)

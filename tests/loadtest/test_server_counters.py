@@ -27,6 +27,9 @@ def test_the_front_s_share_is_of_the_time_between() -> None:
     after = Stats(front={"cpu_us": 751_000, "clock_us": 51_000_000})
     assert difference(before, after) == {"front.cpu_share": 0.75}
     assert difference(Stats(), Stats()) == {}
+    assert difference(Stats(), after) == {}, (
+        "a service that could not be asked before: that would be since its start"
+    )
     assert read({"front": {"cpu_us": 5, "clock_us": -1}}) == Stats(front={"cpu_us": 5})
 
 
