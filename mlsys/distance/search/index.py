@@ -14,7 +14,13 @@ from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric
 from mlsys.distance.search import stored
 from mlsys.distance.search.held import Held, scorer_of
-from mlsys.distance.search.inputs import checked_queries, checked_rows, given_back, nothing_found
+from mlsys.distance.search.inputs import (
+    checked_queries,
+    checked_rows,
+    each_whole,
+    given_back,
+    nothing_found,
+)
 from mlsys.distance.search.numbering import Numbers
 from mlsys.distance.search.ranking import ranking
 from mlsys.errors import UserError
@@ -171,8 +177,8 @@ class Index:
         """The k nearest rows of each of `queries` (Q, d): see `search`. Row numbers stay as `add` has given them.
 
         allowed: which rows may be found, for all queries a mask by row number (bool) or a list of numbers; for each
-            query a mask (Q, numbers given so far) or a list of Q lists. A query with fewer such rows than k gets
-            them, then the number -1 and the distance nan.
+            query a mask (Q, numbers given so far) or a list of Q masks or lists. A query with fewer such rows than k
+            gets them, then the number -1 and the distance nan.
         """
         wanted = checked_queries(queries, self.rows.shape, k)
         if not len(wanted):
@@ -198,11 +204,11 @@ class Index:
         Raises:
             UserError: for what is no number of queries, and as `search`.
         """
-        for count in [queries] if isinstance(queries, int) else queries:
+        for count in each_whole("queries", queries):
             if count < 1:
                 raise UserError(f"queries={count} must be at least 1")
             some = self.rows[:1].expand(count, -1)
-            for neighbours in [k] if isinstance(k, int) else k:
+            for neighbours in each_whole("k", k):
                 self._held.warm(checked_queries(some, self.rows.shape, neighbours), int(neighbours))
 
     def keys(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,24 @@ def checked_queries(values: Any, shape: Sequence[int], k: int) -> torch.Tensor:
         raise UserError(f"queries of shape {tuple(queries.shape)} must be (count, dim)")
     if queries.shape[1] != dim:
         raise UserError(f"queries of dim {queries.shape[1]} do not fit rows of dim {dim}")
-    if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise UserError(f"k={k!r} must be a whole number")
+    check_whole("k", k)
     if not 1 <= k <= count:
         raise UserError(f"k={k} must be from 1 to the number of rows, {count}")
     return (queries.float() if queries.dtype == torch.int8 else queries).contiguous()
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Raise `UserError` for what is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise UserError(f"{name}={value!r} must be a whole number")
+
+
+def each_whole(name: str, values: int | Iterable[int]) -> list[int]:
+    """One whole number or several as a list. Raises `UserError` for what is none."""
+    found = list(values) if isinstance(values, Iterable) else [values]
+    for value in found:
+        check_whole(name, value)
+    return found
 
 
 def result_dtype(queries: torch.Tensor, rows: torch.Tensor) -> torch.dtype:

@@ -46,9 +46,9 @@ class Numbers:
         """Of all rows (N,)."""
         return torch.arange(self.count) if self.held is None else self.held
 
-    def places(self, numbers: Any) -> torch.Tensor:
+    def places(self, numbers: Any, name: str = "numbers") -> torch.Tensor:
         """Where the rows of these numbers are held. Raises `UserError` for one that is not."""
-        wanted = whole_numbers("numbers", numbers)
+        wanted = whole_numbers(name, numbers)
         here = self.all()
         found = torch.searchsorted(here, wanted).clamp(max=len(here) - 1)
         absent = wanted[here[found] != wanted]
@@ -61,37 +61,64 @@ class Numbers:
 
         Args:
             allowed: for all queries a mask by row number, (next,) bool, or numbers (m,); for each query a mask
-                (Q, next), or a list of Q lists of numbers.
+                (Q, next), or a list of Q masks or lists of numbers.
             queries: Q.
         """
-        if (
-            isinstance(allowed, list | tuple)
-            and allowed
-            and isinstance(allowed[0], list | tuple | np.ndarray)
-        ):
+        if isinstance(allowed, list | tuple) and any(map(_is_list, allowed)):
             if len(allowed) != queries:
                 raise UserError(f"allowed has {len(allowed)} lists for {queries} queries")
-            return torch.stack(
-                [self.allowed(torch.as_tensor(some, dtype=torch.int64), 1) for some in allowed]
-            )
-        given = torch.as_tensor(allowed).cpu()
+            return torch.stack([self._allowed(_read("allowed", some)) for some in allowed])
+        given = _read("allowed", allowed)
+        if given.dtype == torch.bool and given.shape == (queries, self.next):
+            return self._held(given)
+        return self._allowed(given, queries)
+
+    def _allowed(self, given: torch.Tensor, queries: int | None = None) -> torch.Tensor:
+        """Which rows a mask (next,) or numbers (m,) allow, (N,) bool; `queries`: what else a mask might have been."""
         if given.dtype != torch.bool:
             mask = torch.zeros(self.count, dtype=torch.bool)
-            mask[self.places(given)] = True
+            mask[self.places(given, "allowed")] = True
             return mask
-        if given.shape not in ((self.next,), (queries, self.next)):
+        if given.shape != (self.next,):
+            fit = f"({self.next},)" if queries is None else f"({self.next},) or ({queries}, {self.next})"
             raise UserError(
-                f"allowed of shape {tuple(given.shape)} must be ({self.next},) or ({queries}, {self.next}): "
-                "a place for each row number"
+                f"allowed of shape {tuple(given.shape)} must be {fit}: a place for each row number"
             )
-        return given if self.held is None and self.next == self.count else given[..., self.all()]
+        return self._held(given)
+
+    def _held(self, mask: torch.Tensor) -> torch.Tensor:
+        """Of a mask (..., next) the places of the rows that are held, (..., N)."""
+        return mask if self.held is None and self.next == self.count else mask[..., self.all()]
 
 
 def whole_numbers(name: str, values: Any) -> torch.Tensor:
     """`values` (m,) as int64. Raises `UserError` for what are no whole numbers."""
-    given = torch.as_tensor(values).cpu()
+    given = _read(name, values)
     if given.numel() == 0:
         return torch.empty(0, dtype=torch.int64)
     if given.dim() != 1 or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-        raise UserError(f"{name} must be one list of whole numbers")
+        raise _no_numbers(name)
     return given.to(torch.int64)
+
+
+def _is_list(values: Any) -> bool:
+    return isinstance(values, list | tuple | range | set | frozenset) or getattr(values, "ndim", 0) > 0
+
+
+def _read(name: str, values: Any) -> torch.Tensor:
+    """A mask or numbers, in whatever form, as a tensor on the CPU. Raises `UserError` for what is neither."""
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu()
+    try:
+        array = np.asarray(list(values) if isinstance(values, set | frozenset) else values)
+    except (OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise _no_numbers(name) from error
+    if not array.size:
+        return torch.empty(array.shape)
+    if array.dtype.kind not in "biuf":
+        raise _no_numbers(name)
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C", copy=True))
+
+
+def _no_numbers(name: str) -> UserError:
+    return UserError(f"{name} must be one list of whole numbers")

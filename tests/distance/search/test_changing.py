@@ -160,7 +160,28 @@ def test_a_metric_of_ones_own_is_given_again(tmp_path: Path) -> None:
     assert Index.load(path, metric=Angle("angle")).search(rows[:1], 1)[1].tolist() == [[0]]
 
 
+FORMS = {
+    "a list of masks as lists": [[False, True, False, True]] * 2,
+    "a list of masks as arrays": [np.array([False, True, False, True])] * 2,
+    "a list of masks as tensors": [torch.tensor([False, True, False, True])] * 2,
+    "a list of tensors": [torch.tensor([1, 3]), torch.tensor([3, 1])],
+    "a list of sets": [{1, 3}, frozenset({3, 1})],
+    "a list of ranges": [range(1, 4, 2)] * 2,
+    "a set": {1, 3},
+    "an array backwards": np.array([1, 2, 3])[::-2],
+    "an array that cannot be written": np.broadcast_to(np.array([[False, True, False, True]]), (2, 4)),
+    "an array of foreign byte order": np.array([1, 3], ">i4"),
+}
+
+
+@pytest.mark.parametrize("allowed", FORMS.values(), ids=FORMS)
+def test_which_rows_are_allowed_is_read_in_every_form(allowed: Any) -> None:
+    found = Index(torch.tensor([[0.0], [1.0], [2.0], [3.0]])).search(torch.tensor([[0.0], [3.0]]), 2, allowed)
+    assert found[1].tolist() == [[1, 3], [3, 1]]
+
+
 INDEX = Index(torch.eye(3))
+HALF: Any = 0.5
 
 
 @pytest.mark.parametrize(
@@ -172,6 +193,14 @@ INDEX = Index(torch.eye(3))
         (lambda: INDEX.remove([7]), "row 7 is not in the index"),
         (lambda: INDEX.remove([-1]), "row -1 is not in the index"),
         (lambda: INDEX.remove([0.5]), "numbers must be one list of whole numbers"),
+        (lambda: INDEX.remove(["a"]), "numbers must be one list of whole numbers"),
+        (lambda: INDEX.remove([2**70]), "numbers must be one list of whole numbers"),
+        (lambda: INDEX.search(torch.eye(3), 1, [[0.9]] * 3), "allowed must be one list of whole numbers"),
+        (lambda: INDEX.search(torch.eye(3), 1, [[[0]]] * 3), "allowed must be one list of whole numbers"),
+        (lambda: INDEX.search(torch.eye(3), 1, [[0], 1, [2]]), "allowed must be one list of whole numbers"),
+        (lambda: INDEX.search(torch.eye(3), 1, [[True]] * 3), r"allowed of shape \(1,\) must be \(3,\):"),
+        (lambda: INDEX.warm(HALF), "queries=0.5 must be a whole number"),
+        (lambda: INDEX.warm(k=[1, HALF]), "k=0.5 must be a whole number"),
         (lambda: INDEX.remove([0, 1, 2]), "an index keeps at least one row"),
         (lambda: INDEX.search(torch.eye(3), 1, [3]), "row 3 is not in the index"),
         (lambda: INDEX.search(torch.eye(3), 1, [[0], [1]]), "allowed has 2 lists for 3 queries"),
