@@ -137,6 +137,14 @@ def test_distances_of_float64_are_float64_in_all_its_range_and_refused_outside()
             search(np.ones((1, 2)), np.array([[0.0, 0.0], [0.0, 1e-200]]), 1, metric)
         with pytest.raises(UserError, match="queries cannot be searched: row 0 is too small to be squared"):
             search(np.full((1, 2), 1e-200), np.ones((2, 2)), 1, metric)
+        with pytest.raises(UserError, match="row 0 is too large to be squared; scale all down"):
+            search(np.full((1, 2), 1e200), np.eye(2), 1, metric)
+        many = np.ones((300, 2))
+        many[290] = 1e154
+        with pytest.raises(UserError, match="queries cannot be searched: row 290 is too large"):
+            search(many, np.eye(2), 1, metric)
+    assert np.isfinite(search(np.full((1, 2), 4e153), np.full((1, 2), -4e153), 1)[0]).all()
+    assert search(np.full((1, 2), 1e200), np.eye(2), 1, "l1")[0] == pytest.approx(2e200)
     assert search(np.full((1, 2), 1e-200), np.full((1, 2), 3e-200), 1, "l1")[0] == pytest.approx(4e-200)
 
 

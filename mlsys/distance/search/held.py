@@ -145,13 +145,13 @@ class Held:
         """Keys and places (Q, k); `allowed` (Q, N): which rows count, the keys of others are nan and come last."""
         masks = [None] * len(queries) if allowed is None else allowed.split(QUERY_BLOCK)
         parts = [
-            self._certain_block(some, k, mask)
-            for some, mask in zip(_split(queries, QUERY_BLOCK), masks, strict=False)
+            self._certain_block(some, k, mask, block * QUERY_BLOCK)
+            for block, (some, mask) in enumerate(zip(_split(queries, QUERY_BLOCK), masks, strict=False))
         ]
         return _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
 
     def _certain_block(
-        self, queries: torch.Tensor, k: int, allowed: torch.Tensor | None
+        self, queries: torch.Tensor, k: int, allowed: torch.Tensor | None, first: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         exact = torch.promote_types(queries.dtype, self.rows.dtype)
         queries = queries.to(torch.promote_types(exact, torch.float32))
@@ -160,7 +160,7 @@ class Held:
         if not (bool(torch.isfinite(lengths).all()) or bool(torch.isfinite(queries).all())):
             raise UserError("queries hold nan or infinity")
         if self.ranking.squared:
-            check_squares("queries", queries, lengths)
+            check_squares("queries", queries, lengths, first)
         queries = queries.to(self._scorer.precision(queries, lengths))
         m = margin(k, len(self.rows))
         found = self._onepass.propose(queries, m) if self._onepass and allowed is None else None

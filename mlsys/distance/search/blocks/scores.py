@@ -19,6 +19,7 @@ from mlsys.errors import UserError
 STEP_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 FULL = ("ieee", "none")  # of torch's float32 precisions
 SMALLEST = 1e-145  # norms whose squares lose no digit in float64
+LARGEST = 6e153  # norms between which squared distances stay in float64
 TINY, HUGE = 1e-25, 1e37  # squares outside may lose digits in float32
 
 
@@ -179,15 +180,20 @@ def _norms(rows: torch.Tensor) -> torch.Tensor:
     return squares.sqrt_()
 
 
-def check_squares(name: str, values: torch.Tensor, norms: torch.Tensor) -> None:
-    """Raise `UserError` for the first value (N, d) so small that float64 cannot hold its squares; zeros are fine."""
+def check_squares(name: str, values: torch.Tensor, norms: torch.Tensor, first: int = 0) -> None:
+    """Raise `UserError` for the first value (N, d) whose squares float64 cannot hold; zeros are fine.
+
+    first: how many came before these values.
+    """
     if values.dtype != torch.float64:
         return
-    small = (norms < SMALLEST).nonzero()[:, 0]
-    lost = small[values[small].any(1)]
+    odd = ((norms < SMALLEST) | (norms > LARGEST)).nonzero()[:, 0]
+    lost = odd[values[odd].any(1)]
     if len(lost):
+        row = int(lost[0])
+        size, way = ("large", "down") if norms[row] > LARGEST else ("small", "up")
         raise UserError(
-            f"{name} cannot be searched: row {int(lost[0])} is too small to be squared; scale all up"
+            f"{name} cannot be searched: row {first + row} is too {size} to be squared; scale all {way}"
         )
 
 
