@@ -83,6 +83,8 @@ def settings(record: Record) -> dict[str, Any]:
     flat = flatten(record.config)
     if flat.get("data.name") == "file" and is_number(record.results.get("n")):
         flat["n"] = record.results["n"]  # the file's own, whatever `size` said
+    if flat.get("pairs.elements") is not None:
+        flat["pairs.rows"] = record.results.get("rows")  # as many as the elements are, whatever `rows` said
     return {key: value for key, value in flat.items() if knobs.is_used(key, record.workload)}
 
 

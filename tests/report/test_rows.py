@@ -88,6 +88,17 @@ def test_a_files_length_is_shown_not_the_size_that_was_not_used() -> None:
     assert rows.settings(entry)["n"] == 60_000_000
 
 
+@pytest.mark.parametrize(
+    ("elements", "results", "shown"), [(1e4, {"rows": 625}, 625), (1e4, {}, None), (None, {"rows": 7}, 7)]
+)
+def test_as_many_rows_are_shown_as_the_elements_of_pairs_are(
+    elements: float | None, results: dict[str, int], shown: int | None
+) -> None:
+    entry = synthetic.start("pairs", {"pairs": {"rows": 7, "dim": 16, "elements": elements}}, [])
+    entry.results.update(results)
+    assert rows.settings(entry)["pairs.rows"] == shown
+
+
 def test_a_run_over_ranks_differs_from_one_without(tmp_path: Path) -> None:
     runs = [(tmp_path / "1", synthetic.distance()), (tmp_path / "2", synthetic.distance(config={"ranks": 2}))]
     table = rows.rows(runs)

@@ -29,8 +29,8 @@ def gradient(
     for first in range(0, len(x), step):
         some = x[first : first + step]
         pairs = (
-            some[:, None].expand(-1, count, n).reshape(-1, n),
-            y.expand(len(some), count, n).reshape(-1, n),
+            some[:, None].expand(-1, count, n).flatten(0, 1),
+            y.expand(len(some), count, n).flatten(0, 1),
         )
         of_rows, values = (sides[first : first + step].reshape(-1) for sides in (weight, value))
         of_x, of_y = slopes(of_rows, *pairs, values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.compiler import is_compiling
 
@@ -81,6 +82,8 @@ def _check_vectors(x: torch.Tensor, y: torch.Tensor) -> None:
 
 def _last(x: torch.Tensor, y: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Both broadcast to one shape, with `dim` as the last dimension."""
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer):
+        raise UserError(f"dim={dim!r} must be a whole number")
     ndim = max(x.ndim, y.ndim)
     place = dim - ndim if dim >= 0 else dim
     shapes = f"x of shape {tuple(x.shape)} and y of shape {tuple(y.shape)}"

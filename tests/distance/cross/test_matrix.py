@@ -106,6 +106,18 @@ def test_gradients_are_right_once_and_twice(metric: str) -> None:
         assert check(lambda a, b: cdist(a, b, metric), (x, y), fast_mode=True)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("queries", "rows", "n"), [(0, 4, 3), (4, 0, 3), (4, 3, 0)])
+def test_the_gradient_of_nothing_is_nothing(metric: str, queries: int, rows: int, n: int) -> None:
+    x, y = torch.ones(queries, n, requires_grad=True), torch.ones(rows, n, requires_grad=True)
+    cdist(x, y, metric).sum().backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    assert (x.grad.shape, y.grad.shape) == (x.shape, y.shape)
+    assert not x.grad.any()
+    assert not y.grad.any()
+
+
 def test_the_gradient_of_equal_rows_is_zero() -> None:
     x = torch.randn(3, 4, requires_grad=True)
     for metric in ("l2", "l1"):
