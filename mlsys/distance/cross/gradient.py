@@ -10,6 +10,9 @@ from mlsys.distance.cross.products import FORMS
 from mlsys.distance.metrics import Metric, Tensor
 
 PAIRS_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}  # elements of the pairs that are taken at once
+NEAR = (
+    2.0**-16
+)  # of a row's length: nearer rows' float64 products keep too few digits of what is between them
 Slopes = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -39,8 +42,28 @@ def gradient(
     return torch.cat(lefts).to(x.dtype) if lefts else torch.zeros_like(x), right.to(y.dtype)
 
 
+def in_full(
+    weight: Tensor, x: Tensor, y: Tensor, value: Tensor, metric: Metric, slopes: Slopes
+) -> tuple[Tensor, Tensor]:
+    """The same with float64's digits also of float64 near-duplicates; torch cannot differentiate it again.
+
+    While a CUDA graph is captured nothing can wait for which they are: then it is `gradient`.
+    """
+    capturing = x.is_cuda and torch.cuda.is_current_stream_capturing()
+    if x.dtype != torch.float64 or metric.name != "l2" or capturing:
+        return gradient(weight, x, y, value, metric, slopes)
+    near = (value > 0) & (value < NEAR * torch.linalg.vector_norm(x, dim=1, keepdim=True))
+    left, right = gradient(weight.masked_fill(near, 0), x, y, value, metric, slopes)
+    for pairs in near.nonzero().split(max(1, PAIRS_ELEMENTS[x.device.type] // max(1, x.shape[1]))):
+        line, row = pairs.unbind(1)
+        of_x, of_y = slopes(weight[line, row], x[line], y[row], value[line, row])
+        left.index_add_(0, line, of_x)
+        right.index_add_(0, row, of_y)
+    return left, right
+
+
 def _products(form: str, weight: Tensor, x: Tensor, y: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """In float64, which keeps what cancels between near-duplicates."""
+    """In float64, which keeps what cancels between near-duplicates of narrower elements."""
     if form == "dot":
         return weight @ y, weight.T @ x
     if form == "cosine":

@@ -10,7 +10,7 @@ from torch.compiler import is_compiling
 
 from mlsys.distance import metrics
 from mlsys.distance.arrays import becomes_numpy, name_of, tracked
-from mlsys.distance.cross.gradient import gradient
+from mlsys.distance.cross.gradient import gradient, in_full
 from mlsys.distance.isolation import exposed, isolated, isolation
 from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric, Tensor
@@ -100,7 +100,7 @@ def _slopes(
     weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, value: torch.Tensor, metric: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     slopes = partial(_kernels, metric=metric)
-    left, right = gradient(weight, x, y, value, found(metric), slopes)
+    left, right = in_full(weight, x, y, value, found(metric), slopes)
     return left.contiguous(), right.contiguous()
 
 

@@ -118,6 +118,20 @@ def test_the_gradient_of_nothing_is_nothing(metric: str, queries: int, rows: int
     assert not y.grad.any()
 
 
+@pytest.mark.parametrize("apart", [1e-6, 1e-9, 1e-12])
+def test_the_gradient_of_near_duplicates_keeps_float64s_digits(apart: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    x, step = torch.randn(2, 6, 20, generator=generator, dtype=torch.float64)
+    y = x + apart * step
+    x.requires_grad_()
+    wanted = ((x - y) / (x - y).norm(dim=1, keepdim=True)).detach()
+    (alone,) = torch.autograd.grad(cdist(x, y).diagonal().sum(), x)
+    assert torch.allclose(alone, wanted, rtol=0, atol=1e-9)
+    (among,) = torch.autograd.grad(cdist(x, y).sum(), x)
+    (pairs,) = torch.autograd.grad(distance(x[:, None], y, dim=-1).sum(), x)
+    assert torch.allclose(among, pairs, rtol=0, atol=1e-9)
+
+
 def test_the_gradient_of_equal_rows_is_zero() -> None:
     x = torch.randn(3, 4, requires_grad=True)
     for metric in ("l2", "l1"):
