@@ -18,12 +18,16 @@ class ProcessEnded(RuntimeError):
 
 
 def last_words(output: str) -> str:
-    """The line of a program's output that says why it ended: a traceback's error, else the last line."""
+    """The line of a program's output that says why it ended: its own `error: …` at the end, a traceback's error, else
+    the last line.
+    """
     lines = [line for line in output.splitlines() if line.strip()]
+    if lines and lines[-1].startswith("error: "):
+        return lines[-1].strip().removeprefix("error: ")
     begins = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     if begins:
         lines = [line for line in lines[begins[-1] + 1 :] if not line[0].isspace()][:1] or lines[-1:]
-    return lines[-1].strip().removeprefix("error: ") if lines else "it printed nothing"
+    return lines[-1].strip() if lines else "it printed nothing"
 
 
 def one_line(error: BaseException) -> str:

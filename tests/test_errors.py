@@ -24,6 +24,7 @@ ModuleNotFoundError: No module named 'httptools'
             TRACEBACK.replace("'httptools'", "'first'") + TRACEBACK,
             "ModuleNotFoundError: No module named 'httptools'",
         ),
+        (TRACEBACK + "error: the engine's process has ended\n", "the engine's process has ended"),
         ("Traceback (most recent call last):\n  cut short", "cut short"),
         ("", "it printed nothing"),
     ],

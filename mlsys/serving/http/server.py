@@ -72,6 +72,12 @@ class Http(uvicorn.Server):
         """Take none."""
         yield
 
+    async def leave(self) -> None:
+        """Answer requests that are still arriving: the end of the loop would cancel them, with a traceback each."""
+        for client in list(self.server_state.connections):
+            client.shutdown()
+        await asyncio.sleep(POLL_S)
+
 
 class _Stop:
     """The signals' handler. One stop may come twice, from a terminal and from a parent: it counts once."""
@@ -113,7 +119,11 @@ async def _serve(service: Service, options: Server, listener: socket.socket, rel
     if serving.done():
         await serving  # raises what was missing
         raise RuntimeError("the HTTP server ended as it began")
-    drained = await _until_stopped(handler, stop, listener)
+    try:
+        drained = await _until_stopped(handler, stop, listener)
+    except BaseException:
+        await http.leave()
+        raise
     http.should_exit = True
     if reload is not None:
         await reload.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,20 @@ def test_a_stop_of_the_engine_is_the_services_and_its_death_too(
 ) -> None:
     with launch("batch", server=APART, generator=SLOW) as (url, process):
         (child,) = psutil.Process(process.pid).children(recursive=True)
+        half = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
+        half.sendall(b"POST /rag HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
         status, body = asyncio.run(stopped(url, child.pid, number))
         assert status == answer
         assert body.get("detail", "") == ("" if answer == 200 else "the engine's process has ended")
         began = time.monotonic()
+        with half:
+            assert half.recv(12) == b"HTTP/1.1 503"
         assert process.wait(60) == exit_status
         assert psutil.wait_procs([child], timeout=60)[1] == []
         assert time.monotonic() - began < SOON_S
         said = process.log.read_text()
     assert ("error: the engine's process was ended by SIGKILL" in said) == (number == signal.SIGKILL)
+    assert "Traceback" not in said
 
 
 def test_no_engine_outlives_its_service(launch: Launch) -> None:
