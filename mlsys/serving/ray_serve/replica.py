@@ -65,6 +65,7 @@ class Replica:
             **stats,
             "label": self.options.label,
             "in_flight": self.handler.in_flight,
+            "jobs": len(self.handler.jobs),
             **({"gpu": ",".join(map(str, gpus))} if gpus else {}),
         }
 

@@ -6,13 +6,23 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-TALLIES = ("responses", "batch_size", "closed", "cycles", "handovers", "steps", "tokens", "decoded")
-COUNTS = ("waiting", "running", "workers")
+TALLIES = (
+    "responses",
+    "batch_size",
+    "closed",
+    "cycles",
+    "handovers",
+    "steps",
+    "tokens",
+    "upstream",
+    "decoded",
+)
+COUNTS = ("waiting", "running", "workers", "in_flight", "jobs")
 KEPT = ("state", "responses", "waiting", "running", "in_flight", "gpu", "pid")
 
 
 def summed(mode: str, state: str, replicas: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`/stats` of a service with these replicas, each with its `label`."""
+    """`/stats` of a service with these replicas, each with its `label`. Its front is Ray's, which does not tell."""
     tallies: dict[str, Counter[str]] = {name: Counter() for name in TALLIES}
     for name, total in tallies.items():
         for stats in replicas:
@@ -27,5 +37,6 @@ def summed(mode: str, state: str, replicas: Sequence[dict[str, Any]]) -> dict[st
         **{name: dict(total) for name, total in tallies.items()},
         **{name: sum(stats.get(name) or 0 for stats in replicas) for name in COUNTS},
         "replicas": each,
+        "front": {},
         "pipeline": next((stats["pipeline"] for stats in replicas if stats.get("pipeline")), {}),
     }

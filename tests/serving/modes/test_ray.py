@@ -80,6 +80,7 @@ async def test_both_replicas_answer_and_the_record_knows_how_ray_was_set(url: st
     assert sum(int(size) * count for size, count in stats["batch_size"].items()) == sum(
         status == 200 for status, _, _ in answers
     )
+    assert (stats["in_flight"], stats["front"]) == (0, {})
     pipeline = stats["pipeline"]
     assert pipeline["ray.max_ongoing_requests"] > 4 + 2
     assert pipeline["ray.throughput_optimized"] is True

@@ -88,10 +88,14 @@ def test_what_starts_replicas_is_no_replica() -> None:
 
 def test_counters_of_replicas_are_added_up() -> None:
     one = {"label": "replica-1", "batch_size": {"2": 1}, "waiting": 1, "pipeline": {"k": 2}, "state": "ready"}
-    two = {"label": "replica-0", "batch_size": {"2": 2, "4": 1}, "waiting": 2, "gpu": "0"}
+    one |= {"in_flight": 3, "jobs": 1, "upstream": {"generator.requests": 5}}
+    two = {"label": "replica-0", "batch_size": {"2": 2, "4": 1}, "waiting": 2, "in_flight": 4, "gpu": "0"}
     told = summed("ray", "ready", [one, two])
     assert told["batch_size"] == {"2": 3, "4": 1}
     assert told["waiting"] == 3
+    assert (told["in_flight"], told["jobs"]) == (7, 1), "whichever of them is asked"
+    assert told["front"] == {}, "the clients' connections are Ray's, and no replica's"
+    assert told["upstream"] == {"generator.requests": 5}
     assert told["pipeline"] == {"k": 2}
     assert list(told["replicas"]) == ["replica-0", "replica-1"]
     assert told["replicas"]["replica-0"]["gpu"] == "0"
