@@ -25,10 +25,11 @@ class Unavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A call ready to be timed and the expression that it carries out."""
+    """A call ready to be timed and the expression that it carries out; `exact`: whether that is the metric's own."""
 
     call: Callable[[], object]
     expression: str
+    exact: bool = True
 
 
 class Baseline(Protocol):

@@ -13,7 +13,7 @@ import torch
 from mlsys import progress
 from mlsys.distance import distributed, measure, plan, stream, tuning_table
 from mlsys.distance.baseline import get
-from mlsys.distance.expected import reference
+from mlsys.distance.expected import Reference, reference
 from mlsys.distance.source import Source
 from mlsys.errors import UserError
 from mlsys.quantities import format_bytes
@@ -61,7 +61,8 @@ class DistanceBenchmark:
         own = distributed.shards(sources, self.group) if self.group.size > 1 else sources
         call, facts = self._prepare(own)
         yield Results(facts)
-        yield Results(self._value(call, own))
+        truth, values = self._value(call, own)
+        yield Results(values)
         clock = self._clock(own)
         with progress.step(f"timing {self.metric.name}, {call.reduction}"):
             yield self._timings(clock, call, sources)
@@ -69,7 +70,7 @@ class DistanceBenchmark:
             reason = f"it computes in one process, and the vectors are spread over {self.group.size} ranks"
             yield measure.left_out(dict.fromkeys(modules, reason))
         elif modules:
-            yield from measure.measure(clock, call, modules, sources, self.metric)
+            yield from measure.measure(clock, call, modules, sources, self.metric, truth)
 
     def _check_asked(self, x: Source) -> None:
         own = {"size": (self.n, x.n), "dtype": (self.dtype, x.dtype)}
@@ -136,14 +137,14 @@ class DistanceBenchmark:
         first_ms = self.group.slowest([(time.perf_counter() - start) * 1e3])[0]
         return call, {**facts, "reduction": call.reduction, "first_call_ms": first_ms}
 
-    def _value(self, call: Any, sources: tuple[Source, Source]) -> dict[str, Scalar]:
+    def _value(self, call: Any, sources: tuple[Source, Source]) -> tuple[Reference, dict[str, Scalar]]:
         value = distributed.agreed(float(call()), self.group)
         with progress.step("computing the float64 reference"):
             truth = reference(*sources, self.metric, self.group.total)
             nans = sum(self.group.exchange(sum(source.nan_count() for source in sources)))
         if nans:
             progress.say(f"{nans} NaN in the input: they propagate into the distance")
-        return {
+        return truth, {
             "value": value,
             "reference": truth.value,
             "relative_error": truth.relative_error(value),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import numpy as np
 import torch
 
 from mlsys import progress
 from mlsys.distance.baseline import Baseline, Prepared, Unavailable
+from mlsys.distance.expected import Reference
 from mlsys.distance.metrics import Metric
 from mlsys.distance.source import Source
 from mlsys.record import Results, Scalar
 from mlsys.timing import Clock, Timing
+
+WRONG = 0.01  # relative errors above it are no rounding
 
 
 def measure(
@@ -20,24 +25,26 @@ def measure(
     modules: Mapping[str, Baseline],
     sources: tuple[Source, Source],
     metric: Metric,
+    truth: Reference,
 ) -> Iterator[Results]:
     """Each baseline that can run, in turn with ours; `speedup.<name>` compares within these rounds alone, whose median
     of ours is `baseline.<name>.ours_ms`.
 
     On a GPU host functions are timed as their caller waits, and ours then is too; on a CPU all share one set of
-    rounds.
+    rounds. A baseline that is wrong, as a sum of float16 that overflows, is timed and said to be.
     """
     prepared: dict[str, Prepared] = {}
     failed: dict[str, str] = {}
+    values: dict[str, Scalar] = {}
     vectors = _Vectors(sources, clock.device)
     for name, module in modules.items():
         try:
             made = module.prepare(*vectors.at(module.WHERE), metric)
-            made.call()
+            values |= _judged(name, made, truth)
             prepared[name] = made
         except (Unavailable, torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             failed[name] = str(error).splitlines()[0]
-    yield left_out(failed)
+    yield Results({**left_out(failed).values, **values})
     on_gpu = clock.device.type == "cuda"
     for on_host in (False, True):
         chosen = {
@@ -57,6 +64,20 @@ def left_out(reasons: Mapping[str, str]) -> Results:
     return Results({f"baseline.{name}.error": reason for name, reason in reasons.items()})
 
 
+@np.errstate(all="ignore")  # whose warnings would stand between our lines; the error says more
+def _judged(name: str, made: Prepared, truth: Reference) -> dict[str, Scalar]:
+    """Call a baseline for the first time, and hold its answer to the reference."""
+    answer: Any = made.call()
+    if not made.exact:
+        return {}
+    value = float(answer.reshape(-1)[0] if hasattr(answer, "reshape") else answer)
+    error = truth.relative_error(value)
+    if error > WRONG:
+        progress.say(f"baseline {name} is wrong: {value:.4g} where the distance is {truth.value:.4g}")
+    return {f"baseline.{name}.relative_error": error}
+
+
+@np.errstate(all="ignore")
 def _rounds(
     way: Callable[[Mapping[str, Callable[[], object]]], dict[str, Timing]],
     ours: Callable[[], object],

@@ -89,6 +89,26 @@ def test_a_baseline_that_cannot_run_says_why_and_the_others_run() -> None:
     assert "speedup.numpy" not in values
 
 
+def test_a_baseline_whose_answer_is_wrong_is_told_without_the_librarys_own_warnings(
+    capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    values, _ = measure(dtype=torch.float16, n=200_000, baselines=["numpy", "torch_native", "torch_dot"])
+    assert values["baseline.numpy.relative_error"] == np.inf
+    assert values["baseline.torch_native.relative_error"] < 1e-3
+    assert "baseline.torch_dot.relative_error" not in values  # it stands for the read limit
+    assert values["speedup.numpy"] > 0
+    told = capsys.readouterr().err
+    assert "baseline numpy is wrong: inf where the distance is 63" in told
+    assert "torch_native is wrong" not in told
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
+def test_every_baseline_of_ordinary_vectors_is_right() -> None:
+    names = ["numpy", "numpy_native", "scipy", "sklearn", "numkong", "torch", "torch_native"]
+    values, _ = measure(metric=metrics.get("cosine"), baselines=names)
+    assert max(values[f"baseline.{name}.relative_error"] for name in names) < 1e-4
+
+
 @pytest.mark.gpu
 def test_host_vectors_are_measured_beside_the_plain_way_and_the_best_copy() -> None:
     device = torch.device("cuda")
