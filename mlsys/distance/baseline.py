@@ -18,6 +18,8 @@ from mlsys.distance.definition import spelled
 from mlsys.distance.metrics import Metric
 from mlsys.errors import UserError
 
+WRONG = 0.01  # a relative error above it is no rounding
+
 
 class Unavailable(RuntimeError):
     """This baseline cannot compute what was asked; the text says why and goes into the record."""

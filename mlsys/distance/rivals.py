@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from mlsys import progress
-from mlsys.distance.baseline import Unavailable
+from mlsys.distance.baseline import WRONG, Unavailable
 from mlsys.errors import UserError
 from mlsys.record import Results, Scalar
 from mlsys.timing import Clock
@@ -42,11 +42,13 @@ def ready(
     for name in names:
         try:
             rival = makers[name](problem)
-            values[f"baseline.{name}.relative_error"] = error(rival.call())
+            wrong = values[f"baseline.{name}.relative_error"] = error(rival.call())
         except REASONS as reason:
             values[f"baseline.{name}.error"] = str(reason).splitlines()[0]
             progress.say(f"{name} did not run: {values[f'baseline.{name}.error']}")
             continue
+        if not wrong <= WRONG:  # nan is wrong as well
+            progress.say(f"{name} is wrong: its relative error is up to {wrong:.3g}")
         found[name] = rival
         values[f"baseline.{name}.expression"] = rival.expression
     return found, values

@@ -56,6 +56,15 @@ def test_rows_are_right_and_measured_beside_others(metric: str) -> None:
     assert len(samples["latency_ms"]) == len(samples["baseline.torch.wall_ms"]) == 2
 
 
+def test_a_rival_whose_answer_is_wrong_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {"storage": "float16", "rows": 4.0, "dim": 100_000, "peers": ["numpy", "torch"]}
+    values, _ = measured(PairsBenchmark(**{**PAIRS, **changes}))
+    assert values["baseline.numpy.relative_error"] == float("inf")
+    told = capsys.readouterr().err
+    assert "numpy is wrong: its relative error is up to inf" in told
+    assert "torch is wrong" not in told
+
+
 def test_elements_say_how_many_rows_there_are_and_one_row_may_stand_for_all() -> None:
     values, _ = measured(PairsBenchmark(**{**PAIRS, "elements": 1e3, "dim": 100, "one": True, "peers": []}))
     assert values["rows"] == 10
