@@ -75,6 +75,21 @@ def in_dual_level() -> bool:
     return forward_ad._current_level >= 0
 
 
+def device_of(name: Any) -> torch.device:
+    """The device of that name. Raises UserError for one that is not in DEVICES, or not here."""
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"device={name} is none of {', '.join(DEVICES)}") from error
+    if device.type not in DEVICES:
+        raise UserError(f"device={name} is none of {', '.join(DEVICES)}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device={name}: this machine has {torch.cuda.device_count()} GPUs that torch can use"
+        )
+    return device
+
+
 def name_of(dtype: torch.dtype) -> str:
     """The name of a dtype without the module's."""
     return str(dtype).removeprefix("torch.")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mlsys.distance import metrics
-from mlsys.distance.arrays import becomes_numpy, name_of
+from mlsys.distance.arrays import becomes_numpy, device_of, name_of
 from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric
 from mlsys.distance.search import stored
@@ -167,8 +167,8 @@ class Index:
         Raises:
             UserError: for what is no such file, and as `Index`.
         """
-        found = stored.read(Path(path))
-        index = cls(found.rows.to(device), found.metric if metric is None else metric, method, screen)
+        place, found = device_of(device), stored.read(Path(path))
+        index = cls(found.rows.to(place), found.metric if metric is None else metric, method, screen)
         index.numbers = found.numbers
         return index
 

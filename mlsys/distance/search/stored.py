@@ -34,6 +34,8 @@ def write(path: Path, stored: Stored) -> None:
     if stored.numbers.held is not None:
         tensors["numbers"] = stored.numbers.held.cpu().contiguous()
     about = {"format": FORMAT, "metric": stored.metric, "next": str(stored.numbers.next)}
+    if not path.name:
+        raise UserError(f"{path}: the index cannot be written: this names no file")
     part = path.with_name(f"{path.name}.part")
     try:
         save_file(tensors, part, metadata=about)

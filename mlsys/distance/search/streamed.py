@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from mlsys.distance.arrays import device_of
 from mlsys.distance.copy_pipeline import relay
 from mlsys.distance.isolation import isolated
 from mlsys.distance.metrics import Metric
@@ -54,7 +55,7 @@ class StreamedIndex:
     ) -> None:
         self.rows, self.metric = checked_rows(rows), metric
         self.ranking = ranking(metric)
-        self.device = torch.device(device)
+        self.device = device_of(device)
         copies = CHUNKS + 1 if self.ranking.name == "l1" and self.device.type == "cuda" else CHUNKS
         each = copies * self.rows.shape[1] * self.rows.dtype.itemsize + ROW_EXTRAS
         self.chunk = min(len(self.rows), memory_budget // each)
