@@ -95,6 +95,12 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def check_dtype(name: str, tensor: torch.Tensor) -> None:
+    """Raise UserError for a tensor of a dtype that is not in DTYPES."""
+    if tensor.dtype not in DTYPES:
+        raise _wrong_dtype(name, name_of(tensor.dtype))
+
+
 def check_kind(name: str, tensor: torch.Tensor) -> None:
     """Raise UserError for a tensor that no distance takes: of a layout, dtype or device, or with a tangent."""
     kind = type(tensor)
@@ -103,8 +109,7 @@ def check_kind(name: str, tensor: torch.Tensor) -> None:
     if tensor.layout != torch.strided or tensor.is_nested:
         layout = "nested" if tensor.is_nested else name_of(tensor.layout)  # type: ignore[arg-type]
         raise UserError(f"{name} is a {layout} tensor: pass a dense one, as of {name}.to_dense()")
-    if tensor.dtype not in DTYPES:
-        raise _wrong_dtype(name, name_of(tensor.dtype))
+    check_dtype(name, tensor)
     if tensor.device.type not in DEVICES:
         raise UserError(f"{name} is on {tensor.device}: distances run on {' and '.join(DEVICES)}")
     if in_dual_level() and forward_ad.unpack_dual(tensor).tangent is not None:

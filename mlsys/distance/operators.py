@@ -13,6 +13,7 @@ import torch
 from torch.compiler import is_compiling
 
 from mlsys.distance import metrics
+from mlsys.distance.arrays import check_dtype
 from mlsys.distance.isolation import isolated
 from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric, Tensor
@@ -64,11 +65,22 @@ def _computed(x: torch.Tensor, y: torch.Tensor, metric: str, reduction: str) -> 
     from mlsys.distance import pair
     from mlsys.distance.rows import paired
 
+    check_alike(x, y)
+    if x.shape != y.shape or x.ndim not in (1, 2):
+        raise UserError(f"x of shape {tuple(x.shape)} and y of {tuple(y.shape)} are no pairs of vectors")
     a, b = x.detach().resolve_neg(), y.detach().resolve_neg()
     if x.ndim == 1:
         value = pair.of_tensors(a, b, _others.get(metric, metric), reduction)
         return value.clone() if value.is_cuda else value  # in memory that a graph being captured allocates
     return paired.computed(a, b, found(metric))
+
+
+def check_alike(x: torch.Tensor, y: torch.Tensor) -> None:
+    """Raise UserError for what no caller of ours passes to an operator: its elements would be read as others."""
+    for name, values in (("x", x), ("y", y)):
+        check_dtype(name, values)
+    if x.dtype != y.dtype or x.device != y.device:
+        raise UserError("x and y must be of one dtype and on one device")
 
 
 @distance_op.register_fake

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mlsys.distance import distance
+from mlsys.distance import cdist, distance
 from mlsys.distance.metrics.l1 import L1
 from mlsys.distance.operators import KEPT, key_of
 from mlsys.distance.reductions.hierarchical import Hierarchical
@@ -180,6 +181,31 @@ def test_lengths_that_vary_are_one_graph() -> None:
     for count, n in ((3, 10), (5, 20), (9, 7)):
         x, y = values(count, n), values(count, n, seed=1)
         assert torch.equal(compiled(x, y), distance(x, y, "l2", dim=-1) * 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.bool])
+def test_a_compiled_call_refuses_the_dtypes_that_any_call_does(dtype: torch.dtype) -> None:
+    rows = torch.ones(2, 3).to(dtype)
+    for call in (cdist, partial(distance, dim=1)):
+        with pytest.raises(UserError, match="x has dtype"):
+            torch.compile(call, backend="aot_eager")(rows, rows)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (torch.ones(6, 9), torch.ones(3, 8)),
+        (torch.ones(6, 9), torch.ones(6, 9).double()),
+        (torch.ones(6, 9).long(), torch.ones(6, 9).long()),
+        (torch.ones(6, 9, 1), torch.ones(6, 9, 1)),
+    ],
+)
+def test_an_operator_reads_nothing_that_is_not_there(x: torch.Tensor, y: torch.Tensor) -> None:
+    for operator in (torch.ops.mlsys.distance, torch.ops.mlsys.cdist):
+        with pytest.raises(UserError):
+            operator(x, y, "l2")
+    with pytest.raises(UserError, match="are no pairs of vectors"):
+        torch.ops.mlsys.distance(torch.ones(6, 9), torch.ones(3, 9), "l2")
 
 
 def test_it_is_exported() -> None:

@@ -14,7 +14,7 @@ from mlsys.distance.cross.gradient import gradient, in_full
 from mlsys.distance.isolation import exposed, isolated, isolation
 from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric, Tensor
-from mlsys.distance.operators import backward_op, found, key_of, result_dtype, slopes_in_torch
+from mlsys.distance.operators import backward_op, check_alike, found, key_of, result_dtype, slopes_in_torch
 from mlsys.distance.rows.paired import read
 from mlsys.errors import UserError
 
@@ -58,6 +58,9 @@ def _cdist(x: Any, y: Any, metric: str | Metric) -> Any:
 @torch.library.custom_op("mlsys::cdist", mutates_args=())
 def cdist_op(x: torch.Tensor, y: torch.Tensor, metric: str) -> torch.Tensor:
     """The distances (Q, N) of all rows of x (Q, n) to all of y (N, n)."""
+    check_alike(x, y)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise UserError(f"x of shape {tuple(x.shape)} and y of {tuple(y.shape)} are no rows of one length")
     return _computed(x, y, found(metric))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.compiler import is_compiling
 
 from mlsys.distance import metrics, reductions
-from mlsys.distance.arrays import as_tensor, becomes_numpy, check_kind, name_of, tracked
+from mlsys.distance.arrays import as_tensor, becomes_numpy, check_dtype, check_kind, name_of, tracked
 from mlsys.distance.isolation import exposed, isolation
 from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric
@@ -56,7 +56,9 @@ def read(name: str, values: Any) -> torch.Tensor:
     """`values` as a tensor that torch's transforms still see; whatever is no tensor as `arrays.as_tensor` reads it."""
     if not isinstance(values, torch.Tensor):
         return as_tensor(name, values)
-    if not is_compiling():
+    if is_compiling():
+        check_dtype(name, values)
+    else:
         check_kind(name, values)
     return values
 
