@@ -61,7 +61,12 @@ class PairsBenchmark:
         if self.dim < 1:
             raise UserError(f"pairs.dim={self.dim} must be at least 1")
         if self.elements is not None:
-            self.rows = max(1, whole("pairs.elements", self.elements) // self.dim)
+            elements = whole("pairs.elements", self.elements)
+            if elements < self.dim:
+                raise UserError(
+                    f"pairs.elements={elements} must be at least pairs.dim={self.dim}, which is one row"
+                )
+            self.rows = elements // self.dim
         self.rows = whole("pairs.rows", self.rows)
         for name, value in (("rows", self.rows), ("reference_rows", self.reference_rows)):
             if value < 1:

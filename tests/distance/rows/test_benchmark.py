@@ -87,6 +87,7 @@ def test_all_pairs_are_right_where_a_product_in_float32_is_not(metric: str) -> N
     [
         ({"rows": 1.5}, "pairs.rows=1.5 is not a whole number"),
         ({"rows": 0.0}, "pairs.rows=0 must be at least 1"),
+        ({"elements": 15.0}, "pairs.elements=15 must be at least pairs.dim=16, which is one row"),
         ({"dim": 0}, "pairs.dim=0 must be at least 1"),
         ({"elements": 0.5}, "pairs.elements=0.5 is not a whole number"),
         ({"storage": "int8"}, "pairs.storage=int8 must be one of float32, float16, bfloat16"),
