@@ -53,7 +53,12 @@ def _mistake(error: BaseException | None) -> UserError | None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (
+        OSError,
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # no text, or none that a parser takes
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict) or not isinstance(config.get("server"), dict):
         raise UserError(f"{path}: no server section: choose one, server=batch for example")
