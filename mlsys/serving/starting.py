@@ -52,7 +52,7 @@ def _mistake(error: BaseException | None) -> UserError | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text())
+        config: dict[str, Any] = yaml.safe_load(path.read_text())
     except (
         OSError,
         yaml.YAMLError,
@@ -60,6 +60,7 @@ def _read(path: Path) -> dict[str, Any]:
         RecursionError,
     ) as error:  # no text, or none that a parser takes
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("server"), dict):
-        raise UserError(f"{path}: no server section: choose one, server=batch for example")
+    for section, choice in (("server", "batch"), ("generator", "simulated")):
+        if not isinstance(config, dict) or not isinstance(config.get(section), dict):
+            raise UserError(f"{path}: no {section} section: choose one, {section}={choice} for example")
     return config

@@ -21,6 +21,8 @@ from mlsys.serving.starting import checked
         (b"server: 2026-13-45", "cannot be read: month must be in 1..12"),
         (b"", "no server section: choose one, server=batch for example"),
         (b"server: []", "no server section"),
+        (b"server: {}", "no generator section: choose one, generator=simulated for example"),
+        (b"server: {}\ngenerator: []", "no generator section"),
     ],
     ids=lambda value: repr(value[:12]),
 )

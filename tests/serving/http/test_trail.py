@@ -105,6 +105,16 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         trail.opened(str(tmp_path))
 
 
+async def test_a_proxy_on_this_machine_says_whose_request_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "requests.jsonl"
+    options = made("server/batch", request_log=str(log))
+    service = Scheduler(options, [FakePipeline()], made("batching/hybrid"))
+    headers = {"x-forwarded-for": "203.0.113.5"}
+    async with served(service, options) as (url, _), aiohttp.ClientSession(headers=headers) as session:
+        await (await session.get(f"{url}/health")).read()
+    assert json.loads(log.read_text())["address"] == "203.0.113.5"
+
+
 async def test_outside_of_a_request_there_is_nothing_to_note() -> None:
     trail.note(question="x")
     assert trail.request_id() is None
