@@ -10,9 +10,7 @@ from mlsys.distance.cross.products import FORMS
 from mlsys.distance.metrics import Metric, Tensor
 
 PAIRS_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}  # elements of the pairs that are taken at once
-NEAR = (
-    2.0**-16
-)  # of a row's length: nearer rows' float64 products keep too few digits of what is between them
+NEAR = 2.0**-16  # of a row's length: of nearer rows float64 products keep too few digits
 Slopes = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 

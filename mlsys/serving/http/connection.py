@@ -13,17 +13,15 @@ from functools import partial
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from mlsys.serving.http.bounds import Bounds
+from mlsys.serving.http.pipelined import Pipelined
 from mlsys.serving.http.trail import REFUSED
 
 HEAD_BYTES = 65536  # request line, headers and trailers, and the frame of a chunk
 PIECE_BYTES = 4096  # so much may pass the bound unseen
 LINGER_BYTES, LINGER_S = 16 << 20, 3.0
-MOST_BEHIND = (
-    8  # requests behind the one that is being answered, until which it is still seen that a client leaves
-)
 BETWEEN, HEAD, BODY = "between requests", "head", "body"
 
 
@@ -49,7 +47,7 @@ class _Wire:
         return getattr(self._transport, name)
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Pipelined):
     """Uvicorn's protocol within `Bounds`. It never upgrades: a request that asks for it is served as it is."""
 
     def __init__(self, bounds: Bounds, **knobs: Any) -> None:
@@ -60,9 +58,6 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._since = self.loop.time()
         self._discard: int | None = None  # bytes that may still be thrown away, once answered for good
-        self._answered: Any = (
-            None  # the cycle that is at work; `cycle` is the newest, which may stand behind it
-        )
 
     # How long and how many
 
@@ -77,18 +72,10 @@ class Connection(HttpToolsProtocol):
             oldest.make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone, and so is the client of the request that is being answered. Those behind it are not begun."""
+        """It is gone."""
         self._rest()
         self._part = BETWEEN
-        if self.pipeline:
-            self.pipeline.clear()
-            self._answered.disconnected = True
-            self._answered.message_event.set()
         super().connection_lost(exc)
-
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._answered = cycle
-        super()._start_asgi_task(cycle, app)
 
     @property
     def waiting(self) -> bool:
@@ -196,8 +183,6 @@ class Connection(HttpToolsProtocol):
         if not self._read_again:
             super().on_headers_complete()
             self._part = BODY
-            if len(self.pipeline) < MOST_BEHIND:
-                self.flow.resume_reading()
 
     def on_chunk_header(self) -> None:
         """The frame of a chunk is here."""
