@@ -95,6 +95,12 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def check_whole(name: str, value: Any) -> None:
+    """Raise UserError for what is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise UserError(f"{name}={value!r} must be a whole number")
+
+
 def check_dtype(name: str, tensor: torch.Tensor) -> None:
     """Raise UserError for a tensor of a dtype that is not in DTYPES."""
     if tensor.dtype not in DTYPES:

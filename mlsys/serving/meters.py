@@ -13,6 +13,8 @@ from mlsys.serving.histograms import Buckets, Histogram
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+# Of `/stats`, what several services' are added up of; each of them counts its own responses as well.
+TALLIES = ("batch_size", "closed", "cycles", "handovers", "steps", "tokens", "upstream", "decoded")
 
 
 class Meters:

@@ -55,10 +55,10 @@ def _read(path: Path) -> dict[str, Any]:
         config: dict[str, Any] = yaml.safe_load(path.read_text())
     except (
         OSError,
-        yaml.YAMLError,
         ValueError,
         RecursionError,
-    ) as error:  # no text, or none that a parser takes
+        yaml.YAMLError,
+    ) as error:  # also what is no text, or nested too deeply
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     for section, choice in (("server", "batch"), ("generator", "simulated")):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):

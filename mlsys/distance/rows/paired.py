@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch.compiler import is_compiling
 
 from mlsys.distance import metrics, reductions
-from mlsys.distance.arrays import as_tensor, becomes_numpy, check_dtype, check_kind, name_of, tracked
+from mlsys.distance.arrays import (
+    as_tensor,
+    becomes_numpy,
+    check_dtype,
+    check_kind,
+    check_whole,
+    name_of,
+    tracked,
+)
 from mlsys.distance.isolation import exposed, isolation
 from mlsys.distance.language import why_not
 from mlsys.distance.metrics import Metric
@@ -84,8 +91,7 @@ def _check_vectors(x: torch.Tensor, y: torch.Tensor) -> None:
 
 def _last(x: torch.Tensor, y: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Both broadcast to one shape, with `dim` as the last dimension."""
-    if isinstance(dim, bool) or not isinstance(dim, int | np.integer):
-        raise UserError(f"dim={dim!r} must be a whole number")
+    check_whole("dim", dim)
     ndim = max(x.ndim, y.ndim)
     place = dim - ndim if dim >= 0 else dim
     shapes = f"x of shape {tuple(x.shape)} and y of shape {tuple(y.shape)}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from mlsys.distance.arrays import as_tensor, becomes_numpy, is_plain
+from mlsys.distance.arrays import as_tensor, becomes_numpy, check_whole, is_plain
 from mlsys.errors import UserError
 
 
@@ -32,12 +31,6 @@ def checked_queries(values: Any, shape: Sequence[int], k: int) -> torch.Tensor:
     if not 1 <= k <= count:
         raise UserError(f"k={k} must be from 1 to the number of rows, {count}")
     return (queries.float() if queries.dtype == torch.int8 else queries).contiguous()
-
-
-def check_whole(name: str, value: Any) -> None:
-    """Raise `UserError` for what is no whole number."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise UserError(f"{name}={value!r} must be a whole number")
 
 
 def each_whole(name: str, values: int | Iterable[int]) -> list[int]:

@@ -52,16 +52,16 @@ class Direct:
         http = Request(scope, receive, send)
         try:
             asked = await _asked(http, taken.model)
-            if asked is None:
-                await self.app(scope, _again(await http.body(), receive), send)
-                return
             scope["route"], scope["endpoint"] = taken.route, taken.function
-            response = await taken.function(asked, http)
+            response = None if asked is None else await taken.function(asked, http)
         except ClientDisconnect:
             return
         except (ServiceError, HTTPException) as error:
             response = await self._said(http, error)
-        await response(scope, receive, send)
+        if response is None:
+            await self.app(scope, _again(await http.body(), receive), send)
+        else:
+            await response(scope, receive, send)
 
     def _taken(self, scope: Any) -> _Straight | None:
         if scope["type"] != "http" or scope["method"] != "POST" or scope.get("root_path"):

@@ -23,7 +23,7 @@ from mlsys.serving.balancer.meters import meter
 from mlsys.serving.balancer.options import Balancing
 from mlsys.serving.balancer.proxy import Proxy
 from mlsys.serving.balancer.replicas import Replica, Replicas
-from mlsys.serving.meters import Meters
+from mlsys.serving.meters import TALLIES, Meters
 from mlsys.serving.modes import RAG, Answer, Names, Parts, Service
 from mlsys.serving.options import Server
 from mlsys.serving.parts import check
@@ -156,8 +156,7 @@ class Balancer:
         are.
         """
         inner = await asyncio.gather(*(self._told(backend, "/stats") for backend in self.backends.all))
-        names = ("batch_size", "closed", "cycles", "handovers", "steps", "tokens", "upstream", "decoded")
-        sums: dict[str, Counter[str]] = {name: Counter() for name in names}
+        sums: dict[str, Counter[str]] = {name: Counter() for name in TALLIES}
         for name, total in sums.items():
             for stats in inner:
                 total.update(_counts(stats.get(name)))

@@ -6,24 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-TALLIES = (
-    "responses",
-    "batch_size",
-    "closed",
-    "cycles",
-    "handovers",
-    "steps",
-    "tokens",
-    "upstream",
-    "decoded",
-)
+from mlsys.serving.meters import TALLIES
+
 COUNTS = ("waiting", "running", "workers", "in_flight", "jobs")
 KEPT = ("state", "responses", "waiting", "running", "in_flight", "gpu", "pid")
 
 
 def summed(mode: str, state: str, replicas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """`/stats` of a service with these replicas, each with its `label`. Its front is Ray's, which does not tell."""
-    tallies: dict[str, Counter[str]] = {name: Counter() for name in TALLIES}
+    tallies: dict[str, Counter[str]] = {name: Counter() for name in ("responses", *TALLIES)}
     for name, total in tallies.items():
         for stats in replicas:
             total.update(stats.get(name) or {})
